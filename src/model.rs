@@ -1,0 +1,46 @@
+//! The rules of Longhaul, as plain data and functions.
+//!
+//! Nothing here reads a clock, a disk or the network: time comes in as an argument, and what a command
+//! means is decided from the state it is given. The module compiles for the server and for the browser
+//! without a single `cfg`, and the property tests of the product live beside the rules they test.
+//!
+//! The shape is that of event sourcing with projections kept beside the log (DESIGN decisions 1–6): a
+//! [`Command`] is *decided* against the current [`Job`] into [`Event`]s, and the events are *applied* to
+//! it. A store does both in one transaction. What was given up for it: a change to a rule never rewrites
+//! an old log; it only decides new commands differently.
+
+mod actor;
+mod command;
+mod decide;
+mod event;
+mod health;
+mod job;
+mod job_id;
+mod limits;
+mod log_line;
+mod page;
+mod refusal;
+mod role;
+mod status;
+mod step_tree;
+mod text;
+mod time;
+
+#[cfg(test)]
+mod history_tests;
+
+pub use actor::{Actor, ActorKind};
+pub use command::{Command, Context, Report, ReportItem};
+pub use event::{Cause, Event, EventKind, EventSource, Level};
+pub use health::{HealthStatus, JobHealth, StaleReason, SystemHealth, minutes};
+pub use job::{AbortRequest, Execution, Job, LastMessage, LogCounts, NewJob, Shown, Spec};
+pub use job_id::JobId;
+pub use limits::{Limits, Timeouts};
+pub use log_line::{LineKind, LogFilter, LogLine};
+pub use page::{Counts, Cursor, JobFilter, OutcomeCounts, PageSize};
+pub use refusal::Refusal;
+pub use role::{Permission, Role};
+pub use status::{Outcome, Status};
+pub use step_tree::{Step, StepSpec, StepTree, Weight};
+pub use text::{Author, Feature, Invalid, MessageText, Reason, Tag, Title, shorten, visible};
+pub use time::Timestamp;

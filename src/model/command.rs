@@ -1,0 +1,139 @@
+//! What can be asked of a job.
+
+use serde_json::Value;
+
+use super::actor::Actor;
+use super::event::{Cause, Level};
+use super::step_tree::StepSpec;
+use super::text::{MessageText, Reason};
+use super::time::Timestamp;
+
+/// Who asks, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Who asks.
+    pub actor: Actor,
+    /// The server's time.
+    pub at: Timestamp,
+}
+
+/// What a runner reports in one go: all of it is recorded, or none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The epoch the runner believes in; `None` where it does not say.
+    pub epoch: Option<u32>,
+    /// What it reports, in order. Empty is a heartbeat.
+    pub items: Vec<ReportItem>,
+}
+
+/// One thing a runner reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReportItem {
+    /// Steps, declared or added to.
+    Steps(Vec<StepSpec>),
+    /// A number, 0..=1.
+    Progress {
+        /// The step, by path or by unique id; `None` for the job as a whole.
+        step: Option<String>,
+        /// The number.
+        value: f64,
+    },
+    /// A message.
+    Message {
+        /// How grave.
+        level: Level,
+        /// What.
+        text: MessageText,
+        /// The step it belongs to, by path or by unique id.
+        step: Option<String>,
+    },
+}
+
+/// What can be asked of a job that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// The runner reports.
+    Report(Report),
+    /// The runner finished the work.
+    Complete {
+        /// See [`Report::epoch`].
+        epoch: Option<u32>,
+        /// What it produced.
+        output: Option<Value>,
+    },
+    /// The runner gave up.
+    Fail {
+        /// See [`Report::epoch`].
+        epoch: Option<u32>,
+        /// What went wrong, in words.
+        error: Option<String>,
+        /// Whether another attempt could help. `false` ends the job even where attempts are left.
+        retryable: bool,
+    },
+    /// The runner stopped because it was asked to.
+    AcknowledgeAbort {
+        /// See [`Report::epoch`].
+        epoch: Option<u32>,
+    },
+    /// Somebody asks the job to stop.
+    Abort {
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody ends the job now.
+    ForceFail {
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody ends every job now.
+    EmergencyClean {
+        /// Why.
+        reason: Reason,
+    },
+    /// The sweep looks whether the job is stale, and ends it if so.
+    Sweep,
+    /// The process the job ran in is gone.
+    Interrupt,
+    /// A scheduled job's time has come.
+    BecomeDue,
+    /// A runner takes a queued job.
+    Claim,
+    /// Somebody sends an ended job to the queue again.
+    Retry {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl Command {
+    /// The command as a participle, for refusals: "A job that is completed cannot be …".
+    pub fn participle(&self) -> &'static str {
+        match self {
+            Self::Report(_) => "reported on",
+            Self::Complete { .. } => "completed",
+            Self::Fail { .. } => "failed",
+            Self::AcknowledgeAbort { .. } => "marked as aborted",
+            Self::Abort { .. } => "aborted",
+            Self::ForceFail { .. } | Self::EmergencyClean { .. } => "force-failed",
+            Self::Sweep => "swept",
+            Self::Interrupt => "interrupted",
+            Self::BecomeDue => "made due",
+            Self::Claim => "claimed",
+            Self::Retry { .. } => "retried",
+        }
+    }
+}
+
+/// The words an attempt ends with, as the requirement spells them.
+pub(super) fn failure_text(cause: Cause, detail: &str) -> String {
+    match cause {
+        Cause::ForceFailed => format!("Job force-failed: {detail}"),
+        Cause::EmergencyCleanup => {
+            "Job force-failed: Emergency cleanup - system recovery".to_owned()
+        }
+        Cause::RanTooLong => format!("Job force-failed: Job running too long ({detail} minutes)"),
+        Cause::Inactive => format!("Job force-failed: Job inactive too long ({detail} minutes)"),
+        Cause::Interrupted => "Interrupted by a restart".to_owned(),
+        Cause::Reported => detail.to_owned(),
+    }
+}

@@ -1,0 +1,607 @@
+//! The state machine: commands are decided into events, events are applied to the job.
+//!
+//! This file is the table *Life of a job* of DESIGN.md. `decide` reads, `apply` writes, and neither knows
+//! a clock or a store, so that a transition is decided once, in whatever transaction the store runs
+//! (DESIGN decision 3). `apply` accepts any event `decide` produced, in order: replaying a log from its
+//! `Created` gives the job back, but for heartbeats, late writes and numbers not yet recorded.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::actor::Actor;
+use super::command::{Command, Context, Report, ReportItem, failure_text};
+use super::event::{Cause, Event, EventKind, EventSource};
+use super::health::{StaleReason, minutes};
+use super::job::{AbortRequest, Execution, Job, LastMessage, LogCounts, NewJob};
+use super::job_id::JobId;
+use super::log_line::LineKind;
+use super::refusal::Refusal;
+use super::status::Status;
+use super::step_tree::StepTree;
+use super::text::{Invalid, shorten};
+use super::time::Timestamp;
+
+/// A bare number becomes a log entry at most this often.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
+
+impl Job {
+    /// Makes a job, and the first entry of its log.
+    pub fn create(new: NewJob, context: &Context) -> (Self, Event) {
+        let status = match (new.enqueue, new.run_at) {
+            (false, _) => Status::Running,
+            (true, Some(due)) if due > context.at => Status::Scheduled,
+            (true, _) => Status::Queued,
+        };
+        let created = Event {
+            seq: Some(1),
+            at: context.at,
+            source: EventSource::Actor(context.actor.clone()),
+            kind: EventKind::Created {
+                spec: Box::new(new.spec),
+                status,
+                run_at: new.run_at,
+            },
+        };
+        (Self::from_created(new.id, &created), created)
+    }
+
+    /// The job as its first log entry makes it. Any other entry gives a job that is nobody's: stores
+    /// always keep the first.
+    fn from_created(id: JobId, event: &Event) -> Self {
+        let (spec, status, run_at) = match &event.kind {
+            EventKind::Created {
+                spec,
+                status,
+                run_at,
+            } => ((**spec).clone(), *status, *run_at),
+            other => unreachable!("a log begins with `created`, not {other:?}"),
+        };
+        let running = status == Status::Running;
+        let mut counts = LogCounts::default();
+        counts.count(LineKind::System);
+        Self {
+            id,
+            spec: Arc::new(spec),
+            status,
+            attempt: u32::from(running),
+            epoch: u32::from(running),
+            progress: 0.0,
+            steps: Arc::default(),
+            created_at: event.at,
+            run_at,
+            started_at: running.then_some(event.at),
+            ended_at: None,
+            activity_at: event.at,
+            progress_at: None,
+            heartbeat_at: running.then_some(event.at),
+            seq: 1,
+            revision: 1,
+            counts,
+            last_message: None,
+            error: None,
+            output: None,
+            abort: None,
+            fenced: false,
+            late_writes: 0,
+            late_write_at: None,
+            last_error: None,
+            recorded_at: None,
+            unrecorded: Vec::new(),
+            unrecorded_whole: false,
+        }
+    }
+
+    /// Puts a job together from its log. `None` where the log does not begin at its beginning.
+    pub fn replay(id: JobId, log: &[Event]) -> Option<Self> {
+        let (first, rest) = log.split_first()?;
+        if !matches!(first.kind, EventKind::Created { .. }) {
+            return None;
+        }
+        let mut job = Self::from_created(id, first);
+        for event in rest {
+            job.apply(event);
+        }
+        Some(job)
+    }
+
+    /// What `command` would do to the job as it stands. An empty list never comes back: a command either
+    /// has an effect, or is refused.
+    pub fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Refusal> {
+        let at = context.at.max(self.activity_at);
+        let mut log = Entries {
+            job: self,
+            at,
+            next: self.seq + 1,
+            events: Vec::new(),
+        };
+        let participle = command.participle();
+        let actor = EventSource::Actor(context.actor.clone());
+        match command {
+            Command::Report(report) => {
+                self.check_writer(report.epoch, participle)?;
+                self.decide_report(report, &mut log)?;
+            }
+            Command::Complete { epoch, output } => {
+                self.check_writer(epoch, participle)?;
+                log.settle_numbers();
+                let after_abort = self.status == Status::Aborting;
+                log.record(
+                    EventSource::Run,
+                    EventKind::Completed {
+                        output,
+                        after_abort,
+                    },
+                );
+            }
+            Command::Fail {
+                epoch,
+                error,
+                retryable,
+            } => {
+                self.check_writer(epoch, participle)?;
+                log.settle_numbers();
+                let error = error
+                    .filter(|text| !text.is_empty())
+                    .unwrap_or_else(|| "Failed without saying why".to_owned());
+                let repeated = self
+                    .last_error
+                    .as_ref()
+                    .is_some_and(|logged| logged.contains(&error));
+                let next = self.after_failure(retryable);
+                log.record(
+                    EventSource::Run,
+                    EventKind::Failed {
+                        cause: Cause::Reported,
+                        error,
+                        repeated,
+                        next,
+                    },
+                );
+            }
+            Command::AcknowledgeAbort { epoch } => {
+                self.check_writer(epoch, participle)?;
+                if self.status != Status::Aborting {
+                    return Err(self.wrong_state(participle));
+                }
+                log.settle_numbers();
+                log.record(EventSource::Run, EventKind::Aborted);
+            }
+            Command::Abort { reason } => match self.status {
+                Status::Scheduled | Status::Queued => {
+                    log.record(
+                        actor,
+                        EventKind::AbortRequested {
+                            reason,
+                            before: self.status,
+                        },
+                    );
+                    log.record(EventSource::Run, EventKind::Aborted);
+                }
+                Status::Running => log.record(
+                    actor,
+                    EventKind::AbortRequested {
+                        reason,
+                        before: self.status,
+                    },
+                ),
+                Status::Aborting => return Err(self.wrong_state(participle)),
+                Status::Completed | Status::Failed | Status::Aborted => return Err(self.finished()),
+            },
+            Command::ForceFail { reason } => {
+                self.check_open()?;
+                log.settle_numbers();
+                let error = failure_text(Cause::ForceFailed, reason.as_str());
+                log.record(
+                    actor.clone(),
+                    EventKind::ForceFailed {
+                        reason,
+                        before: self.status,
+                    },
+                );
+                log.fail(actor, Cause::ForceFailed, error);
+            }
+            Command::EmergencyClean { reason } => {
+                self.check_open()?;
+                log.settle_numbers();
+                log.record(
+                    actor.clone(),
+                    EventKind::EmergencyCleaned {
+                        reason,
+                        before: self.status,
+                    },
+                );
+                log.fail(
+                    actor,
+                    Cause::EmergencyCleanup,
+                    failure_text(Cause::EmergencyCleanup, ""),
+                );
+            }
+            Command::Sweep => {
+                let health = self.health(at);
+                let (cause, span) = match health.stale {
+                    Some(StaleReason::RanTooLong) => (Cause::RanTooLong, health.running),
+                    Some(StaleReason::Inactive) => (Cause::Inactive, health.inactive),
+                    None => return Err(Refusal::NotStale),
+                };
+                log.settle_numbers();
+                log.fail(
+                    actor,
+                    cause,
+                    failure_text(cause, &minutes(span).to_string()),
+                );
+            }
+            Command::Interrupt => {
+                if !self.status.is_active() {
+                    return Err(self.wrong_state(participle));
+                }
+                log.settle_numbers();
+                log.fail(
+                    actor,
+                    Cause::Interrupted,
+                    failure_text(Cause::Interrupted, ""),
+                );
+            }
+            Command::BecomeDue => {
+                if self.status != Status::Scheduled {
+                    return Err(self.wrong_state(participle));
+                }
+                log.record(actor, EventKind::Due);
+            }
+            Command::Claim => {
+                if self.status != Status::Queued {
+                    return Err(self.wrong_state(participle));
+                }
+                log.record(actor, EventKind::Claimed);
+            }
+            Command::Retry { reason } => {
+                let runnable = self.spec.execution != Execution::External;
+                if !(matches!(self.status, Status::Failed | Status::Aborted) && runnable) {
+                    return Err(self.wrong_state(participle));
+                }
+                log.record(
+                    actor,
+                    EventKind::Retried {
+                        reason,
+                        before: self.status,
+                    },
+                );
+            }
+        }
+        Ok(log.events)
+    }
+
+    fn decide_report(&self, report: Report, log: &mut Entries<'_>) -> Result<(), Refusal> {
+        let mut tree: Cow<'_, StepTree> = Cow::Borrowed(&self.steps);
+        let mut last_recorded = self.recorded_at;
+        let mut items = report.items.into_iter().peekable();
+        while let Some(item) = items.next() {
+            match item {
+                ReportItem::Steps(steps) => {
+                    tree.check(&steps)?;
+                    tree.to_mut().declare(&steps, log.at);
+                    let grew = tree.progress() < self.progress;
+                    log.record(EventSource::Run, EventKind::StepsDeclared { steps, grew });
+                }
+                ReportItem::Progress { step, value } => {
+                    if !(value.is_finite() && (0.0..=1.0).contains(&value)) {
+                        return Err(
+                            Invalid::new("progress", "must be a number between 0 and 1").into()
+                        );
+                    }
+                    let (index, label, moved) = match step {
+                        Some(name) => {
+                            let index = tree.find(&name)?;
+                            let moved = tree.check_report(index, value)?;
+                            let label = tree.label_path(index);
+                            if items.peek().is_some() {
+                                tree.to_mut().report(index, value, log.at);
+                            }
+                            (Some(index), label, moved)
+                        }
+                        None if !tree.is_empty() => return Err(Refusal::StepNeeded),
+                        None => (None, String::new(), self.whole_moved(value)),
+                    };
+                    let milestone = index.is_some() && (moved.started || moved.ended);
+                    let due = last_recorded.is_none_or(|last| log.at.since(last) >= RECORD_EVERY);
+                    let recorded = moved.changed && (milestone || due);
+                    let kind = if moved.changed {
+                        let (started, ended) =
+                            (milestone && moved.started, milestone && moved.ended);
+                        EventKind::Progress {
+                            step: index,
+                            label,
+                            value,
+                            started,
+                            ended,
+                        }
+                    } else {
+                        EventKind::Heartbeat
+                    };
+                    if recorded {
+                        last_recorded = Some(log.at);
+                        log.record(EventSource::Run, kind);
+                    } else {
+                        log.project(kind);
+                    }
+                }
+                ReportItem::Message { level, text, step } => {
+                    let step = step
+                        .map(|name| tree.find(&name).map(|index| tree.path(index)))
+                        .transpose()?;
+                    log.record(EventSource::Run, EventKind::Message { level, text, step });
+                }
+            }
+        }
+        if log.events.is_empty() {
+            log.project(EventKind::Heartbeat);
+        }
+        Ok(())
+    }
+
+    fn whole_moved(&self, value: f64) -> super::step_tree::Moved {
+        super::step_tree::Moved {
+            started: false,
+            ended: false,
+            changed: value > self.progress,
+        }
+    }
+
+    /// Whether a run may still write: its epoch is the job's, and somebody works on the job.
+    fn check_writer(&self, epoch: Option<u32>, participle: &'static str) -> Result<(), Refusal> {
+        if let Some(given) = epoch
+            && given != self.epoch
+        {
+            return Err(Refusal::Fenced {
+                given,
+                current: self.epoch,
+            });
+        }
+        self.check_open()?;
+        if self.status.is_active() {
+            Ok(())
+        } else {
+            Err(self.wrong_state(participle))
+        }
+    }
+
+    fn check_open(&self) -> Result<(), Refusal> {
+        if self.status.is_final() {
+            Err(self.finished())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn finished(&self) -> Refusal {
+        Refusal::Finished {
+            status: self.status,
+        }
+    }
+
+    fn wrong_state(&self, wanted: &'static str) -> Refusal {
+        Refusal::WrongState {
+            status: self.status,
+            wanted,
+        }
+    }
+
+    fn after_failure(&self, retryable: bool) -> Status {
+        let again = retryable
+            && self.status == Status::Running
+            && self.attempt < self.spec.max_attempts
+            && self.spec.execution != Execution::External;
+        if again {
+            Status::Queued
+        } else {
+            Status::Failed
+        }
+    }
+
+    /// Whether a refused write came from a run that somebody else had ended: what `lateWrites` counts.
+    pub fn is_late_write(&self, refusal: &Refusal) -> bool {
+        match refusal {
+            Refusal::Fenced { given, current } => given < current,
+            Refusal::Finished { .. } => self.fenced,
+            _ => false,
+        }
+    }
+
+    /// Records an event in the job. Returns the indexes of the steps it changed.
+    pub fn apply(&mut self, event: &Event) -> Vec<usize> {
+        self.revision += 1;
+        let recorded = event.seq.is_some();
+        if let Some(seq) = event.seq {
+            self.seq = seq;
+            self.counts.count(event.kind.line_kind());
+        }
+        if event.source == EventSource::Run && self.status.is_active() {
+            self.heartbeat_at = Some(event.at);
+        }
+        let mut touched = Vec::new();
+        match &event.kind {
+            EventKind::Created { .. } | EventKind::Heartbeat => return touched,
+            EventKind::Due => self.status = Status::Queued,
+            EventKind::Claimed => self.begin_attempt(event.at),
+            EventKind::Message { level, text, .. } => {
+                if *level == super::event::Level::Error {
+                    self.last_error = Some(Arc::from(text.as_str()));
+                }
+                self.last_message = Some(Arc::new(LastMessage {
+                    level: *level,
+                    text: shorten(text.as_str(), Self::LAST_MESSAGE_CHARS).into_owned(),
+                }));
+            }
+            EventKind::StepsDeclared { steps, .. } => {
+                touched = Arc::make_mut(&mut self.steps).declare(steps, event.at);
+                self.raise(self.steps.progress());
+            }
+            EventKind::Progress { step, value, .. } => {
+                match *step {
+                    Some(index) => {
+                        touched = Arc::make_mut(&mut self.steps).report(index, *value, event.at);
+                        self.raise(self.steps.progress());
+                        self.unrecorded.retain(|other| *other != index);
+                        if !recorded {
+                            self.unrecorded.push(index);
+                        }
+                    }
+                    None => {
+                        self.raise(*value);
+                        self.unrecorded_whole = !recorded;
+                    }
+                }
+                self.progress_at = Some(event.at);
+                if recorded {
+                    self.recorded_at = Some(event.at);
+                }
+            }
+            EventKind::AbortRequested { reason, .. } => {
+                self.abort = Some(Arc::new(AbortRequest {
+                    reason: reason.clone(),
+                    by: match &event.source {
+                        EventSource::Actor(actor) => actor.to_string(),
+                        EventSource::Run => Actor::runner().to_string(),
+                    },
+                    at: event.at,
+                }));
+                if self.status == Status::Running {
+                    self.status = Status::Aborting;
+                }
+            }
+            // What an operator did; what came of it is the entry that follows.
+            EventKind::ForceFailed { .. } | EventKind::EmergencyCleaned { .. } => {}
+            EventKind::Aborted => self.end(Status::Aborted, event.at),
+            EventKind::Completed { output, .. } => {
+                self.output = output.clone().map(Arc::new);
+                self.progress = 1.0;
+                self.end(Status::Completed, event.at);
+            }
+            EventKind::Failed {
+                cause, error, next, ..
+            } => {
+                self.error = Some(Arc::from(error.as_str()));
+                if cause.fences() {
+                    self.epoch += 1;
+                    self.fenced = true;
+                }
+                if next.is_final() {
+                    self.end(*next, event.at);
+                } else {
+                    self.status = *next;
+                    self.abort = None;
+                }
+            }
+            EventKind::Retried { .. } => {
+                self.status = Status::Queued;
+                self.ended_at = None;
+                self.abort = None;
+                self.epoch += 1;
+            }
+        }
+        self.activity_at = event.at;
+        touched
+    }
+
+    /// The overall number only ever rises: what was shown stays true when scope grows.
+    fn raise(&mut self, progress: f64) {
+        self.progress = self.progress.max(progress);
+    }
+
+    fn end(&mut self, status: Status, at: Timestamp) {
+        self.status = status;
+        self.ended_at = Some(at);
+        self.unrecorded.clear();
+        self.unrecorded_whole = false;
+    }
+
+    fn begin_attempt(&mut self, at: Timestamp) {
+        self.status = Status::Running;
+        self.attempt += 1;
+        self.epoch += 1;
+        self.fenced = false;
+        self.started_at = Some(at);
+        self.heartbeat_at = Some(at);
+        self.progress = 0.0;
+        self.progress_at = None;
+        self.steps = Arc::default();
+        self.error = None;
+        self.last_error = None;
+        self.output = None;
+        self.recorded_at = None;
+    }
+}
+
+/// The entries a command leads to, numbered as they come.
+struct Entries<'a> {
+    job: &'a Job,
+    at: Timestamp,
+    next: u64,
+    events: Vec<Event>,
+}
+
+impl Entries<'_> {
+    fn record(&mut self, source: EventSource, kind: EventKind) {
+        self.events.push(Event {
+            seq: Some(self.next),
+            at: self.at,
+            source,
+            kind,
+        });
+        self.next += 1;
+    }
+
+    fn project(&mut self, kind: EventKind) {
+        self.events.push(Event {
+            seq: None,
+            at: self.at,
+            source: EventSource::Run,
+            kind,
+        });
+    }
+
+    /// Ends the run from outside. No other attempt follows: somebody decided, or time did.
+    fn fail(&mut self, source: EventSource, cause: Cause, error: String) {
+        self.record(
+            source,
+            EventKind::Failed {
+                cause,
+                error,
+                repeated: false,
+                next: Status::Failed,
+            },
+        );
+    }
+
+    /// Records the numbers that moved since they were last recorded, so that the log of an ended job
+    /// holds its last state.
+    fn settle_numbers(&mut self) {
+        for &index in &self.job.unrecorded {
+            let step = &self.job.steps.steps()[index];
+            let (label, value) = (self.job.steps.label_path(index), step.progress);
+            self.record(
+                EventSource::Run,
+                EventKind::Progress {
+                    step: Some(index),
+                    label,
+                    value,
+                    started: false,
+                    ended: false,
+                },
+            );
+        }
+        if self.job.unrecorded_whole {
+            let value = self.job.progress;
+            self.record(
+                EventSource::Run,
+                EventKind::Progress {
+                    step: None,
+                    label: String::new(),
+                    value,
+                    started: false,
+                    ended: false,
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What happened to a job: the entries of its one ordered log (DESIGN decision 2).
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::actor::Actor;
+use super::job::Spec;
+use super::log_line::LineKind;
+use super::status::Status;
+use super::step_tree::StepSpec;
+use super::text::{MessageText, Reason};
+use super::time::Timestamp;
+
+/// How grave a message is. *Info*: where the work is. *Warning*: an admin should know, the work goes on.
+/// *Error*: something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Where the work is.
+    Info,
+    /// An admin should know; the work goes on.
+    Warning,
+    /// Something was not done.
+    Error,
+}
+
+/// Why a run failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The runner said so.
+    Reported,
+    /// An operator ended it.
+    ForceFailed,
+    /// Emergency cleanup ended it.
+    EmergencyCleanup,
+    /// It ran longer than its run timeout.
+    RanTooLong,
+    /// It was silent longer than its activity timeout.
+    Inactive,
+    /// The process it ran in ended.
+    Interrupted,
+}
+
+impl Cause {
+    /// Whether somebody other than the runner ended the run. Its later writes are then those of a
+    /// zombie: the epoch is raised, and they are counted.
+    pub fn fences(self) -> bool {
+        self != Self::Reported
+    }
+}
+
+/// Who an entry comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventSource {
+    /// The run itself. Not spelt out further: it is the same for every line of a run.
+    Run,
+    /// A person, program or component that acted on the job from outside.
+    Actor(Actor),
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The job came to be.
+    Created {
+        /// What was asked for.
+        spec: Box<Spec>,
+        /// Where it began: running, queued or scheduled.
+        status: Status,
+        /// When a scheduled job is due.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run_at: Option<Timestamp>,
+    },
+    /// A scheduled job's time came.
+    Due,
+    /// A runner took the job: a new attempt, a new epoch.
+    Claimed,
+    /// The run said something.
+    Message {
+        /// How grave.
+        level: Level,
+        /// What.
+        text: MessageText,
+        /// The path of the step it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<String>,
+    },
+    /// Steps were declared or added to.
+    StepsDeclared {
+        /// As declared.
+        steps: Vec<StepSpec>,
+        /// The bar would have moved back: there is more to do than was known.
+        grew: bool,
+    },
+    /// A number was reported.
+    Progress {
+        /// The step's index in the tree; `None` for the job as a whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<usize>,
+        /// The step as people read it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        label: String,
+        /// 0..=1.
+        value: f64,
+        /// It was the step's first report.
+        started: bool,
+        /// It brought the step to 1.
+        ended: bool,
+    },
+    /// The runner says it is alive. Never recorded.
+    Heartbeat,
+    /// Somebody asked the job to stop.
+    AbortRequested {
+        /// Why.
+        reason: Reason,
+        /// The status before.
+        before: Status,
+    },
+    /// The job stopped because it was asked to, or had not begun.
+    Aborted,
+    /// An operator ended the job. Followed by `Failed`.
+    ForceFailed {
+        /// Why.
+        reason: Reason,
+        /// The status before.
+        before: Status,
+    },
+    /// An operator ended every job. Followed by `Failed`.
+    EmergencyCleaned {
+        /// Why.
+        reason: Reason,
+        /// The status before.
+        before: Status,
+    },
+    /// The job ended well.
+    Completed {
+        /// What it produced.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Value>,
+        /// It was asked to stop, and had finished before it noticed.
+        after_abort: bool,
+    },
+    /// The attempt ended badly.
+    Failed {
+        /// Why.
+        cause: Cause,
+        /// What went wrong, in words.
+        error: String,
+        /// The run had already logged these words as an error, so they are not counted twice.
+        repeated: bool,
+        /// Where the job goes next: failed, or queued for another attempt.
+        next: Status,
+    },
+    /// An operator sent an ended job to the queue again.
+    Retried {
+        /// Why.
+        reason: Reason,
+        /// The status before.
+        before: Status,
+    },
+}
+
+/// An entry of a job's log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its place in the job's log, from 1 without gaps. `None` for a change to the projection alone: a
+    /// heartbeat, or a number reported less than a second after the last that was recorded.
+    pub seq: Option<u64>,
+    /// The server's time. Never earlier than that of the entry before.
+    pub at: Timestamp,
+    /// Who it comes from.
+    pub source: EventSource,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+impl EventKind {
+    /// The lens through which people see the entry.
+    pub fn line_kind(&self) -> LineKind {
+        match self {
+            Self::Message { level, .. } => LineKind::from(*level),
+            Self::Failed {
+                repeated: false, ..
+            } => LineKind::Error,
+            Self::AbortRequested { .. }
+            | Self::ForceFailed { .. }
+            | Self::EmergencyCleaned { .. }
+            | Self::Retried { .. } => LineKind::Operator,
+            Self::Progress {
+                started: false,
+                ended: false,
+                ..
+            }
+            | Self::Heartbeat => LineKind::Progress,
+            Self::Created { .. }
+            | Self::Due
+            | Self::Claimed
+            | Self::StepsDeclared { .. }
+            | Self::Progress { .. }
+            | Self::Aborted
+            | Self::Completed { .. }
+            | Self::Failed { .. } => LineKind::System,
+        }
+    }
+}
+
+impl Event {
+    /// The entry as one sentence, which is what the log shows and what text search looks through.
+    pub fn sentence(&self) -> String {
+        let by = match &self.source {
+            EventSource::Run => "The run".to_owned(),
+            EventSource::Actor(actor) => actor.to_string(),
+        };
+        match &self.kind {
+            EventKind::Created { status, .. } => match status {
+                Status::Scheduled => format!("Scheduled by {by}"),
+                Status::Queued => format!("Queued by {by}"),
+                _ => format!("Started by {by}"),
+            },
+            EventKind::Due => "Due: waiting for a worker".to_owned(),
+            EventKind::Claimed => format!("Taken up by {by}"),
+            EventKind::Message { text, .. } => text.as_str().to_owned(),
+            EventKind::StepsDeclared { steps, grew } => {
+                let count = count_specs(steps);
+                let noun = if count == 1 { "step" } else { "steps" };
+                if *grew {
+                    format!("Scope grew: {count} {noun} declared")
+                } else {
+                    format!("{count} {noun} declared")
+                }
+            }
+            EventKind::Progress {
+                step,
+                label,
+                value,
+                ended,
+                started,
+            } => {
+                let name = if step.is_some() {
+                    label.as_str()
+                } else {
+                    "The job"
+                };
+                if *ended {
+                    format!("{name} done")
+                } else if *started {
+                    format!("{name} started")
+                } else {
+                    format!("{name} at {:.0} %", value * 100.0)
+                }
+            }
+            EventKind::Heartbeat => "Alive".to_owned(),
+            EventKind::AbortRequested { reason, .. } => {
+                format!("{by} asked it to stop: {}", reason.as_str())
+            }
+            EventKind::Aborted => "Stopped on request".to_owned(),
+            EventKind::ForceFailed { reason, .. } => {
+                format!("{by} force-failed it: {}", reason.as_str())
+            }
+            EventKind::EmergencyCleaned { reason, .. } => {
+                format!("{by} ran an emergency cleanup: {}", reason.as_str())
+            }
+            EventKind::Completed {
+                after_abort: true, ..
+            } => {
+                "Completed: the work was finished before it noticed the request to stop".to_owned()
+            }
+            EventKind::Completed { .. } => "Completed".to_owned(),
+            EventKind::Failed {
+                error,
+                next: Status::Failed,
+                repeated: false,
+                ..
+            } => error.clone(),
+            EventKind::Failed {
+                next: Status::Failed,
+                ..
+            } => "Failed".to_owned(),
+            EventKind::Failed { error, .. } => format!("{error} (will be tried again)"),
+            EventKind::Retried { reason, .. } => {
+                format!("{by} sent it to the queue again: {}", reason.as_str())
+            }
+        }
+    }
+
+    /// The path of the step the entry belongs to, where it names one.
+    pub fn step_path(&self) -> Option<&str> {
+        match &self.kind {
+            EventKind::Message { step, .. } => step.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+fn count_specs(steps: &[StepSpec]) -> usize {
+    steps.iter().map(|step| 1 + count_specs(&step.steps)).sum()
+}

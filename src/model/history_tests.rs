@@ -1,0 +1,795 @@
+//! Properties of whole histories: any commands, in any order, from several writers at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn spec(execution: Execution, max_attempts: u32) -> Spec {
+    Spec {
+        feature: Feature::new("argument-condensation").unwrap(),
+        author: Author::new("anna@example.org").unwrap(),
+        owner: "token:importer".to_owned(),
+        title: None,
+        tags: Vec::new(),
+        input: None,
+        timeouts: Timeouts::REQUIRED,
+        execution,
+        max_attempts,
+        queue: "default".to_owned(),
+        priority: 0,
+    }
+}
+
+fn started(execution: Execution) -> (Job, Vec<Event>) {
+    let new = NewJob {
+        id: JobId(Uuid::from_u128(1)),
+        spec: spec(execution, 1),
+        enqueue: false,
+        run_at: None,
+    };
+    let (job, event) = Job::create(new, &at(0));
+    (job, vec![event])
+}
+
+fn at(ms: i64) -> Context {
+    Context {
+        actor: Actor::user("anna"),
+        at: Timestamp(ms),
+    }
+}
+
+fn run(
+    job: &mut Job,
+    log: &mut Vec<Event>,
+    command: Command,
+    context: &Context,
+) -> Result<(), Refusal> {
+    let events = job.decide(command, context)?;
+    assert!(!events.is_empty(), "an accepted command has an effect");
+    for event in events {
+        job.apply(&event);
+        if let Some(seq) = event.seq {
+            assert_eq!(seq, log.len() as u64 + 1, "the log has no gap");
+            log.push(event);
+        }
+    }
+    Ok(())
+}
+
+fn must(job: &mut Job, log: &mut Vec<Event>, command: Command, ms: i64) {
+    run(job, log, command, &at(ms)).unwrap();
+}
+
+fn progress(step: Option<&str>, value: f64) -> Command {
+    Command::Report(Report {
+        epoch: None,
+        items: vec![ReportItem::Progress {
+            step: step.map(str::to_owned),
+            value,
+        }],
+    })
+}
+
+fn message(level: Level, text: &str) -> Command {
+    Command::Report(Report {
+        epoch: None,
+        items: vec![ReportItem::Message {
+            level,
+            text: MessageText::new(text).unwrap(),
+            step: None,
+        }],
+    })
+}
+
+fn steps(specs: Vec<StepSpec>) -> Command {
+    Command::Report(Report {
+        epoch: None,
+        items: vec![ReportItem::Steps(specs)],
+    })
+}
+
+fn reason(text: &str) -> Reason {
+    Reason::new(text).unwrap()
+}
+
+fn fail(text: &str) -> Command {
+    Command::Fail {
+        epoch: None,
+        error: Some(text.to_owned()),
+        retryable: true,
+    }
+}
+
+const COMPLETE: Command = Command::Complete {
+    epoch: None,
+    output: None,
+};
+const MINUTE: i64 = 60_000;
+
+/// original-behaviour.md §2: NaN was stored as NaN.
+#[test]
+fn flaw_nan_infinite_and_out_of_range_numbers_are_refused_and_change_nothing() {
+    let (job, _) = started(Execution::External);
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.001, 1.001] {
+        let refusal = job.decide(progress(None, value), &at(1)).unwrap_err();
+        assert_eq!(refusal.code(), "invalid_value", "{value}");
+    }
+}
+
+/// §7, 6: force-fail changed the record only, and the zombie's later calls vanished silently.
+#[test]
+fn flaw_6_a_force_failed_run_is_fenced_and_its_late_writes_are_counted() {
+    let (mut job, mut log) = started(Execution::External);
+    must(
+        &mut job,
+        &mut log,
+        Command::ForceFail {
+            reason: reason("hung"),
+        },
+        1,
+    );
+    assert_eq!((job.status, job.epoch), (Status::Failed, 2));
+    assert_eq!(job.error.as_deref(), Some("Job force-failed: hung"));
+    for epoch in [Some(1), None] {
+        let refusal = job
+            .decide(
+                Command::Complete {
+                    epoch,
+                    output: None,
+                },
+                &at(2),
+            )
+            .unwrap_err();
+        assert!(job.is_late_write(&refusal), "{refusal:?}");
+        job.count_late_write(Timestamp(2));
+    }
+    assert_eq!(job.late_writes, 2);
+}
+
+#[test]
+fn a_runner_that_finishes_twice_is_told_so_but_is_no_zombie() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, COMPLETE, 1);
+    let refusal = job.decide(COMPLETE, &at(2)).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::Finished {
+            status: Status::Completed
+        }
+    );
+    assert!(!job.is_late_write(&refusal));
+}
+
+/// §7, 9: half an hour of steady work was killed with no way to allow more.
+#[test]
+fn flaw_9_a_healthy_three_hour_job_survives_where_its_timeout_is_lifted() {
+    let mut spec = spec(Execution::External, 1);
+    spec.timeouts = Timeouts::REQUIRED.with_seconds(Some(0), None);
+    let new = NewJob {
+        id: JobId(Uuid::from_u128(1)),
+        spec,
+        enqueue: false,
+        run_at: None,
+    };
+    let (mut job, created) = Job::create(new, &at(0));
+    let mut log = vec![created];
+    for five_minutes in 1..=36 {
+        must(
+            &mut job,
+            &mut log,
+            message(Level::Info, "still here"),
+            five_minutes * 5 * MINUTE,
+        );
+        assert_eq!(
+            job.decide(Command::Sweep, &at(five_minutes * 5 * MINUTE)),
+            Err(Refusal::NotStale)
+        );
+    }
+    assert_eq!(job.health(Timestamp(181 * MINUTE)).stale, None);
+    assert_eq!(
+        job.health(Timestamp(191 * MINUTE)).stale,
+        Some(StaleReason::Inactive)
+    );
+}
+
+#[test]
+fn the_sweep_ends_a_run_of_more_than_30_minutes_and_one_silent_for_more_than_10() {
+    let (mut job, mut log) = started(Execution::External);
+    for minute in 1..=30 {
+        must(
+            &mut job,
+            &mut log,
+            message(Level::Info, "tick"),
+            minute * MINUTE,
+        );
+    }
+    assert_eq!(
+        job.decide(Command::Sweep, &at(30 * MINUTE)),
+        Err(Refusal::NotStale)
+    );
+    must(&mut job, &mut log, Command::Sweep, 30 * MINUTE + 1);
+    assert_eq!(
+        job.error.as_deref(),
+        Some("Job force-failed: Job running too long (30 minutes)")
+    );
+
+    let (mut job, mut log) = started(Execution::External);
+    assert_eq!(
+        job.decide(Command::Sweep, &at(10 * MINUTE)),
+        Err(Refusal::NotStale)
+    );
+    must(&mut job, &mut log, Command::Sweep, 11 * MINUTE);
+    assert_eq!(
+        job.error.as_deref(),
+        Some("Job force-failed: Job inactive too long (11 minutes)")
+    );
+    assert_eq!(job.epoch, 2);
+}
+
+#[test]
+fn a_heartbeat_is_not_activity_and_a_number_that_stands_still_is_only_a_heartbeat() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, progress(None, 0.4), MINUTE);
+    must(
+        &mut job,
+        &mut log,
+        Command::Report(Report::default()),
+        5 * MINUTE,
+    );
+    must(&mut job, &mut log, progress(None, 0.4), 6 * MINUTE);
+    assert_eq!(job.activity_at, Timestamp(MINUTE));
+    assert_eq!(job.heartbeat_at, Some(Timestamp(6 * MINUTE)));
+    assert_eq!(
+        job.health(Timestamp(12 * MINUTE)).stale,
+        Some(StaleReason::Inactive)
+    );
+}
+
+/// §7, 10: the warnings at 80 % never reached anybody. §7, 12: a full history warned for ever.
+#[test]
+fn flaws_10_and_12_early_warnings_reach_the_system_and_a_full_history_is_no_warning() {
+    let (job, _) = started(Execution::External);
+    let mut counts = Counts::default();
+    counts.set(Status::Running, 1);
+    counts.set(Status::Completed, 100);
+    let early = SystemHealth::assess(
+        [&job].into_iter(),
+        &counts,
+        &Limits::MEMORY,
+        None,
+        Timestamp(9 * MINUTE),
+    );
+    assert_eq!(early.status, HealthStatus::Healthy);
+    assert_eq!(early.stale_jobs, 0);
+    assert_eq!(
+        early.warnings,
+        [format!(
+            "Job {}: Job has been inactive for 9 minutes (inactivity timeout: 10 minutes)",
+            job.id
+        )]
+    );
+    let late = SystemHealth::assess(
+        [&job].into_iter(),
+        &counts,
+        &Limits::MEMORY,
+        None,
+        Timestamp(11 * MINUTE),
+    );
+    assert_eq!((late.status, late.stale_jobs), (HealthStatus::Degraded, 1));
+}
+
+#[test]
+fn the_limit_of_active_jobs_warns_above_80_percent_and_is_critical_when_reached() {
+    let health = |active| {
+        let mut counts = Counts::default();
+        counts.set(Status::Running, active);
+        SystemHealth::assess(
+            std::iter::empty(),
+            &counts,
+            &Limits::MEMORY,
+            None,
+            Timestamp(0),
+        )
+        .status
+    };
+    assert_eq!(health(40), HealthStatus::Healthy);
+    assert_eq!(health(41), HealthStatus::Degraded);
+    assert_eq!(health(50), HealthStatus::Critical);
+}
+
+/// §7, 15: declaring sub-steps took the bar from 100 % back to 25 %.
+#[test]
+fn flaw_15_new_scope_is_shown_as_such_and_the_bar_never_goes_back() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, steps(vec![StepSpec::new("a")]), 1);
+    must(&mut job, &mut log, progress(Some("a"), 1.0), 2);
+    assert_eq!(job.progress, 1.0);
+    must(
+        &mut job,
+        &mut log,
+        steps(vec![
+            StepSpec::new("a").steps([StepSpec::new("x"), StepSpec::new("y")]),
+        ]),
+        3,
+    );
+    assert_eq!(job.steps.progress(), 0.0);
+    assert_eq!(job.progress, 1.0);
+    assert!(job.shown().scope_grew);
+    assert!(
+        log.iter()
+            .any(|event| matches!(event.kind, EventKind::StepsDeclared { grew: true, .. }))
+    );
+}
+
+/// §7, 16: a failure was logged twice, once as a message and once as the outcome.
+#[test]
+fn flaw_16_failing_with_words_already_logged_counts_one_error() {
+    let (mut job, mut log) = started(Execution::External);
+    must(
+        &mut job,
+        &mut log,
+        message(Level::Error, "Argument condensation failed: no key"),
+        1,
+    );
+    must(&mut job, &mut log, fail("no key"), 2);
+    assert_eq!(job.counts.error, 1);
+    assert_eq!(job.error.as_deref(), Some("no key"));
+
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, fail("no key"), 2);
+    assert_eq!(job.counts.error, 1);
+}
+
+/// §7, 28: an aborting job had no way out. §7, 29: finishing after an abort request hid that request.
+#[test]
+fn flaws_28_and_29_an_aborting_job_can_be_forced_and_one_that_finished_first_says_so() {
+    let (mut job, mut log) = started(Execution::External);
+    must(
+        &mut job,
+        &mut log,
+        Command::Abort {
+            reason: reason("wrong election"),
+        },
+        1,
+    );
+    assert_eq!(job.status, Status::Aborting);
+    let mut forced = job.clone();
+    must(
+        &mut forced,
+        &mut log.clone(),
+        Command::ForceFail {
+            reason: reason("it does not listen"),
+        },
+        2,
+    );
+    assert_eq!(forced.status, Status::Failed);
+    must(&mut job, &mut log, COMPLETE, 2);
+    assert_eq!(job.status, Status::Completed);
+    assert!(log.last().unwrap().sentence().contains("before it noticed"));
+}
+
+/// §7, 30: aborted jobs of one feature ended as failed.
+#[test]
+fn flaw_30_an_acknowledged_abort_ends_as_aborted_and_only_where_one_was_asked_for() {
+    let (mut job, mut log) = started(Execution::External);
+    let acknowledge = Command::AcknowledgeAbort { epoch: Some(1) };
+    assert!(matches!(
+        job.decide(acknowledge.clone(), &at(1)),
+        Err(Refusal::WrongState { .. })
+    ));
+    must(
+        &mut job,
+        &mut log,
+        Command::Abort {
+            reason: reason("stop"),
+        },
+        1,
+    );
+    must(&mut job, &mut log, acknowledge, 2);
+    assert_eq!(job.status, Status::Aborted);
+}
+
+#[test]
+fn a_bare_number_has_no_place_in_a_job_with_steps() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, steps(vec![StepSpec::new("a")]), 1);
+    assert_eq!(
+        job.decide(progress(None, 0.5), &at(2)),
+        Err(Refusal::StepNeeded)
+    );
+}
+
+#[test]
+fn a_running_job_that_reported_one_is_finishing_at_99_percent() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, progress(None, 1.0), 1);
+    assert_eq!(
+        job.shown(),
+        Shown {
+            percent: 99,
+            finishing: true,
+            scope_grew: false
+        }
+    );
+    must(&mut job, &mut log, COMPLETE, 2);
+    assert_eq!(job.shown().percent, 100);
+}
+
+#[test]
+fn on_failure_progress_stays_where_it_was() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, progress(None, 0.29), 1);
+    must(&mut job, &mut log, fail("x"), 2);
+    assert_eq!(job.progress, 0.29);
+    assert_eq!(job.shown().percent, 29);
+}
+
+#[test]
+fn a_number_is_recorded_once_a_second_and_the_last_one_before_the_end() {
+    let (mut job, mut log) = started(Execution::External);
+    for ms in 1..=2_500 {
+        must(
+            &mut job,
+            &mut log,
+            progress(None, ms as f64 / 2_500.0 * 0.9),
+            ms,
+        );
+    }
+    assert_eq!(log.len(), 1 + 3, "created, and one number a second");
+    must(&mut job, &mut log, fail("x"), 2_501);
+    assert_eq!(log.len(), 1 + 3 + 2, "the last number, and the end");
+    assert_eq!(Job::replay(job.id, &log).unwrap().progress, job.progress);
+}
+
+#[test]
+fn a_queued_job_is_claimed_fails_and_is_claimed_again_each_time_with_a_new_epoch() {
+    let new = NewJob {
+        id: JobId(Uuid::from_u128(1)),
+        spec: spec(Execution::Worker, 2),
+        enqueue: true,
+        run_at: Some(Timestamp(50)),
+    };
+    let (mut job, created) = Job::create(new, &at(0));
+    let mut log = vec![created];
+    assert_eq!(
+        (job.status, job.epoch, job.attempt),
+        (Status::Scheduled, 0, 0)
+    );
+    assert!(job.decide(progress(None, 0.5), &at(1)).is_err());
+    must(&mut job, &mut log, Command::BecomeDue, 50);
+    must(&mut job, &mut log, Command::Claim, 60);
+    assert_eq!(
+        (job.status, job.epoch, job.attempt),
+        (Status::Running, 1, 1)
+    );
+    must(&mut job, &mut log, fail("first"), 70);
+    assert_eq!(job.status, Status::Queued);
+    must(&mut job, &mut log, Command::Claim, 80);
+    assert_eq!((job.epoch, job.attempt), (2, 2));
+    assert!(matches!(
+        job.decide(
+            Command::Complete {
+                epoch: Some(1),
+                output: None
+            },
+            &at(81)
+        ),
+        Err(Refusal::Fenced {
+            given: 1,
+            current: 2
+        })
+    ));
+    must(&mut job, &mut log, fail("second"), 90);
+    assert_eq!(job.status, Status::Failed);
+    must(
+        &mut job,
+        &mut log,
+        Command::Retry {
+            reason: reason("fixed the key"),
+        },
+        100,
+    );
+    assert_eq!(job.status, Status::Queued);
+}
+
+#[test]
+fn a_job_run_by_somebody_else_cannot_be_retried_here() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, fail("x"), 1);
+    assert!(matches!(
+        job.decide(
+            Command::Retry {
+                reason: reason("again")
+            },
+            &at(2)
+        ),
+        Err(Refusal::WrongState { .. })
+    ));
+}
+
+#[test]
+fn a_report_is_all_or_nothing() {
+    let (job, _) = started(Execution::External);
+    let report = Report {
+        epoch: None,
+        items: vec![
+            ReportItem::Message {
+                level: Level::Info,
+                text: MessageText::new("first").unwrap(),
+                step: None,
+            },
+            ReportItem::Progress {
+                step: None,
+                value: 7.0,
+            },
+        ],
+    };
+    assert!(job.decide(Command::Report(report), &at(1)).is_err());
+}
+
+#[test]
+fn steps_may_be_declared_and_reported_on_in_one_go() {
+    let (mut job, mut log) = started(Execution::External);
+    let report = Report {
+        epoch: Some(1),
+        items: vec![
+            ReportItem::Steps(vec![StepSpec::new("load"), StepSpec::new("save")]),
+            ReportItem::Progress {
+                step: Some("load".to_owned()),
+                value: 0.5,
+            },
+            ReportItem::Progress {
+                step: Some("load".to_owned()),
+                value: 1.0,
+            },
+        ],
+    };
+    must(&mut job, &mut log, Command::Report(report), 1);
+    assert_eq!(job.progress, 0.5);
+    assert_eq!(job.current_step(), None);
+}
+
+#[test]
+fn a_clock_set_back_does_not_reorder_the_log() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, message(Level::Info, "a"), 1_000);
+    must(&mut job, &mut log, message(Level::Info, "b"), 10);
+    assert_eq!(log.last().unwrap().at, Timestamp(1_000));
+}
+
+/// What replaying the log cannot give back: heartbeats, late writes, numbers not yet recorded.
+fn recorded_part(job: &Job) -> Job {
+    Job {
+        heartbeat_at: None,
+        late_writes: 0,
+        late_write_at: None,
+        revision: 0,
+        progress_at: None,
+        ..job.clone()
+    }
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let epoch = prop_oneof![3 => Just(None), 2 => (0..4_u32).prop_map(Some)];
+    let step = prop_oneof![
+        2 => Just(None),
+        3 => prop::sample::select(vec!["a", "b", "c", "a/x", "y", "c/z"]).prop_map(|name| Some(name.to_owned())),
+    ];
+    let value =
+        prop_oneof![8 => 0.0..=1.0_f64, 1 => Just(1.0), 1 => Just(f64::NAN), 1 => -1.0..2.0_f64];
+    let declared = prop::sample::select(vec![
+        vec![StepSpec::new("a"), StepSpec::new("b").weight(2.0)],
+        vec![StepSpec::new("a").steps([StepSpec::new("x"), StepSpec::new("y").weight(0.0)])],
+        vec![StepSpec::new("c").weight(3.0).steps([StepSpec::new("z")])],
+        vec![StepSpec::new("b"), StepSpec::new("b")],
+    ]);
+    let item = prop_oneof![
+        4 => (step.clone(), value).prop_map(|(step, value)| ReportItem::Progress { step, value }),
+        1 => declared.prop_map(ReportItem::Steps),
+        2 => (prop::sample::select(vec![Level::Info, Level::Warning, Level::Error]), step)
+            .prop_map(|(level, step)| ReportItem::Message { level, text: MessageText::new("said").unwrap(), step }),
+    ];
+    prop_oneof![
+        16 => (epoch.clone(), prop::collection::vec(item, 0..3))
+            .prop_map(|(epoch, items)| Command::Report(Report { epoch, items })),
+        2 => epoch.clone().prop_map(|epoch| Command::Complete { epoch, output: None }),
+        2 => (epoch.clone(), any::<bool>())
+            .prop_map(|(epoch, retryable)| Command::Fail { epoch, error: Some("bad".to_owned()), retryable }),
+        1 => epoch.prop_map(|epoch| Command::AcknowledgeAbort { epoch }),
+        1 => Just(Command::Abort { reason: reason("stop") }),
+        1 => Just(Command::ForceFail { reason: reason("hung") }),
+        1 => Just(Command::EmergencyClean { reason: reason("all") }),
+        1 => Just(Command::Sweep),
+        1 => Just(Command::Interrupt),
+        1 => Just(Command::BecomeDue),
+        3 => Just(Command::Claim),
+        1 => Just(Command::Retry { reason: reason("again") }),
+    ]
+}
+
+fn any_job() -> impl Strategy<Value = (Job, Event)> {
+    (
+        any::<bool>(),
+        any::<bool>(),
+        prop::sample::select(vec![
+            Execution::External,
+            Execution::InProcess,
+            Execution::Worker,
+        ]),
+        1..4_u32,
+    )
+        .prop_map(|(enqueue, later, execution, max_attempts)| {
+            let run_at = (enqueue && later).then_some(Timestamp(5_000));
+            let spec = spec(execution, max_attempts);
+            Job::create(
+                NewJob {
+                    id: JobId(Uuid::from_u128(1)),
+                    spec,
+                    enqueue,
+                    run_at,
+                },
+                &at(0),
+            )
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// The guarantees of DESIGN decisions 2–6, over any history.
+    #[test]
+    fn any_history_keeps_the_promises(
+        (mut job, created) in any_job(),
+        commands in prop::collection::vec((any_command(), -50..90_000_i64), 0..60),
+    ) {
+        let mut log = vec![created];
+        let mut now = 0;
+        for (command, wait) in commands {
+            now += wait;
+            let before = job.clone();
+            let epoch_given = match &command {
+                Command::Report(Report { epoch, .. }) | Command::Complete { epoch, .. }
+                | Command::Fail { epoch, .. } | Command::AcknowledgeAbort { epoch } => *epoch,
+                _ => None,
+            };
+            let is_retry = matches!(command, Command::Retry { .. });
+            match run(&mut job, &mut log, command, &at(now)) {
+                Err(refusal) => {
+                    prop_assert_eq!(&job, &before, "a refused command changes nothing");
+                    prop_assert!(!refusal.to_string().is_empty());
+                }
+                Ok(()) => {
+                    prop_assert!(epoch_given.is_none_or(|epoch| epoch == before.epoch), "an old epoch wrote");
+                    prop_assert!(!before.status.is_final() || is_retry, "an ended job changed");
+                    prop_assert!(job.revision > before.revision);
+                    prop_assert!(job.epoch >= before.epoch);
+                    prop_assert!(job.activity_at >= before.activity_at);
+                    if job.attempt == before.attempt {
+                        prop_assert!(job.progress >= before.progress, "progress fell");
+                    }
+                }
+            }
+            prop_assert!((0.0..=1.0).contains(&job.progress));
+            prop_assert!(job.progress + 1e-12 >= job.steps.progress());
+            if job.status == Status::Completed {
+                prop_assert_eq!(job.progress, 1.0);
+            }
+            prop_assert_eq!(job.ended_at.is_some(), job.status.is_final());
+            let shown = job.shown();
+            prop_assert_eq!(shown.percent == 100, job.status == Status::Completed);
+
+            let replayed = Job::replay(job.id, &log).unwrap();
+            prop_assert_eq!(replayed.status, job.status);
+            prop_assert_eq!((replayed.epoch, replayed.seq, replayed.counts), (job.epoch, job.seq, job.counts));
+            if job.status.is_final() {
+                prop_assert_eq!(recorded_part(&replayed), recorded_part(&job), "replaying the log gives the stored state");
+            }
+        }
+    }
+
+    /// Several writers decide against what they last saw; only what the store decides counts.
+    #[test]
+    fn racing_finishers_leave_one_terminal_status(
+        order in Just(vec![0, 1, 2, 3, 4]).prop_shuffle(),
+    ) {
+        let (mut job, mut log) = started(Execution::External);
+        must(&mut job, &mut log, Command::Abort { reason: reason("stop") }, 1);
+        let finishers = [
+            COMPLETE,
+            fail("bad"),
+            Command::ForceFail { reason: reason("hung") },
+            Command::AcknowledgeAbort { epoch: Some(1) },
+            Command::Sweep,
+        ];
+        let mut won = 0;
+        for which in order {
+            match run(&mut job, &mut log, finishers[which].clone(), &at(60 * MINUTE)) {
+                Ok(()) => won += 1,
+                Err(refusal) => {
+                    let told =
+                        matches!(refusal, Refusal::Finished { .. } | Refusal::Fenced { .. } | Refusal::NotStale);
+                    prop_assert!(told, "{refusal:?}");
+                }
+            }
+        }
+        prop_assert_eq!(won, 1);
+        let ends = log.iter().filter(|event| matches!(
+            event.kind,
+            EventKind::Completed { .. } | EventKind::Aborted | EventKind::Failed { .. }
+        ));
+        prop_assert_eq!(ends.count(), 1);
+    }
+}
+
+#[test]
+fn every_event_survives_being_stored() {
+    let (mut job, mut log) = started(Execution::InProcess);
+    must(
+        &mut job,
+        &mut log,
+        steps(vec![
+            StepSpec::new("a")
+                .weight(2.0)
+                .title("Load")
+                .steps([StepSpec::new("b")]),
+        ]),
+        1,
+    );
+    must(&mut job, &mut log, progress(Some("b"), 0.5), 2);
+    must(
+        &mut job,
+        &mut log,
+        message(Level::Warning, "\u{0}\u{1b}[31m"),
+        3,
+    );
+    must(
+        &mut job,
+        &mut log,
+        Command::Abort {
+            reason: reason("r"),
+        },
+        4,
+    );
+    must(
+        &mut job,
+        &mut log,
+        Command::ForceFail {
+            reason: reason("r"),
+        },
+        5,
+    );
+    must(
+        &mut job,
+        &mut log,
+        Command::Retry {
+            reason: reason("r"),
+        },
+        6,
+    );
+    must(&mut job, &mut log, Command::Claim, 7);
+    must(
+        &mut job,
+        &mut log,
+        Command::EmergencyClean {
+            reason: reason("r"),
+        },
+        8,
+    );
+    for event in &log {
+        let stored = serde_json::to_string(&event.kind).unwrap();
+        assert_eq!(
+            serde_json::from_str::<EventKind>(&stored).unwrap(),
+            event.kind
+        );
+    }
+    assert_eq!(
+        recorded_part(&Job::replay(job.id, &log).unwrap()),
+        recorded_part(&job)
+    );
+    assert_eq!(Duration::from_millis(8), Timestamp(8).since(job.created_at));
+    assert!(Arc::strong_count(&job.spec) >= 1);
+}

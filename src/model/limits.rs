@@ -1,0 +1,71 @@
+//! How much there may be, and how long it may take. The defaults are the requirement's.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How long a run may take, and how long it may be silent. `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// The most time between start and end.
+    pub run: Option<Duration>,
+    /// The most time without a message, a step change or a moving number.
+    pub activity: Option<Duration>,
+}
+
+impl Timeouts {
+    /// 30 minutes to run, 10 minutes of silence: `JOB_TIMEOUT_MS` and `JOB_ACTIVITY_TIMEOUT_MS`.
+    pub const REQUIRED: Self = Self {
+        run: Some(Duration::from_secs(30 * 60)),
+        activity: Some(Duration::from_secs(10 * 60)),
+    };
+    /// No limit at all.
+    pub const NONE: Self = Self {
+        run: None,
+        activity: None,
+    };
+
+    /// These timeouts, with what a start request says laid over them: seconds, and 0 for none.
+    #[must_use]
+    pub fn with_seconds(self, run: Option<u64>, activity: Option<u64>) -> Self {
+        let or = |given: Option<u64>, default| match given {
+            None => default,
+            Some(0) => None,
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+        };
+        Self {
+            run: or(run, self.run),
+            activity: or(activity, self.activity),
+        }
+    }
+}
+
+/// What an installation allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most jobs that may be running or aborting: `MAX_ACTIVE_JOBS`.
+    pub max_active: u32,
+    /// The most ended jobs that are kept: `MAX_PAST_JOBS` for the memory store.
+    pub max_past: u32,
+    /// How long ended jobs are kept. `None` is for ever.
+    pub max_age: Option<Duration>,
+    /// What a job may take where its start says nothing.
+    pub timeouts: Timeouts,
+}
+
+impl Limits {
+    /// The memory store's: 50 active jobs, 100 past ones.
+    pub const MEMORY: Self = Self {
+        max_active: 50,
+        max_past: 100,
+        max_age: None,
+        timeouts: Timeouts::REQUIRED,
+    };
+    /// A durable store's: 50 active jobs, 100 000 past ones for 90 days.
+    pub const DURABLE: Self = Self {
+        max_active: 50,
+        max_past: 100_000,
+        max_age: Some(Duration::from_secs(90 * 86_400)),
+        timeouts: Timeouts::REQUIRED,
+    };
+}

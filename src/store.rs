@@ -1,0 +1,227 @@
+//! Where jobs live: one small trait, one engine a file, one conformance suite over all of them.
+//!
+//! A store decides and applies a command in one transaction (DESIGN decision 3), keeps the log, the job
+//! and the counters in step, and answers only after the change is as durable as the engine makes it. What
+//! it publishes to its sinks has happened, and is published before the caller is answered, so that whoever
+//! reads after writing sees what was written.
+//!
+//! Given up: commands as closures over a transaction. A command is data, so that every engine can run
+//! many of them in one transaction, and so that the rules stay in `model/`.
+
+mod accounts;
+mod ledger;
+mod memory;
+mod sqlite;
+
+#[cfg(test)]
+mod conformance;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
+pub use memory::MemoryStore;
+pub use sqlite::{OpenError, SqliteStore};
+
+use crate::model::{
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogFilter, LogLine, NewJob, OutcomeCounts,
+    PageSize, Refusal, Timestamp,
+};
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum StoreError {
+    /// The rules refuse it. Nothing changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store cannot do it now: the disk is full, the file is read-only, the server is stopping.
+    /// Nothing changed, or (where the store lost its disk in mid-commit) it is not known to have.
+    #[error("The store cannot be used at the moment: {0}")]
+    Unavailable(String),
+    /// What is stored makes no sense. The sentence says what and where.
+    #[error("The store holds something this version cannot read: {0}")]
+    Corrupt(String),
+}
+
+/// What must hold for a job to be made, checked in the same transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreateRules {
+    /// The most jobs that may be active. `None` is no limit.
+    pub max_active: Option<u32>,
+    /// Refuse while a job of the same feature has not ended.
+    pub one_per_feature: bool,
+    /// A key under which the same request may come again, and what the request was.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// Recognises a request that comes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// Whose key it is, and the key.
+    pub key: String,
+    /// What was asked for: the same key with another request is refused.
+    pub fingerprint: String,
+}
+
+impl IdempotencyKey {
+    /// How long a key is remembered.
+    pub const KEPT: Duration = Duration::from_secs(24 * 3600);
+}
+
+/// A job that was made, or that an earlier request with the same key had made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Created {
+    /// The job.
+    pub job: Arc<Job>,
+    /// An earlier request had made it.
+    pub replayed: bool,
+}
+
+/// A page of jobs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<Arc<Job>>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Which part of a job's log is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Which lines.
+    pub filter: LogFilter,
+    /// From where, and in which direction.
+    pub from: LogFrom,
+    /// The most lines.
+    pub limit: usize,
+    /// Whether to count all lines that match, which may need a scan.
+    pub count: bool,
+}
+
+/// From where in a log, and in which direction. Lines always come back oldest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFrom {
+    /// The newest lines.
+    #[default]
+    End,
+    /// The lines after this one, oldest first.
+    After(u64),
+    /// The newest lines before this one.
+    Before(u64),
+}
+
+/// A part of a job's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPage {
+    /// The lines, oldest first.
+    pub lines: Vec<LogLine>,
+    /// How many lines match in all; `None` where that was not asked for.
+    pub total: Option<u64>,
+    /// Whether there are more lines in the direction asked for.
+    pub more: bool,
+}
+
+/// How many jobs of one feature there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureCounts {
+    /// The feature.
+    pub feature: String,
+    /// Its jobs, by status.
+    pub counts: Counts,
+}
+
+/// What changed in one transaction.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The jobs that changed, as they now stand.
+    pub jobs: Vec<Arc<Job>>,
+    /// The jobs that were removed from history.
+    pub removed: Vec<JobId>,
+    /// How many jobs there now are.
+    pub counts: Counts,
+}
+
+/// Is told of every change, in order, after it is durable and before the writer is answered.
+///
+/// It is called on the store's own thread: it must be quick, and must not call the store.
+pub trait ChangeSink: Send + Sync {
+    /// Something changed.
+    fn publish(&self, changes: &Changes);
+}
+
+/// What a check of the store found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IntegrityReport {
+    /// How many jobs were looked at.
+    pub jobs: u64,
+    /// How many log entries there are.
+    pub events: u64,
+    /// Sentences; empty where all is well.
+    pub problems: Vec<String>,
+}
+
+/// Hears how far a long operation of the store has come: done and total, in units of its own.
+pub type StoreProgress = Box<dyn FnMut(u64, u64) + Send>;
+
+/// Where jobs live.
+#[async_trait]
+pub trait JobStore: Send + Sync + 'static {
+    /// Makes a job, within the rules.
+    async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError>;
+
+    /// Decides a command against a job and records what it leads to. Returns the job as this command
+    /// left it. A refused write of a fenced run is counted on the job.
+    async fn transact(&self, id: JobId, command: Command, context: Context) -> Result<Arc<Job>, StoreError>;
+
+    /// A job as it stands.
+    async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError>;
+
+    /// A page of jobs: those that have not ended, newest first, then those that have, last ended first.
+    async fn list(&self, filter: JobFilter, after: Option<Cursor>, size: PageSize) -> Result<JobPage, StoreError>;
+
+    /// Every job somebody works on.
+    async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError>;
+
+    /// A part of a job's log. Refused where there is no such job.
+    async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError>;
+
+    /// The entries of a job's log after `after`, as they were recorded.
+    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// How many jobs there are. Kept, not counted.
+    fn counts(&self) -> Counts;
+
+    /// How many jobs ended on that UTC day (see [`Timestamp::day`]). Kept, not counted; not changed when
+    /// history is removed.
+    async fn ended_on(&self, day: i64) -> Result<OutcomeCounts, StoreError>;
+
+    /// The features there are, with their counters, most jobs first.
+    async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError>;
+
+    /// Removes up to `batch` ended jobs: those that ended before `before`, and the oldest beyond the
+    /// newest `keep`. Returns how many were removed.
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError>;
+
+    /// Tells `sink` of every change from now on.
+    fn changes(&self, sink: Arc<dyn ChangeSink>);
+
+    /// Why the last write failed, where it did.
+    fn write_error(&self) -> Option<String>;
+
+    /// Tries a write that changes nothing, so that a store that had failed can show it has recovered.
+    async fn probe(&self) -> Result<(), StoreError>;
+
+    /// Looks whether the log, the jobs and the counters agree.
+    async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError>;
+
+    /// Writes a consistent copy of the store to a new file while work goes on. Returns its bytes.
+    async fn backup(&self, to: &Path, progress: StoreProgress) -> Result<u64, StoreError>;
+
+    /// Finishes what is waiting and refuses what comes later.
+    async fn close(&self);
+}
