@@ -1,3 +1,28 @@
-//! Longhaul tracks, rescues and runs long admin jobs.
-#![recursion_limit = "256"]
+//! **Longhaul** tracks, rescues and runs long admin jobs.
+//!
+//! Most people use the program: `longhaul serve` for the dashboard and the REST API, `longhaul exec -- any
+//! command` to run something as a job. A Rust program reports on work of its own through this library:
+//! [`Jobs`] starts and recovers jobs, [`JobLogger`] reports on one.
+//!
+//! How the parts fit: `model` holds the rules and knows nothing else; `store` keeps jobs by them; `service`
+//! says who may do what; `server` and `rpc` are thin ways in; `app` is the dashboard, rendered on the
+//! server and brought to life in the browser by its islands.
+#![recursion_limit = "512"]
+
 pub mod model;
+
+#[cfg(feature = "ssr")]
+pub mod clock;
+#[cfg(feature = "ssr")]
+pub mod library;
+#[cfg(feature = "ssr")]
+pub mod logger;
+#[cfg(feature = "ssr")]
+pub mod store;
+
+#[cfg(feature = "ssr")]
+pub use library::Jobs;
+#[cfg(feature = "ssr")]
+pub use logger::{JobLogger, Pipeline};
+#[cfg(feature = "ssr")]
+pub use store::{JobStore, MemoryStore, SqliteStore};

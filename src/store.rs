@@ -25,11 +25,11 @@ use thiserror::Error;
 
 pub use accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
 pub use memory::MemoryStore;
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{OpenError, SqliteAccounts, SqliteStore};
 
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogFilter, LogLine, NewJob, OutcomeCounts,
-    PageSize, Refusal, Timestamp,
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogFilter, LogLine, NewJob,
+    OutcomeCounts, PageSize, Refusal, Timestamp,
 };
 
 /// Why a store did not do what it was asked.
@@ -152,6 +152,11 @@ pub struct Changes {
 pub trait ChangeSink: Send + Sync {
     /// Something changed.
     fn publish(&self, changes: &Changes);
+
+    /// Nobody listens behind it any more: it may be forgotten.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// What a check of the store found.
@@ -172,17 +177,32 @@ pub type StoreProgress = Box<dyn FnMut(u64, u64) + Send>;
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
     /// Makes a job, within the rules.
-    async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError>;
+    async fn create(
+        &self,
+        new: NewJob,
+        rules: CreateRules,
+        context: Context,
+    ) -> Result<Created, StoreError>;
 
     /// Decides a command against a job and records what it leads to. Returns the job as this command
     /// left it. A refused write of a fenced run is counted on the job.
-    async fn transact(&self, id: JobId, command: Command, context: Context) -> Result<Arc<Job>, StoreError>;
+    async fn transact(
+        &self,
+        id: JobId,
+        command: Command,
+        context: Context,
+    ) -> Result<Arc<Job>, StoreError>;
 
     /// A job as it stands.
     async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError>;
 
     /// A page of jobs: those that have not ended, newest first, then those that have, last ended first.
-    async fn list(&self, filter: JobFilter, after: Option<Cursor>, size: PageSize) -> Result<JobPage, StoreError>;
+    async fn list(
+        &self,
+        filter: JobFilter,
+        after: Option<Cursor>,
+        size: PageSize,
+    ) -> Result<JobPage, StoreError>;
 
     /// Every job somebody works on.
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError>;
@@ -205,7 +225,12 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Removes up to `batch` ended jobs: those that ended before `before`, and the oldest beyond the
     /// newest `keep`. Returns how many were removed.
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError>;
+    async fn prune(
+        &self,
+        keep: u64,
+        before: Option<Timestamp>,
+        batch: usize,
+    ) -> Result<u64, StoreError>;
 
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);

@@ -46,6 +46,9 @@ pub enum ReportItem {
         text: MessageText,
         /// The step it belongs to, by path or by unique id.
         step: Option<String>,
+        /// A number the reporter raises with each message it sends. A message whose key is not above the
+        /// highest the job has recorded came before, and is skipped: sending again is safe.
+        key: Option<u64>,
     },
 }
 

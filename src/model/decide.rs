@@ -86,6 +86,7 @@ impl Job {
             late_writes: 0,
             late_write_at: None,
             last_error: None,
+            message_key: 0,
             recorded_at: None,
             unrecorded: Vec::new(),
             unrecorded_whole: false,
@@ -274,6 +275,7 @@ impl Job {
     fn decide_report(&self, report: Report, log: &mut Entries<'_>) -> Result<(), Refusal> {
         let mut tree: Cow<'_, StepTree> = Cow::Borrowed(&self.steps);
         let mut last_recorded = self.recorded_at;
+        let mut last_key = self.message_key;
         let mut items = report.items.into_iter().peekable();
         while let Some(item) = items.next() {
             match item {
@@ -325,11 +327,26 @@ impl Job {
                         log.project(kind);
                     }
                 }
-                ReportItem::Message { level, text, step } => {
+                ReportItem::Message { key: Some(key), .. } if key <= last_key => {}
+                ReportItem::Message {
+                    level,
+                    text,
+                    step,
+                    key,
+                } => {
+                    last_key = key.unwrap_or(last_key);
                     let step = step
                         .map(|name| tree.find(&name).map(|index| tree.path(index)))
                         .transpose()?;
-                    log.record(EventSource::Run, EventKind::Message { level, text, step });
+                    log.record(
+                        EventSource::Run,
+                        EventKind::Message {
+                            level,
+                            text,
+                            step,
+                            key,
+                        },
+                    );
                 }
             }
         }
@@ -423,7 +440,10 @@ impl Job {
             EventKind::Created { .. } | EventKind::Heartbeat => return touched,
             EventKind::Due => self.status = Status::Queued,
             EventKind::Claimed => self.begin_attempt(event.at),
-            EventKind::Message { level, text, .. } => {
+            EventKind::Message {
+                level, text, key, ..
+            } => {
+                self.message_key = self.message_key.max(key.unwrap_or(0));
                 if *level == super::event::Level::Error {
                     self.last_error = Some(Arc::from(text.as_str()));
                 }
@@ -527,6 +547,7 @@ impl Job {
         self.steps = Arc::default();
         self.error = None;
         self.last_error = None;
+        self.message_key = 0;
         self.output = None;
         self.recorded_at = None;
     }

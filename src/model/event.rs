@@ -87,6 +87,9 @@ pub enum EventKind {
         /// The path of the step it belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<String>,
+        /// See [`ReportItem::Message`](super::ReportItem).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<u64>,
     },
     /// Steps were declared or added to.
     StepsDeclared {

@@ -81,6 +81,7 @@ fn message(level: Level, text: &str) -> Command {
             level,
             text: MessageText::new(text).unwrap(),
             step: None,
+            key: None,
         }],
     })
 }
@@ -521,6 +522,7 @@ fn a_report_is_all_or_nothing() {
                 level: Level::Info,
                 text: MessageText::new("first").unwrap(),
                 step: None,
+                key: None,
             },
             ReportItem::Progress {
                 step: None,
@@ -529,6 +531,31 @@ fn a_report_is_all_or_nothing() {
         ],
     };
     assert!(job.decide(Command::Report(report), &at(1)).is_err());
+}
+
+#[test]
+fn a_message_sent_again_with_its_key_is_recorded_once() {
+    let (mut job, mut log) = started(Execution::External);
+    let keyed = |key| {
+        let text = MessageText::new(format!("line {key}")).unwrap();
+        ReportItem::Message {
+            level: Level::Info,
+            text,
+            step: None,
+            key: Some(key),
+        }
+    };
+    let send = |keys: &[u64]| {
+        Command::Report(Report {
+            epoch: None,
+            items: keys.iter().copied().map(keyed).collect(),
+        })
+    };
+    must(&mut job, &mut log, send(&[1, 2]), 1);
+    must(&mut job, &mut log, send(&[1, 2, 3]), 2);
+    must(&mut job, &mut log, send(&[3]), 3);
+    assert_eq!(job.counts.info, 3);
+    assert_eq!(Job::replay(job.id, &log).unwrap().message_key, 3);
 }
 
 #[test]
@@ -591,7 +618,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         4 => (step.clone(), value).prop_map(|(step, value)| ReportItem::Progress { step, value }),
         1 => declared.prop_map(ReportItem::Steps),
         2 => (prop::sample::select(vec![Level::Info, Level::Warning, Level::Error]), step)
-            .prop_map(|(level, step)| ReportItem::Message { level, text: MessageText::new("said").unwrap(), step }),
+            .prop_map(|(level, step)| ReportItem::Message { level, text: MessageText::new("said").unwrap(), step, key: None }),
     ];
     prop_oneof![
         16 => (epoch.clone(), prop::collection::vec(item, 0..3))

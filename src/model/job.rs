@@ -187,6 +187,8 @@ pub struct Job {
     pub late_write_at: Option<Timestamp>,
     /// The newest error message of the run, to recognise it when the run fails with the same words.
     pub last_error: Option<Arc<str>>,
+    /// The highest key of a message recorded so far.
+    pub message_key: u64,
     /// When a number was last recorded in the log.
     pub recorded_at: Option<Timestamp>,
     /// Steps whose numbers moved since they were recorded.

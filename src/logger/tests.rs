@@ -1,0 +1,335 @@
+//! The promises of the logger, against a store that counts and a store that breaks. Time is tokio's, and
+//! stands still unless something waits for it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::library::Jobs;
+use crate::model::{
+    Counts, Cursor, Event, JobFilter, NewJob, OutcomeCounts, PageSize, Reason, Timestamp,
+};
+use crate::store::{
+    CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, LogFrom, LogPage, LogQuery,
+    MemoryStore, StoreProgress,
+};
+
+/// A store that counts its writes, and refuses them while it is told to.
+#[derive(Default)]
+struct Watched {
+    inner: MemoryStore,
+    writes: AtomicUsize,
+    away: AtomicBool,
+}
+
+#[async_trait]
+impl JobStore for Watched {
+    async fn create(
+        &self,
+        new: NewJob,
+        rules: CreateRules,
+        context: Context,
+    ) -> Result<Created, StoreError> {
+        self.inner.create(new, rules, context).await
+    }
+    async fn transact(
+        &self,
+        id: JobId,
+        command: Command,
+        context: Context,
+    ) -> Result<Arc<Job>, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the disk is full".to_owned()));
+        }
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.inner.transact(id, command, context).await
+    }
+    async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
+        self.inner.get(id).await
+    }
+    async fn list(
+        &self,
+        filter: JobFilter,
+        after: Option<Cursor>,
+        size: PageSize,
+    ) -> Result<JobPage, StoreError> {
+        self.inner.list(filter, after, size).await
+    }
+    async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
+        self.inner.active().await
+    }
+    async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.inner.log(id, query).await
+    }
+    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.inner.events(id, after, limit).await
+    }
+    fn counts(&self) -> Counts {
+        self.inner.counts()
+    }
+    async fn ended_on(&self, day: i64) -> Result<OutcomeCounts, StoreError> {
+        self.inner.ended_on(day).await
+    }
+    async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {
+        self.inner.features(limit).await
+    }
+    async fn prune(
+        &self,
+        keep: u64,
+        before: Option<Timestamp>,
+        batch: usize,
+    ) -> Result<u64, StoreError> {
+        self.inner.prune(keep, before, batch).await
+    }
+    fn changes(&self, sink: Arc<dyn ChangeSink>) {
+        self.inner.changes(sink);
+    }
+    fn write_error(&self) -> Option<String> {
+        None
+    }
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
+        self.inner.check(progress).await
+    }
+    async fn backup(&self, to: &Path, progress: StoreProgress) -> Result<u64, StoreError> {
+        self.inner.backup(to, progress).await
+    }
+    async fn close(&self) {}
+}
+
+struct Fixture {
+    store: Arc<Watched>,
+    jobs: Jobs,
+    id: JobId,
+}
+
+async fn fixture() -> Fixture {
+    let store = Arc::new(Watched::default());
+    let jobs = Jobs::new(Arc::clone(&store) as Arc<dyn JobStore>);
+    let id = jobs.create_job("import", "anna@example.org").await.unwrap();
+    Fixture { store, jobs, id }
+}
+
+impl Fixture {
+    fn logger(&self) -> JobLogger {
+        JobLogger::new(self.jobs.store(), self.id)
+    }
+
+    async fn job(&self) -> Arc<Job> {
+        self.jobs.get_job(self.id).await.unwrap().unwrap()
+    }
+
+    async fn lines(&self) -> Vec<String> {
+        let query = LogQuery {
+            from: LogFrom::After(0),
+            limit: 100_000,
+            ..LogQuery::default()
+        };
+        let lines = self.store.log(self.id, query).await.unwrap().lines;
+        lines
+            .into_iter()
+            .filter(|line| line.kind.is_message())
+            .map(|line| line.text)
+            .collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_million_updates_make_a_handful_of_writes_and_the_last_value_arrives() {
+    let f = fixture().await;
+    let logger = f.logger();
+    logger.initialize_pipeline(Pipeline::new().operation("load").operation("save"));
+    for n in 1..=1_000_000 {
+        logger.update_sub_operation("load", f64::from(n) / 1_000_001.0);
+        if n % 100_000 == 0 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+    logger.flush().await.unwrap();
+    let writes = f.store.writes.load(Ordering::SeqCst);
+    assert!(writes <= 6, "{writes} writes in 0.3 s");
+    let expected = 1_000_000.0 / 1_000_001.0;
+    assert_eq!(f.job().await.steps.steps()[0].progress, expected);
+    logger.complete().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_arrive_all_in_order_and_before_the_end() {
+    let f = fixture().await;
+    let logger = f.logger();
+    for n in 0..10_000 {
+        logger.info(format!("line {n}"));
+    }
+    logger.fail("gave up").await.unwrap();
+    let lines = f.lines().await;
+    assert_eq!(lines.len(), 10_001);
+    assert!(
+        lines[..10_000]
+            .iter()
+            .enumerate()
+            .all(|(n, line)| *line == format!("line {n}"))
+    );
+    assert_eq!(lines[10_000], "gave up");
+    assert_eq!(f.job().await.status, Status::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_loses_no_message_and_keeps_only_the_last_number() {
+    let f = fixture().await;
+    let logger = f.logger();
+    logger.initialize_pipeline(Pipeline::new().operation("load"));
+    logger.flush().await.unwrap();
+    f.store.away.store(true, Ordering::SeqCst);
+    for n in 0..500 {
+        logger.info(format!("line {n}"));
+        logger.update_sub_operation("load", f64::from(n) / 1_000.0);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let back = Arc::clone(&f.store);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        back.away.store(false, Ordering::SeqCst);
+    });
+    logger.complete().await.unwrap();
+    assert_eq!(f.lines().await.len(), 500);
+    let job = f.job().await;
+    assert_eq!(
+        (job.status, job.steps.steps()[0].progress),
+        (Status::Completed, 0.499)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_cannot_be_stored_is_an_error_and_not_a_wait_without_end() {
+    let f = fixture().await;
+    f.store.away.store(true, Ordering::SeqCst);
+    let ended = f.logger().complete().await;
+    assert!(matches!(ended, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_logger_fails_its_job() {
+    let f = fixture().await;
+    let logger = f.logger();
+    let clone = logger.clone();
+    logger.info("before");
+    drop(logger);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        f.job().await.status,
+        Status::Running,
+        "a clone still reports"
+    );
+    drop(clone);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let job = f.job().await;
+    assert_eq!(
+        (job.status, job.error.as_deref()),
+        (Status::Failed, Some(WENT_AWAY))
+    );
+    assert_eq!(f.lines().await, ["before", WENT_AWAY]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_request_and_a_force_fail_cancel_the_work_at_once() {
+    for (force, command) in [
+        (
+            false,
+            Command::Abort {
+                reason: Reason::new("stop").unwrap(),
+            },
+        ),
+        (
+            true,
+            Command::ForceFail {
+                reason: Reason::new("hung").unwrap(),
+            },
+        ),
+    ] {
+        let f = fixture().await;
+        let logger = f.logger();
+        logger.flush().await.unwrap();
+        assert_eq!(logger.check_cancelled(), Ok(()));
+        let context = Context {
+            actor: Actor::user("anna"),
+            at: Timestamp(1),
+        };
+        f.store.transact(f.id, command, context).await.unwrap();
+        assert_eq!(
+            logger.check_cancelled(),
+            Err(Cancelled),
+            "before anything was sent"
+        );
+        let acknowledged = logger.aborted().await;
+        assert_eq!(acknowledged.is_err(), force);
+        let expected = if force {
+            Status::Failed
+        } else {
+            Status::Aborted
+        };
+        assert_eq!(f.job().await.status, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mistakes_are_said_once_in_the_log_and_stop_nothing() {
+    let f = fixture().await;
+    let logger = f.logger();
+    logger.initialize_pipeline(Pipeline::new().operation("load").operation("load"));
+    logger.initialize_pipeline(Pipeline::new().operation("load"));
+    for _ in 0..1_000 {
+        logger.update_sub_operation("save", 0.5);
+        logger.update_sub_operation("load", f64::NAN);
+        logger.progress(0.5);
+    }
+    logger.info("");
+    logger.complete().await.unwrap();
+    assert_eq!(f.lines().await.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrapped_loop_moves_its_step_and_its_parents() {
+    let f = fixture().await;
+    let logger = f.logger();
+    logger.initialize_pipeline(Pipeline::new().operation("load"));
+    logger.define_sub_operations("load", ["rows", "index"]);
+    let mut seen = Vec::new();
+    for item in logger.progress_over("load/rows", 0..4) {
+        logger.flush().await.unwrap();
+        seen.push((item, f.job().await.progress));
+    }
+    assert_eq!(seen, [(0, 0.0), (1, 0.125), (2, 0.25), (3, 0.375)]);
+    logger.flush().await.unwrap();
+    assert_eq!(f.job().await.progress, 0.5);
+    logger.complete().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_run_is_still_heard_of() {
+    let f = fixture().await;
+    let logger = f.logger();
+    logger.flush().await.unwrap();
+    let before = f.store.writes.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    let beats = f.store.writes.load(Ordering::SeqCst) - before;
+    assert!((3..=5).contains(&beats), "{beats} heartbeats in 21 s");
+    logger.complete().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_logger_knows_the_steps_of_the_first() {
+    let f = fixture().await;
+    let first = f.logger();
+    first.initialize_pipeline(Pipeline::new().operation("load").operation("save"));
+    first.flush().await.unwrap();
+    let second = f.logger();
+    second.flush().await.unwrap();
+    second.update_sub_operation("save", 1.0);
+    second.flush().await.unwrap();
+    assert_eq!(f.job().await.progress, 0.5);
+    first.complete().await.unwrap();
+}

@@ -1,0 +1,220 @@
+//! The default store: one SQLite file beside the program.
+//!
+//! One thread owns the only connection that writes jobs. It takes whatever commands are waiting, decides
+//! and applies them in one transaction, commits with `synchronous=FULL`, publishes what changed, and only
+//! then answers. Waiting commands thus share one sync of the disk: that is where the throughput comes
+//! from (measured: a single statement a commit 3 600 operations a second, commits of 256 over 130 000).
+//! Readers have connections of their own and never wait for the writer (WAL).
+//!
+//! The writer keeps every job that has not ended in memory, which makes it the authority on them: a file
+//! is used by one server at a time, and a lock file beside it sees to that. Accounts are few and are
+//! written through a connection of their own, so that the command line can manage them beside a server.
+
+mod accounts;
+mod maintenance;
+mod open;
+mod reader;
+mod rows;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+pub use accounts::SqliteAccounts;
+pub use open::OpenError;
+use reader::Readers;
+use writer::{Op, Shared, Writer};
+
+use super::{
+    ChangeSink, CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, JobStore, LogPage,
+    LogQuery, StoreError, StoreProgress,
+};
+use crate::model::{
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts,
+    PageSize, Timestamp,
+};
+
+/// Jobs in a SQLite file.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    writer: Writer,
+    readers: Arc<Readers>,
+    accounts: Arc<std::sync::Mutex<Connection>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it where it is missing, and brings it to this version's schema.
+    ///
+    /// Fails, without touching the file, where it belongs to a newer version, to another program, or to a
+    /// server that is running.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let opened = open::open(path)?;
+        let (writer, shared) = Writer::start(opened.writer, opened.lock)?;
+        Ok(Self {
+            shared,
+            writer,
+            readers: Arc::new(Readers::new(path.to_owned())),
+            accounts: Arc::new(std::sync::Mutex::new(opened.accounts)),
+        })
+    }
+
+    async fn ask<T>(
+        &self,
+        op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(op(reply))?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        blocking(move || readers.with(query)).await
+    }
+}
+
+/// Runs disk work where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(StoreError::Unavailable(format!(
+                "a query did not finish: {error}"
+            )))
+        })
+}
+
+fn stopping() -> StoreError {
+    StoreError::Unavailable("the server is stopping".to_owned())
+}
+
+/// What SQLite says, as a reason people can act on.
+fn unavailable(error: rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    async fn create(
+        &self,
+        new: NewJob,
+        rules: CreateRules,
+        context: Context,
+    ) -> Result<Created, StoreError> {
+        self.ask(|reply| Op::Create {
+            new: Box::new(new),
+            rules,
+            context,
+            reply,
+        })
+        .await
+    }
+
+    async fn transact(
+        &self,
+        id: JobId,
+        command: Command,
+        context: Context,
+    ) -> Result<Arc<Job>, StoreError> {
+        self.ask(|reply| Op::Transact {
+            id,
+            command,
+            context,
+            reply,
+        })
+        .await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
+        if let Some(job) = self.shared.open_job(id) {
+            return Ok(Some(job));
+        }
+        self.read(move |db| Ok(rows::job_by_id(db, id)?.map(|(_, job)| Arc::new(job))))
+            .await
+    }
+
+    async fn list(
+        &self,
+        filter: JobFilter,
+        after: Option<Cursor>,
+        size: PageSize,
+    ) -> Result<JobPage, StoreError> {
+        self.read(move |db| reader::list(db, &filter, after, size))
+            .await
+    }
+
+    async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
+        Ok(self.shared.active())
+    }
+
+    async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.read(move |db| reader::log(db, id, &query)).await
+    }
+
+    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(move |db| reader::events(db, id, after, limit))
+            .await
+    }
+
+    fn counts(&self) -> Counts {
+        self.shared.counts()
+    }
+
+    async fn ended_on(&self, day: i64) -> Result<OutcomeCounts, StoreError> {
+        self.read(move |db| reader::ended_on(db, day)).await
+    }
+
+    async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {
+        self.read(move |db| reader::features(db, limit)).await
+    }
+
+    async fn prune(
+        &self,
+        keep: u64,
+        before: Option<Timestamp>,
+        batch: usize,
+    ) -> Result<u64, StoreError> {
+        self.ask(|reply| Op::Prune {
+            keep,
+            before,
+            batch,
+            reply,
+        })
+        .await
+    }
+
+    fn changes(&self, sink: Arc<dyn ChangeSink>) {
+        self.shared.add_sink(sink);
+    }
+
+    fn write_error(&self) -> Option<String> {
+        self.shared.write_error()
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.ask(|reply| Op::Probe { reply }).await
+    }
+
+    async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
+        self.read(move |db| maintenance::check(db, progress)).await
+    }
+
+    async fn backup(&self, to: &Path, progress: StoreProgress) -> Result<u64, StoreError> {
+        let to = to.to_owned();
+        self.read(move |db| maintenance::backup(db, &to, progress))
+            .await
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+    }
+}

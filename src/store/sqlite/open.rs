@@ -1,0 +1,272 @@
+//! Opening a database file: is it ours, is it free, is it of a version we know?
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use thiserror::Error;
+
+mod embedded {
+    refinery::embed_migrations!("src/store/migrations/sqlite");
+}
+
+/// Marks a file as Longhaul's: "LHJB". SQLite's `file` magic shows it too.
+const APPLICATION_ID: i64 = 0x4c48_4a42;
+
+/// Why a database file could not be opened. The file is as it was.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A newer Longhaul wrote it.
+    #[error(
+        "{path} was written by a newer version of Longhaul (schema {found}, this version knows up to {known}). \
+         Start that version, or restore a backup from before the upgrade. The file was not touched."
+    )]
+    TooNew {
+        /// The file.
+        path: String,
+        /// Its schema's version.
+        found: u32,
+        /// The newest this program knows.
+        known: u32,
+    },
+    /// It is not a Longhaul database.
+    #[error(
+        "{path} is not a Longhaul database: {problem}. Choose another file with --database. The file was not touched."
+    )]
+    NotOurs {
+        /// The file.
+        path: String,
+        /// What it is instead.
+        problem: String,
+    },
+    /// Another server has it open.
+    #[error(
+        "{path} is in use by another Longhaul server. Stop that one first, or choose another file with --database."
+    )]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// The system does not let us.
+    #[error("{path} cannot be opened: {problem}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// What the system says.
+        problem: String,
+    },
+}
+
+/// An open file: one connection for jobs, one for accounts, and the lock that keeps other servers away.
+pub(super) struct Opened {
+    pub writer: Connection,
+    pub accounts: Connection,
+    pub lock: File,
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    let unusable = |problem: String| OpenError::Unusable {
+        path: path.display().to_string(),
+        problem,
+    };
+    check_header(path)?;
+    let lock = lock(path)?;
+    check_version(path)?;
+    let mut writer = connect(path).map_err(|error| unusable(error.to_string()))?;
+    writer
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(|error| unusable(error.to_string()))?;
+    embedded::migrations::runner()
+        .run(&mut writer)
+        .map_err(|error| unusable(error.to_string()))?;
+    let accounts = connect(path).map_err(|error| unusable(error.to_string()))?;
+    Ok(Opened {
+        writer,
+        accounts,
+        lock,
+    })
+}
+
+/// A connection that writes, set up as the promise of durability needs it.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(path)?;
+    db.busy_timeout(Duration::from_secs(10))?;
+    db.pragma_update(None, "journal_mode", "wal")?;
+    // FULL: a commit is on the disk before it is acknowledged. NORMAL would lose the last ones in a
+    // power cut.
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "cache_size", -16_000)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// Opens the accounts of a database file that a server may have open. For the command line.
+pub(super) fn open_accounts(path: &Path) -> Result<Connection, OpenError> {
+    let unusable = |problem: String| OpenError::Unusable {
+        path: path.display().to_string(),
+        problem,
+    };
+    check_header(path)?;
+    check_version(path)?;
+    let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
+    db.pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(|error| unusable(error.to_string()))?;
+    embedded::migrations::runner()
+        .run(&mut db)
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(db)
+}
+
+fn check_header(path: &Path) -> Result<(), OpenError> {
+    let mut head = [0_u8; 16];
+    let Ok(mut file) = File::open(path) else {
+        return Ok(());
+    };
+    let not_ours = |problem: &str| OpenError::NotOurs {
+        path: path.display().to_string(),
+        problem: problem.to_owned(),
+    };
+    match file.read_exact(&mut head) {
+        Ok(()) if head == *b"SQLite format 3\0" => Ok(()),
+        Ok(()) => Err(not_ours("it is not an SQLite file")),
+        Err(_)
+            if file
+                .metadata()
+                .is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) =>
+        {
+            Ok(())
+        }
+        Err(_) => Err(not_ours("it is not an SQLite file")),
+    }
+}
+
+/// Looks at an existing file through a connection that cannot write.
+fn check_version(path: &Path) -> Result<(), OpenError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let name = path.display().to_string();
+    let unusable = |problem: rusqlite::Error| OpenError::Unusable {
+        path: name.clone(),
+        problem: problem.to_string(),
+    };
+    let db =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unusable)?;
+    let tables: i64 = db
+        .query_row("select count(*) from sqlite_schema", [], |row| row.get(0))
+        .map_err(unusable)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    let application: i64 = db
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(unusable)?;
+    if application != APPLICATION_ID {
+        return Err(OpenError::NotOurs {
+            path: name,
+            problem: "it holds another program's tables".to_owned(),
+        });
+    }
+    let found: u32 = db
+        .query_row(
+            "select coalesce(max(version), 0) from refinery_schema_history",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(unusable)?;
+    let known = embedded::migrations::runner()
+        .get_migrations()
+        .iter()
+        .map(|migration| u32::try_from(migration.version()).unwrap_or(0))
+        .max()
+        .unwrap_or(0);
+    if found > known {
+        return Err(OpenError::TooNew {
+            path: name,
+            found,
+            known,
+        });
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push("-lock");
+    let lock_path = PathBuf::from(lock_path);
+    let unusable = |problem: std::io::Error| OpenError::Unusable {
+        path: lock_path.display().to_string(),
+        problem: problem.to_string(),
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: path.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_a_newer_version_is_refused_and_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let opened = open(&path).unwrap();
+        opened
+            .writer
+            .execute(
+                "insert into refinery_schema_history (version, name, applied_on, checksum) values (9999, 'x', '', '0')",
+                [],
+            )
+            .unwrap();
+        drop(opened);
+        let before = std::fs::read(&path).unwrap();
+        assert!(matches!(
+            open(&path),
+            Err(OpenError::TooNew { found: 9999, .. })
+        ));
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn a_file_of_another_program_is_refused_and_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("notes.txt");
+        std::fs::write(&text, "remember the milk, and the bread").unwrap();
+        assert!(matches!(open(&text), Err(OpenError::NotOurs { .. })));
+        assert_eq!(
+            std::fs::read_to_string(&text).unwrap(),
+            "remember the milk, and the bread"
+        );
+        let other = folder.path().join("other.db");
+        Connection::open(&other)
+            .unwrap()
+            .execute_batch("create table t (x)")
+            .unwrap();
+        let before = std::fs::read(&other).unwrap();
+        assert!(matches!(open(&other), Err(OpenError::NotOurs { .. })));
+        assert_eq!(std::fs::read(&other).unwrap(), before);
+    }
+
+    #[test]
+    fn a_second_server_on_the_same_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let first = open(&path).unwrap();
+        assert!(matches!(open(&path), Err(OpenError::InUse { .. })));
+        drop(first);
+        assert!(open(&path).is_ok());
+    }
+}
