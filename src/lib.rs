@@ -9,14 +9,25 @@
 //! server and brought to life in the browser by its islands.
 #![recursion_limit = "512"]
 
+pub mod app;
 pub mod model;
+pub mod rpc;
+pub mod view;
 
 #[cfg(feature = "ssr")]
 pub mod clock;
 #[cfg(feature = "ssr")]
+pub mod engine;
+#[cfg(feature = "ssr")]
+pub mod jobs;
+#[cfg(feature = "ssr")]
 pub mod library;
 #[cfg(feature = "ssr")]
 pub mod logger;
+#[cfg(feature = "ssr")]
+pub mod server;
+#[cfg(feature = "ssr")]
+pub mod service;
 #[cfg(feature = "ssr")]
 pub mod store;
 
@@ -26,3 +37,11 @@ pub use library::Jobs;
 pub use logger::{JobLogger, Pipeline};
 #[cfg(feature = "ssr")]
 pub use store::{JobStore, MemoryStore, SqliteStore};
+
+/// The browser's side begins here: each island on the page comes to life.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    console_error_panic_hook::set_once();
+    leptos::mount::hydrate_islands();
+}

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock};
 use crate::model::{
-    Actor, Author, Command, Context, Execution, Feature, Job, JobFilter, JobId, Limits, NewJob,
-    PageSize, Reason, Refusal, Spec, Status, SystemHealth, Timeouts,
+    Actor, Author, Command, Context, Execution, Feature, Job, JobFilter, JobId, Limits, NewJob, PageSize,
+    Reason, Refusal, Spec, Status, SystemHealth, Timeouts,
 };
 use crate::store::{CreateRules, JobStore, StoreError};
 
@@ -37,12 +37,7 @@ pub struct Jobs {
 impl Jobs {
     /// The jobs of `store`, with the requirement's limits.
     pub fn new(store: Arc<dyn JobStore>) -> Self {
-        Self {
-            store,
-            clock: Arc::new(SystemClock),
-            limits: Limits::MEMORY,
-            actor: Actor::system("library"),
-        }
+        Self { store, clock: Arc::new(SystemClock), limits: Limits::MEMORY, actor: Actor::system("library") }
     }
 
     /// The same, with limits of one's own.
@@ -63,16 +58,12 @@ impl Jobs {
     }
 
     fn context(&self) -> Context {
-        Context {
-            actor: self.actor.clone(),
-            at: self.clock.now(),
-        }
+        Context { actor: self.actor.clone(), at: self.clock.now() }
     }
 
     /// Starts a job. Refused when the limit of active jobs is reached.
     pub async fn create_job(&self, feature: &str, author: &str) -> Result<JobId, StoreError> {
-        self.create_job_with(feature, author, self.limits.timeouts)
-            .await
+        self.create_job_with(feature, author, self.limits.timeouts).await
     }
 
     /// Starts a job with timeouts of its own.
@@ -95,16 +86,8 @@ impl Jobs {
             queue: "default".to_owned(),
             priority: 0,
         };
-        let new = NewJob {
-            id: JobId(Uuid::now_v7()),
-            spec,
-            enqueue: false,
-            run_at: None,
-        };
-        let rules = CreateRules {
-            max_active: Some(self.limits.max_active),
-            ..CreateRules::default()
-        };
+        let new = NewJob { id: JobId(Uuid::now_v7()), spec, enqueue: false, run_at: None };
+        let rules = CreateRules { max_active: Some(self.limits.max_active), ..CreateRules::default() };
         Ok(self.store.create(new, rules, self.context()).await?.job.id)
     }
 
@@ -115,29 +98,18 @@ impl Jobs {
 
     /// Every job that has not ended, newest first.
     pub async fn get_all_jobs(&self) -> Result<Vec<Arc<Job>>, StoreError> {
-        self.collect(JobFilter {
-            only_open: true,
-            ..JobFilter::default()
-        })
-        .await
+        self.collect(JobFilter { only_open: true, ..JobFilter::default() }).await
     }
 
     /// Every job that has ended and is still kept, the last to end first.
     pub async fn get_all_past_jobs(&self) -> Result<Vec<Arc<Job>>, StoreError> {
-        self.collect(JobFilter {
-            only_past: true,
-            ..JobFilter::default()
-        })
-        .await
+        self.collect(JobFilter { only_past: true, ..JobFilter::default() }).await
     }
 
     async fn collect(&self, filter: JobFilter) -> Result<Vec<Arc<Job>>, StoreError> {
         let (mut jobs, mut after) = (Vec::new(), None);
         loop {
-            let page = self
-                .store
-                .list(filter.clone(), after, PageSize::default())
-                .await?;
+            let page = self.store.list(filter.clone(), after, PageSize::default()).await?;
             jobs.extend(page.jobs);
             after = page.next;
             if after.is_none() {
@@ -161,10 +133,7 @@ impl Jobs {
     /// Ends a job now, fencing whatever still works on it.
     pub async fn force_fail_job(&self, id: JobId, reason: &str) -> Result<(), StoreError> {
         let reason = Reason::new(reason).map_err(Refusal::from)?;
-        self.store
-            .transact(id, Command::ForceFail { reason }, self.context())
-            .await
-            .map(drop)
+        self.store.transact(id, Command::ForceFail { reason }, self.context()).await.map(drop)
     }
 
     /// Ends the jobs that are stale. Returns them.
@@ -177,9 +146,7 @@ impl Jobs {
         let reason = Reason::new("Emergency cleanup").map_err(Refusal::from)?;
         let mut cleaned_jobs = 0;
         for job in self.get_all_jobs().await? {
-            let command = Command::EmergencyClean {
-                reason: reason.clone(),
-            };
+            let command = Command::EmergencyClean { reason: reason.clone() };
             match self.store.transact(job.id, command, self.context()).await {
                 Ok(_) => cleaned_jobs += 1,
                 // It ended by itself meanwhile.
@@ -198,19 +165,13 @@ impl Jobs {
 
 /// Ends the jobs that are stale at the context's time. Each is judged once more in its own transaction, so
 /// that one that moves meanwhile is left alone.
-pub(crate) async fn sweep(
-    store: &dyn JobStore,
-    context: &Context,
-) -> Result<Vec<Arc<Job>>, StoreError> {
+pub(crate) async fn sweep(store: &dyn JobStore, context: &Context) -> Result<Vec<Arc<Job>>, StoreError> {
     let mut ended = Vec::new();
     for job in store.active().await? {
         if job.health(context.at).stale.is_none() {
             continue;
         }
-        match store
-            .transact(job.id, Command::Sweep, context.clone())
-            .await
-        {
+        match store.transact(job.id, Command::Sweep, context.clone()).await {
             Ok(job) => ended.push(job),
             Err(StoreError::Refused(_)) => {}
             Err(error) => return Err(error),

@@ -66,8 +66,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
 use crate::model::{
-    Actor, Command, Context, Job, JobId, Level, MessageText, Refusal, Report, ReportItem, Status,
-    StepSpec, StepTree,
+    Actor, Command, Context, Job, JobId, Level, MessageText, Refusal, Report, ReportItem, Status, StepSpec,
+    StepTree,
 };
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
 
@@ -190,12 +190,7 @@ impl JobLogger {
     }
 
     /// As [`Self::new`], for the run of a known epoch and with a clock of the caller's.
-    pub fn with(
-        store: Arc<dyn JobStore>,
-        job_id: JobId,
-        epoch: Option<u32>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn with(store: Arc<dyn JobStore>, job_id: JobId, epoch: Option<u32>, clock: Arc<dyn Clock>) -> Self {
         let shared = Arc::new(Shared {
             id: job_id,
             state: Mutex::default(),
@@ -204,16 +199,9 @@ impl JobLogger {
             mirror: std::env::var_os("LONGHAUL_LOG_JOBS").is_some(),
         });
         store.changes(Arc::new(Watch(Arc::downgrade(&shared))));
-        let carrier = Carrier {
-            store,
-            shared: Arc::clone(&shared),
-            epoch,
-            clock,
-        };
+        let carrier = Carrier { store, shared: Arc::clone(&shared), epoch, clock };
         Handle::current().spawn(carrier.run());
-        Self {
-            shared: Arc::new(Owned(shared)),
-        }
+        Self { shared: Arc::new(Owned(shared)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -246,8 +234,8 @@ impl JobLogger {
         let Some(index) = state.find(operation) else {
             return;
         };
-        let mut spec = StepSpec::new(state.tree.steps()[index].id.clone())
-            .steps(parts.into_iter().map(Into::into));
+        let mut spec =
+            StepSpec::new(state.tree.steps()[index].id.clone()).steps(parts.into_iter().map(Into::into));
         let mut at = index;
         while let Some(parent) = state.tree.steps()[at].parent {
             spec = StepSpec::new(state.tree.steps()[parent].id.clone()).steps([spec]);
@@ -270,9 +258,7 @@ impl JobLogger {
     pub fn progress(&self, progress: f64) {
         let mut state = self.state();
         if !(0.0..=1.0).contains(&progress) {
-            state.complain(format!(
-                "Progress {progress} was ignored: it must be a number between 0 and 1"
-            ));
+            state.complain(format!("Progress {progress} was ignored: it must be a number between 0 and 1"));
         } else if !state.tree.is_empty() {
             state.complain("Progress without a step was ignored: this job has steps".to_owned());
         } else if state.whole.is_none_or(|whole| progress > whole) {
@@ -309,39 +295,22 @@ impl JobLogger {
             tracing::info!(job = %self.shared.0.id, level = ?level, "{text}");
         }
         let mut state = self.state();
-        let step = step
-            .and_then(|step| state.find(step))
-            .map(|index| state.tree.path(index));
-        state.said.push(ReportItem::Message {
-            level,
-            text: MessageText::cut(text),
-            step,
-            key: None,
-        });
+        let step = step.and_then(|step| state.find(step)).map(|index| state.tree.path(index));
+        state.said.push(ReportItem::Message { level, text: MessageText::cut(text), step, key: None });
         drop(state);
         self.wake();
     }
 
     /// The items of a loop, reporting on `step` as they go by. An iterator that cannot say its length
     /// moves the number only at its end.
-    pub fn progress_over<'a, I>(
-        &'a self,
-        step: &'a str,
-        items: I,
-    ) -> impl Iterator<Item = I::Item> + 'a
+    pub fn progress_over<'a, I>(&'a self, step: &'a str, items: I) -> impl Iterator<Item = I::Item> + 'a
     where
         I: IntoIterator,
         I::IntoIter: 'a,
     {
         let items = items.into_iter();
         let total = items.size_hint().1.filter(|total| *total > 0);
-        let over = Over {
-            logger: self,
-            step,
-            total,
-            done: 0,
-            items,
-        };
+        let over = Over { logger: self, step, total, done: 0, items };
         self.update_sub_operation(step, 0.0);
         over
     }
@@ -353,11 +322,7 @@ impl JobLogger {
 
     /// `Err` once the work should stop: made for `?` in a loop.
     pub fn check_cancelled(&self) -> Result<(), Cancelled> {
-        if self.shared.0.cancel.is_cancelled() {
-            Err(Cancelled)
-        } else {
-            Ok(())
-        }
+        if self.shared.0.cancel.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 
     /// Waits until all that was said so far is in the store.
@@ -380,11 +345,7 @@ impl JobLogger {
 
     /// The work cannot be done.
     pub async fn fail(self, error: impl Into<String>) -> Result<(), StoreError> {
-        self.end(End::Fail {
-            error: error.into(),
-            retryable: true,
-        })
-        .await
+        self.end(End::Fail { error: error.into(), retryable: true }).await
     }
 
     /// The work stopped because the job was asked to.
@@ -408,13 +369,7 @@ impl Drop for Owned {
     fn drop(&mut self) {
         let mut state = self.0.state();
         if state.end.is_none() && !state.ended {
-            state.end = Some((
-                End::Fail {
-                    error: WENT_AWAY.to_owned(),
-                    retryable: true,
-                },
-                None,
-            ));
+            state.end = Some((End::Fail { error: WENT_AWAY.to_owned(), retryable: true }, None));
         }
         drop(state);
         self.0.wake.notify_one();
@@ -439,8 +394,7 @@ impl<I: Iterator> Iterator for Over<'_, I> {
                 (None, _) => self.logger.update_sub_operation(self.step, 1.0),
                 (Some(_), Some(total)) => {
                     // An upper bound may be too high, never too low.
-                    self.logger
-                        .update_sub_operation(self.step, self.done as f64 / total as f64);
+                    self.logger.update_sub_operation(self.step, self.done as f64 / total as f64);
                 }
                 (Some(_), None) => {}
             }
@@ -464,8 +418,7 @@ impl State {
     fn declare(&mut self, steps: Vec<StepSpec>) {
         match self.tree.check(&steps) {
             Ok(()) => {
-                self.tree
-                    .declare(&steps, crate::model::Timestamp::default());
+                self.tree.declare(&steps, crate::model::Timestamp::default());
                 self.names.clear();
                 self.said.push(ReportItem::Steps(steps));
             }
@@ -525,11 +478,7 @@ impl State {
 
     /// What to carry next: messages and declarations in order, then the last numbers.
     fn take(&mut self) -> Vec<ReportItem> {
-        let rest = if self.said.len() > MAX_BATCH {
-            self.said.split_off(MAX_BATCH)
-        } else {
-            Vec::new()
-        };
+        let rest = if self.said.len() > MAX_BATCH { self.said.split_off(MAX_BATCH) } else { Vec::new() };
         let mut items = std::mem::replace(&mut self.said, rest);
         if self.said.is_empty() {
             if let Some(value) = self.whole.take()
@@ -538,10 +487,7 @@ impl State {
                 items.push(ReportItem::Progress { step: None, value });
             }
             for (index, value) in std::mem::take(&mut self.numbers) {
-                items.push(ReportItem::Progress {
-                    step: Some(self.tree.path(index)),
-                    value,
-                });
+                items.push(ReportItem::Progress { step: Some(self.tree.path(index)), value });
             }
         }
         items
@@ -552,10 +498,7 @@ impl State {
         let mut said = Vec::with_capacity(items.len() + self.said.len());
         for item in items {
             match item {
-                ReportItem::Progress {
-                    step: Some(path),
-                    value,
-                } => {
+                ReportItem::Progress { step: Some(path), value } => {
                     if let Ok(index) = self.tree.find(&path) {
                         let waiting = self.numbers.entry(index).or_insert(value);
                         *waiting = waiting.max(value);
@@ -617,9 +560,7 @@ impl Carrier {
             }
         }
         loop {
-            let quiet = tokio::time::timeout(HEARTBEAT_EVERY, self.shared.wake.notified())
-                .await
-                .is_err();
+            let quiet = tokio::time::timeout(HEARTBEAT_EVERY, self.shared.wake.notified()).await.is_err();
             if self.carry(quiet).await {
                 return;
             }
@@ -650,11 +591,7 @@ impl Carrier {
         let (flushes, end) = {
             let mut state = self.shared.state();
             let unfinished = outcome.is_ok() && !state.is_empty();
-            let flushes = if unfinished {
-                Vec::new()
-            } else {
-                std::mem::take(&mut state.flushes)
-            };
+            let flushes = if unfinished { Vec::new() } else { std::mem::take(&mut state.flushes) };
             (flushes, state.end.take())
         };
         for flush in flushes {
@@ -676,16 +613,11 @@ impl Carrier {
     }
 
     async fn send(&self, items: Vec<ReportItem>) -> Result<(), StoreError> {
-        let report = Command::Report(Report {
-            epoch: self.epoch,
-            items: items.clone(),
-        });
+        let report = Command::Report(Report { epoch: self.epoch, items: items.clone() });
         match self.transact(report).await {
             Ok(()) => Ok(()),
             Err(StoreError::Refused(
-                refusal @ (Refusal::Finished { .. }
-                | Refusal::Fenced { .. }
-                | Refusal::NotFound { .. }),
+                refusal @ (Refusal::Finished { .. } | Refusal::Fenced { .. } | Refusal::NotFound { .. }),
             )) => {
                 // The run is not the job's any more. What it says has no place to go.
                 self.shared.cancel.cancel();
@@ -694,10 +626,7 @@ impl Carrier {
             Err(StoreError::Refused(_)) if items.len() > 1 => {
                 // One of them is not acceptable after all; the others are.
                 for item in items {
-                    let report = Command::Report(Report {
-                        epoch: self.epoch,
-                        items: vec![item],
-                    });
+                    let report = Command::Report(Report { epoch: self.epoch, items: vec![item] });
                     if let Err(error @ StoreError::Unavailable(_)) = self.transact(report).await {
                         return Err(error);
                     }
@@ -731,11 +660,7 @@ impl Carrier {
             let epoch = self.epoch;
             let command = match end.clone() {
                 End::Complete(output) => Command::Complete { epoch, output },
-                End::Fail { error, retryable } => Command::Fail {
-                    epoch,
-                    error: Some(error),
-                    retryable,
-                },
+                End::Fail { error, retryable } => Command::Fail { epoch, error: Some(error), retryable },
                 End::Aborted => Command::AcknowledgeAbort { epoch },
             };
             let ended = match carried {
@@ -753,14 +678,8 @@ impl Carrier {
     }
 
     async fn transact(&self, command: Command) -> Result<(), StoreError> {
-        let context = Context {
-            actor: Actor::runner(),
-            at: self.clock.now(),
-        };
-        self.store
-            .transact(self.shared.id, command, context)
-            .await
-            .map(drop)
+        let context = Context { actor: Actor::runner(), at: self.clock.now() };
+        self.store.transact(self.shared.id, command, context).await.map(drop)
     }
 }
 
@@ -778,15 +697,11 @@ impl State {
                 _ => None,
             })
             .collect();
-        let waiting: Vec<(String, f64)> = self
-            .numbers
-            .iter()
-            .map(|(index, value)| (self.tree.path(*index), *value))
-            .collect();
+        let waiting: Vec<(String, f64)> =
+            self.numbers.iter().map(|(index, value)| (self.tree.path(*index), *value)).collect();
         self.tree = (*job.steps).clone();
         for steps in declared {
-            self.tree
-                .declare(&steps, crate::model::Timestamp::default());
+            self.tree.declare(&steps, crate::model::Timestamp::default());
         }
         self.names.clear();
         self.numbers = waiting

@@ -170,28 +170,24 @@ pub struct IntegrityReport {
     pub problems: Vec<String>,
 }
 
-/// Hears how far a long operation of the store has come: done and total, in units of its own.
-pub type StoreProgress = Box<dyn FnMut(u64, u64) + Send>;
+/// Hears how far a long operation of the store has come: done and total, in units of its own. Answers
+/// whether to go on; an operation that was told to stop ends as [`StoreError::Unavailable`].
+pub type StoreProgress = Box<dyn FnMut(u64, u64) -> bool + Send>;
+
+/// What an operation ends with that was told to stop.
+fn told_to_stop() -> StoreError {
+    StoreError::Unavailable("the operation was told to stop".to_owned())
+}
 
 /// Where jobs live.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
     /// Makes a job, within the rules.
-    async fn create(
-        &self,
-        new: NewJob,
-        rules: CreateRules,
-        context: Context,
-    ) -> Result<Created, StoreError>;
+    async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError>;
 
     /// Decides a command against a job and records what it leads to. Returns the job as this command
     /// left it. A refused write of a fenced run is counted on the job.
-    async fn transact(
-        &self,
-        id: JobId,
-        command: Command,
-        context: Context,
-    ) -> Result<Arc<Job>, StoreError>;
+    async fn transact(&self, id: JobId, command: Command, context: Context) -> Result<Arc<Job>, StoreError>;
 
     /// A job as it stands.
     async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError>;
@@ -225,12 +221,7 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Removes up to `batch` ended jobs: those that ended before `before`, and the oldest beyond the
     /// newest `keep`. Returns how many were removed.
-    async fn prune(
-        &self,
-        keep: u64,
-        before: Option<Timestamp>,
-        batch: usize,
-    ) -> Result<u64, StoreError>;
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError>;
 
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);

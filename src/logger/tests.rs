@@ -8,12 +8,10 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::library::Jobs;
-use crate::model::{
-    Counts, Cursor, Event, JobFilter, NewJob, OutcomeCounts, PageSize, Reason, Timestamp,
-};
+use crate::model::{Counts, Cursor, Event, JobFilter, NewJob, OutcomeCounts, PageSize, Reason, Timestamp};
 use crate::store::{
-    CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, LogFrom, LogPage, LogQuery,
-    MemoryStore, StoreProgress,
+    CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, LogFrom, LogPage, LogQuery, MemoryStore,
+    StoreProgress,
 };
 
 /// A store that counts its writes, and refuses them while it is told to.
@@ -26,20 +24,10 @@ struct Watched {
 
 #[async_trait]
 impl JobStore for Watched {
-    async fn create(
-        &self,
-        new: NewJob,
-        rules: CreateRules,
-        context: Context,
-    ) -> Result<Created, StoreError> {
+    async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
         self.inner.create(new, rules, context).await
     }
-    async fn transact(
-        &self,
-        id: JobId,
-        command: Command,
-        context: Context,
-    ) -> Result<Arc<Job>, StoreError> {
+    async fn transact(&self, id: JobId, command: Command, context: Context) -> Result<Arc<Job>, StoreError> {
         if self.away.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("the disk is full".to_owned()));
         }
@@ -75,12 +63,7 @@ impl JobStore for Watched {
     async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {
         self.inner.features(limit).await
     }
-    async fn prune(
-        &self,
-        keep: u64,
-        before: Option<Timestamp>,
-        batch: usize,
-    ) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
         self.inner.prune(keep, before, batch).await
     }
     fn changes(&self, sink: Arc<dyn ChangeSink>) {
@@ -124,17 +107,9 @@ impl Fixture {
     }
 
     async fn lines(&self) -> Vec<String> {
-        let query = LogQuery {
-            from: LogFrom::After(0),
-            limit: 100_000,
-            ..LogQuery::default()
-        };
+        let query = LogQuery { from: LogFrom::After(0), limit: 100_000, ..LogQuery::default() };
         let lines = self.store.log(self.id, query).await.unwrap().lines;
-        lines
-            .into_iter()
-            .filter(|line| line.kind.is_message())
-            .map(|line| line.text)
-            .collect()
+        lines.into_iter().filter(|line| line.kind.is_message()).map(|line| line.text).collect()
     }
 }
 
@@ -167,12 +142,7 @@ async fn messages_arrive_all_in_order_and_before_the_end() {
     logger.fail("gave up").await.unwrap();
     let lines = f.lines().await;
     assert_eq!(lines.len(), 10_001);
-    assert!(
-        lines[..10_000]
-            .iter()
-            .enumerate()
-            .all(|(n, line)| *line == format!("line {n}"))
-    );
+    assert!(lines[..10_000].iter().enumerate().all(|(n, line)| *line == format!("line {n}")));
     assert_eq!(lines[10_000], "gave up");
     assert_eq!(f.job().await.status, Status::Failed);
 }
@@ -197,10 +167,7 @@ async fn a_store_that_is_away_loses_no_message_and_keeps_only_the_last_number() 
     logger.complete().await.unwrap();
     assert_eq!(f.lines().await.len(), 500);
     let job = f.job().await;
-    assert_eq!(
-        (job.status, job.steps.steps()[0].progress),
-        (Status::Completed, 0.499)
-    );
+    assert_eq!((job.status, job.steps.steps()[0].progress), (Status::Completed, 0.499));
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,58 +186,30 @@ async fn a_dropped_logger_fails_its_job() {
     logger.info("before");
     drop(logger);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(
-        f.job().await.status,
-        Status::Running,
-        "a clone still reports"
-    );
+    assert_eq!(f.job().await.status, Status::Running, "a clone still reports");
     drop(clone);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let job = f.job().await;
-    assert_eq!(
-        (job.status, job.error.as_deref()),
-        (Status::Failed, Some(WENT_AWAY))
-    );
+    assert_eq!((job.status, job.error.as_deref()), (Status::Failed, Some(WENT_AWAY)));
     assert_eq!(f.lines().await, ["before", WENT_AWAY]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_abort_request_and_a_force_fail_cancel_the_work_at_once() {
     for (force, command) in [
-        (
-            false,
-            Command::Abort {
-                reason: Reason::new("stop").unwrap(),
-            },
-        ),
-        (
-            true,
-            Command::ForceFail {
-                reason: Reason::new("hung").unwrap(),
-            },
-        ),
+        (false, Command::Abort { reason: Reason::new("stop").unwrap() }),
+        (true, Command::ForceFail { reason: Reason::new("hung").unwrap() }),
     ] {
         let f = fixture().await;
         let logger = f.logger();
         logger.flush().await.unwrap();
         assert_eq!(logger.check_cancelled(), Ok(()));
-        let context = Context {
-            actor: Actor::user("anna"),
-            at: Timestamp(1),
-        };
+        let context = Context { actor: Actor::user("anna"), at: Timestamp(1) };
         f.store.transact(f.id, command, context).await.unwrap();
-        assert_eq!(
-            logger.check_cancelled(),
-            Err(Cancelled),
-            "before anything was sent"
-        );
+        assert_eq!(logger.check_cancelled(), Err(Cancelled), "before anything was sent");
         let acknowledged = logger.aborted().await;
         assert_eq!(acknowledged.is_err(), force);
-        let expected = if force {
-            Status::Failed
-        } else {
-            Status::Aborted
-        };
+        let expected = if force { Status::Failed } else { Status::Aborted };
         assert_eq!(f.job().await.status, expected);
     }
 }

@@ -30,34 +30,22 @@ pub struct Actor {
 impl Actor {
     /// A signed-in person.
     pub fn user(name: impl Into<String>) -> Self {
-        Self {
-            kind: ActorKind::User,
-            name: name.into(),
-        }
+        Self { kind: ActorKind::User, name: name.into() }
     }
 
     /// The holder of a bearer token.
     pub fn token(name: impl Into<String>) -> Self {
-        Self {
-            kind: ActorKind::Token,
-            name: name.into(),
-        }
+        Self { kind: ActorKind::Token, name: name.into() }
     }
 
     /// Code running in this process.
     pub fn runner() -> Self {
-        Self {
-            kind: ActorKind::Runner,
-            name: "runner".to_owned(),
-        }
+        Self { kind: ActorKind::Runner, name: "runner".to_owned() }
     }
 
     /// Longhaul itself.
     pub fn system(component: &str) -> Self {
-        Self {
-            kind: ActorKind::System,
-            name: component.to_owned(),
-        }
+        Self { kind: ActorKind::System, name: component.to_owned() }
     }
 }
 

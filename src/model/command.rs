@@ -131,9 +131,7 @@ impl Command {
 pub(super) fn failure_text(cause: Cause, detail: &str) -> String {
     match cause {
         Cause::ForceFailed => format!("Job force-failed: {detail}"),
-        Cause::EmergencyCleanup => {
-            "Job force-failed: Emergency cleanup - system recovery".to_owned()
-        }
+        Cause::EmergencyCleanup => "Job force-failed: Emergency cleanup - system recovery".to_owned(),
         Cause::RanTooLong => format!("Job force-failed: Job running too long ({detail} minutes)"),
         Cause::Inactive => format!("Job force-failed: Job inactive too long ({detail} minutes)"),
         Cause::Interrupted => "Interrupted by a restart".to_owned(),

@@ -37,11 +37,7 @@ impl Job {
             seq: Some(1),
             at: context.at,
             source: EventSource::Actor(context.actor.clone()),
-            kind: EventKind::Created {
-                spec: Box::new(new.spec),
-                status,
-                run_at: new.run_at,
-            },
+            kind: EventKind::Created { spec: Box::new(new.spec), status, run_at: new.run_at },
         };
         (Self::from_created(new.id, &created), created)
     }
@@ -50,11 +46,7 @@ impl Job {
     /// always keep the first.
     fn from_created(id: JobId, event: &Event) -> Self {
         let (spec, status, run_at) = match &event.kind {
-            EventKind::Created {
-                spec,
-                status,
-                run_at,
-            } => ((**spec).clone(), *status, *run_at),
+            EventKind::Created { spec, status, run_at } => ((**spec).clone(), *status, *run_at),
             other => unreachable!("a log begins with `created`, not {other:?}"),
         };
         let running = status == Status::Running;
@@ -110,12 +102,7 @@ impl Job {
     /// has an effect, or is refused.
     pub fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Refusal> {
         let at = context.at.max(self.activity_at);
-        let mut log = Entries {
-            job: self,
-            at,
-            next: self.seq + 1,
-            events: Vec::new(),
-        };
+        let mut log = Entries { job: self, at, next: self.seq + 1, events: Vec::new() };
         let participle = command.participle();
         let actor = EventSource::Actor(context.actor.clone());
         match command {
@@ -127,37 +114,19 @@ impl Job {
                 self.check_writer(epoch, participle)?;
                 log.settle_numbers();
                 let after_abort = self.status == Status::Aborting;
-                log.record(
-                    EventSource::Run,
-                    EventKind::Completed {
-                        output,
-                        after_abort,
-                    },
-                );
+                log.record(EventSource::Run, EventKind::Completed { output, after_abort });
             }
-            Command::Fail {
-                epoch,
-                error,
-                retryable,
-            } => {
+            Command::Fail { epoch, error, retryable } => {
                 self.check_writer(epoch, participle)?;
                 log.settle_numbers();
                 let error = error
                     .filter(|text| !text.is_empty())
                     .unwrap_or_else(|| "Failed without saying why".to_owned());
-                let repeated = self
-                    .last_error
-                    .as_ref()
-                    .is_some_and(|logged| logged.contains(&error));
+                let repeated = self.last_error.as_ref().is_some_and(|logged| logged.contains(&error));
                 let next = self.after_failure(retryable);
                 log.record(
                     EventSource::Run,
-                    EventKind::Failed {
-                        cause: Cause::Reported,
-                        error,
-                        repeated,
-                        next,
-                    },
+                    EventKind::Failed { cause: Cause::Reported, error, repeated, next },
                 );
             }
             Command::AcknowledgeAbort { epoch } => {
@@ -170,22 +139,12 @@ impl Job {
             }
             Command::Abort { reason } => match self.status {
                 Status::Scheduled | Status::Queued => {
-                    log.record(
-                        actor,
-                        EventKind::AbortRequested {
-                            reason,
-                            before: self.status,
-                        },
-                    );
+                    log.record(actor, EventKind::AbortRequested { reason, before: self.status });
                     log.record(EventSource::Run, EventKind::Aborted);
                 }
-                Status::Running => log.record(
-                    actor,
-                    EventKind::AbortRequested {
-                        reason,
-                        before: self.status,
-                    },
-                ),
+                Status::Running => {
+                    log.record(actor, EventKind::AbortRequested { reason, before: self.status })
+                }
                 Status::Aborting => return Err(self.wrong_state(participle)),
                 Status::Completed | Status::Failed | Status::Aborted => return Err(self.finished()),
             },
@@ -193,30 +152,14 @@ impl Job {
                 self.check_open()?;
                 log.settle_numbers();
                 let error = failure_text(Cause::ForceFailed, reason.as_str());
-                log.record(
-                    actor.clone(),
-                    EventKind::ForceFailed {
-                        reason,
-                        before: self.status,
-                    },
-                );
+                log.record(actor.clone(), EventKind::ForceFailed { reason, before: self.status });
                 log.fail(actor, Cause::ForceFailed, error);
             }
             Command::EmergencyClean { reason } => {
                 self.check_open()?;
                 log.settle_numbers();
-                log.record(
-                    actor.clone(),
-                    EventKind::EmergencyCleaned {
-                        reason,
-                        before: self.status,
-                    },
-                );
-                log.fail(
-                    actor,
-                    Cause::EmergencyCleanup,
-                    failure_text(Cause::EmergencyCleanup, ""),
-                );
+                log.record(actor.clone(), EventKind::EmergencyCleaned { reason, before: self.status });
+                log.fail(actor, Cause::EmergencyCleanup, failure_text(Cause::EmergencyCleanup, ""));
             }
             Command::Sweep => {
                 let health = self.health(at);
@@ -226,22 +169,14 @@ impl Job {
                     None => return Err(Refusal::NotStale),
                 };
                 log.settle_numbers();
-                log.fail(
-                    actor,
-                    cause,
-                    failure_text(cause, &minutes(span).to_string()),
-                );
+                log.fail(actor, cause, failure_text(cause, &minutes(span).to_string()));
             }
             Command::Interrupt => {
                 if !self.status.is_active() {
                     return Err(self.wrong_state(participle));
                 }
                 log.settle_numbers();
-                log.fail(
-                    actor,
-                    Cause::Interrupted,
-                    failure_text(Cause::Interrupted, ""),
-                );
+                log.fail(actor, Cause::Interrupted, failure_text(Cause::Interrupted, ""));
             }
             Command::BecomeDue => {
                 if self.status != Status::Scheduled {
@@ -260,13 +195,7 @@ impl Job {
                 if !(matches!(self.status, Status::Failed | Status::Aborted) && runnable) {
                     return Err(self.wrong_state(participle));
                 }
-                log.record(
-                    actor,
-                    EventKind::Retried {
-                        reason,
-                        before: self.status,
-                    },
-                );
+                log.record(actor, EventKind::Retried { reason, before: self.status });
             }
         }
         Ok(log.events)
@@ -287,9 +216,7 @@ impl Job {
                 }
                 ReportItem::Progress { step, value } => {
                     if !(value.is_finite() && (0.0..=1.0).contains(&value)) {
-                        return Err(
-                            Invalid::new("progress", "must be a number between 0 and 1").into()
-                        );
+                        return Err(Invalid::new("progress", "must be a number between 0 and 1").into());
                     }
                     let (index, label, moved) = match step {
                         Some(name) => {
@@ -308,15 +235,8 @@ impl Job {
                     let due = last_recorded.is_none_or(|last| log.at.since(last) >= RECORD_EVERY);
                     let recorded = moved.changed && (milestone || due);
                     let kind = if moved.changed {
-                        let (started, ended) =
-                            (milestone && moved.started, milestone && moved.ended);
-                        EventKind::Progress {
-                            step: index,
-                            label,
-                            value,
-                            started,
-                            ended,
-                        }
+                        let (started, ended) = (milestone && moved.started, milestone && moved.ended);
+                        EventKind::Progress { step: index, label, value, started, ended }
                     } else {
                         EventKind::Heartbeat
                     };
@@ -328,25 +248,10 @@ impl Job {
                     }
                 }
                 ReportItem::Message { key: Some(key), .. } if key <= last_key => {}
-                ReportItem::Message {
-                    level,
-                    text,
-                    step,
-                    key,
-                } => {
+                ReportItem::Message { level, text, step, key } => {
                     last_key = key.unwrap_or(last_key);
-                    let step = step
-                        .map(|name| tree.find(&name).map(|index| tree.path(index)))
-                        .transpose()?;
-                    log.record(
-                        EventSource::Run,
-                        EventKind::Message {
-                            level,
-                            text,
-                            step,
-                            key,
-                        },
-                    );
+                    let step = step.map(|name| tree.find(&name).map(|index| tree.path(index))).transpose()?;
+                    log.record(EventSource::Run, EventKind::Message { level, text, step, key });
                 }
             }
         }
@@ -357,11 +262,7 @@ impl Job {
     }
 
     fn whole_moved(&self, value: f64) -> super::step_tree::Moved {
-        super::step_tree::Moved {
-            started: false,
-            ended: false,
-            changed: value > self.progress,
-        }
+        super::step_tree::Moved { started: false, ended: false, changed: value > self.progress }
     }
 
     /// Whether a run may still write: its epoch is the job's, and somebody works on the job.
@@ -369,38 +270,22 @@ impl Job {
         if let Some(given) = epoch
             && given != self.epoch
         {
-            return Err(Refusal::Fenced {
-                given,
-                current: self.epoch,
-            });
+            return Err(Refusal::Fenced { given, current: self.epoch });
         }
         self.check_open()?;
-        if self.status.is_active() {
-            Ok(())
-        } else {
-            Err(self.wrong_state(participle))
-        }
+        if self.status.is_active() { Ok(()) } else { Err(self.wrong_state(participle)) }
     }
 
     fn check_open(&self) -> Result<(), Refusal> {
-        if self.status.is_final() {
-            Err(self.finished())
-        } else {
-            Ok(())
-        }
+        if self.status.is_final() { Err(self.finished()) } else { Ok(()) }
     }
 
     fn finished(&self) -> Refusal {
-        Refusal::Finished {
-            status: self.status,
-        }
+        Refusal::Finished { status: self.status }
     }
 
     fn wrong_state(&self, wanted: &'static str) -> Refusal {
-        Refusal::WrongState {
-            status: self.status,
-            wanted,
-        }
+        Refusal::WrongState { status: self.status, wanted }
     }
 
     fn after_failure(&self, retryable: bool) -> Status {
@@ -408,11 +293,7 @@ impl Job {
             && self.status == Status::Running
             && self.attempt < self.spec.max_attempts
             && self.spec.execution != Execution::External;
-        if again {
-            Status::Queued
-        } else {
-            Status::Failed
-        }
+        if again { Status::Queued } else { Status::Failed }
     }
 
     /// Whether a refused write came from a run that somebody else had ended: what `lateWrites` counts.
@@ -440,9 +321,7 @@ impl Job {
             EventKind::Created { .. } | EventKind::Heartbeat => return touched,
             EventKind::Due => self.status = Status::Queued,
             EventKind::Claimed => self.begin_attempt(event.at),
-            EventKind::Message {
-                level, text, key, ..
-            } => {
+            EventKind::Message { level, text, key, .. } => {
                 self.message_key = self.message_key.max(key.unwrap_or(0));
                 if *level == super::event::Level::Error {
                     self.last_error = Some(Arc::from(text.as_str()));
@@ -497,9 +376,7 @@ impl Job {
                 self.progress = 1.0;
                 self.end(Status::Completed, event.at);
             }
-            EventKind::Failed {
-                cause, error, next, ..
-            } => {
+            EventKind::Failed { cause, error, next, .. } => {
                 self.error = Some(Arc::from(error.as_str()));
                 if cause.fences() {
                     self.epoch += 1;
@@ -563,35 +440,17 @@ struct Entries<'a> {
 
 impl Entries<'_> {
     fn record(&mut self, source: EventSource, kind: EventKind) {
-        self.events.push(Event {
-            seq: Some(self.next),
-            at: self.at,
-            source,
-            kind,
-        });
+        self.events.push(Event { seq: Some(self.next), at: self.at, source, kind });
         self.next += 1;
     }
 
     fn project(&mut self, kind: EventKind) {
-        self.events.push(Event {
-            seq: None,
-            at: self.at,
-            source: EventSource::Run,
-            kind,
-        });
+        self.events.push(Event { seq: None, at: self.at, source: EventSource::Run, kind });
     }
 
     /// Ends the run from outside. No other attempt follows: somebody decided, or time did.
     fn fail(&mut self, source: EventSource, cause: Cause, error: String) {
-        self.record(
-            source,
-            EventKind::Failed {
-                cause,
-                error,
-                repeated: false,
-                next: Status::Failed,
-            },
-        );
+        self.record(source, EventKind::Failed { cause, error, repeated: false, next: Status::Failed });
     }
 
     /// Records the numbers that moved since they were last recorded, so that the log of an ended job
@@ -602,26 +461,14 @@ impl Entries<'_> {
             let (label, value) = (self.job.steps.label_path(index), step.progress);
             self.record(
                 EventSource::Run,
-                EventKind::Progress {
-                    step: Some(index),
-                    label,
-                    value,
-                    started: false,
-                    ended: false,
-                },
+                EventKind::Progress { step: Some(index), label, value, started: false, ended: false },
             );
         }
         if self.job.unrecorded_whole {
             let value = self.job.progress;
             self.record(
                 EventSource::Run,
-                EventKind::Progress {
-                    step: None,
-                    label: String::new(),
-                    value,
-                    started: false,
-                    ended: false,
-                },
+                EventKind::Progress { step: None, label: String::new(), value, started: false, ended: false },
             );
         }
     }

@@ -185,19 +185,12 @@ impl EventKind {
     pub fn line_kind(&self) -> LineKind {
         match self {
             Self::Message { level, .. } => LineKind::from(*level),
-            Self::Failed {
-                repeated: false, ..
-            } => LineKind::Error,
+            Self::Failed { repeated: false, .. } => LineKind::Error,
             Self::AbortRequested { .. }
             | Self::ForceFailed { .. }
             | Self::EmergencyCleaned { .. }
             | Self::Retried { .. } => LineKind::Operator,
-            Self::Progress {
-                started: false,
-                ended: false,
-                ..
-            }
-            | Self::Heartbeat => LineKind::Progress,
+            Self::Progress { started: false, ended: false, .. } | Self::Heartbeat => LineKind::Progress,
             Self::Created { .. }
             | Self::Due
             | Self::Claimed
@@ -235,18 +228,8 @@ impl Event {
                     format!("{count} {noun} declared")
                 }
             }
-            EventKind::Progress {
-                step,
-                label,
-                value,
-                ended,
-                started,
-            } => {
-                let name = if step.is_some() {
-                    label.as_str()
-                } else {
-                    "The job"
-                };
+            EventKind::Progress { step, label, value, ended, started } => {
+                let name = if step.is_some() { label.as_str() } else { "The job" };
                 if *ended {
                     format!("{name} done")
                 } else if *started {
@@ -266,22 +249,12 @@ impl Event {
             EventKind::EmergencyCleaned { reason, .. } => {
                 format!("{by} ran an emergency cleanup: {}", reason.as_str())
             }
-            EventKind::Completed {
-                after_abort: true, ..
-            } => {
+            EventKind::Completed { after_abort: true, .. } => {
                 "Completed: the work was finished before it noticed the request to stop".to_owned()
             }
             EventKind::Completed { .. } => "Completed".to_owned(),
-            EventKind::Failed {
-                error,
-                next: Status::Failed,
-                repeated: false,
-                ..
-            } => error.clone(),
-            EventKind::Failed {
-                next: Status::Failed,
-                ..
-            } => "Failed".to_owned(),
+            EventKind::Failed { error, next: Status::Failed, repeated: false, .. } => error.clone(),
+            EventKind::Failed { next: Status::Failed, .. } => "Failed".to_owned(),
             EventKind::Failed { error, .. } => format!("{error} (will be tried again)"),
             EventKind::Retried { reason, .. } => {
                 format!("{by} sent it to the queue again: {}", reason.as_str())

@@ -70,32 +70,21 @@ impl Job {
             None
         };
         let mut warnings = Vec::new();
-        if let Some(limit) = timeouts
-            .run
-            .filter(|_| over(running, timeouts.run, WARN_AT))
-        {
+        if let Some(limit) = timeouts.run.filter(|_| over(running, timeouts.run, WARN_AT)) {
             warnings.push(format!(
                 "Job has been running for {} minutes (timeout: {} minutes)",
                 minutes(running),
                 minutes(limit)
             ));
         }
-        if let Some(limit) = timeouts
-            .activity
-            .filter(|_| over(inactive, timeouts.activity, WARN_AT))
-        {
+        if let Some(limit) = timeouts.activity.filter(|_| over(inactive, timeouts.activity, WARN_AT)) {
             warnings.push(format!(
                 "Job has been inactive for {} minutes (inactivity timeout: {} minutes)",
                 minutes(inactive),
                 minutes(limit)
             ));
         }
-        JobHealth {
-            stale,
-            running,
-            inactive,
-            warnings,
-        }
+        JobHealth { stale, running, inactive, warnings }
     }
 }
 
@@ -162,25 +151,17 @@ impl SystemHealth {
         }
         if active_jobs >= u64::from(limits.max_active) {
             status = HealthStatus::Critical;
-            warnings.push(format!(
-                "The limit of active jobs is reached: {active_jobs}/{}",
-                limits.max_active
-            ));
+            warnings
+                .push(format!("The limit of active jobs is reached: {active_jobs}/{}", limits.max_active));
         } else if active_jobs * 5 > u64::from(limits.max_active) * 4 {
             status = status.max(HealthStatus::Degraded);
-            warnings.push(format!(
-                "High number of active jobs: {active_jobs}/{}",
-                limits.max_active
-            ));
+            warnings.push(format!("High number of active jobs: {active_jobs}/{}", limits.max_active));
         }
         let mut stale_jobs = 0;
         let mut early = Vec::new();
         for job in active {
             let health = job.health(now);
-            let lines = health
-                .warnings
-                .iter()
-                .map(|warning| format!("Job {}: {warning}", job.id));
+            let lines = health.warnings.iter().map(|warning| format!("Job {}: {warning}", job.id));
             if health.stale.is_some() {
                 stale_jobs += 1;
                 warnings.extend(lines);

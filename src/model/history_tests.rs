@@ -25,29 +25,17 @@ fn spec(execution: Execution, max_attempts: u32) -> Spec {
 }
 
 fn started(execution: Execution) -> (Job, Vec<Event>) {
-    let new = NewJob {
-        id: JobId(Uuid::from_u128(1)),
-        spec: spec(execution, 1),
-        enqueue: false,
-        run_at: None,
-    };
+    let new =
+        NewJob { id: JobId(Uuid::from_u128(1)), spec: spec(execution, 1), enqueue: false, run_at: None };
     let (job, event) = Job::create(new, &at(0));
     (job, vec![event])
 }
 
 fn at(ms: i64) -> Context {
-    Context {
-        actor: Actor::user("anna"),
-        at: Timestamp(ms),
-    }
+    Context { actor: Actor::user("anna"), at: Timestamp(ms) }
 }
 
-fn run(
-    job: &mut Job,
-    log: &mut Vec<Event>,
-    command: Command,
-    context: &Context,
-) -> Result<(), Refusal> {
+fn run(job: &mut Job, log: &mut Vec<Event>, command: Command, context: &Context) -> Result<(), Refusal> {
     let events = job.decide(command, context)?;
     assert!(!events.is_empty(), "an accepted command has an effect");
     for event in events {
@@ -67,10 +55,7 @@ fn must(job: &mut Job, log: &mut Vec<Event>, command: Command, ms: i64) {
 fn progress(step: Option<&str>, value: f64) -> Command {
     Command::Report(Report {
         epoch: None,
-        items: vec![ReportItem::Progress {
-            step: step.map(str::to_owned),
-            value,
-        }],
+        items: vec![ReportItem::Progress { step: step.map(str::to_owned), value }],
     })
 }
 
@@ -87,10 +72,7 @@ fn message(level: Level, text: &str) -> Command {
 }
 
 fn steps(specs: Vec<StepSpec>) -> Command {
-    Command::Report(Report {
-        epoch: None,
-        items: vec![ReportItem::Steps(specs)],
-    })
+    Command::Report(Report { epoch: None, items: vec![ReportItem::Steps(specs)] })
 }
 
 fn reason(text: &str) -> Reason {
@@ -98,17 +80,10 @@ fn reason(text: &str) -> Reason {
 }
 
 fn fail(text: &str) -> Command {
-    Command::Fail {
-        epoch: None,
-        error: Some(text.to_owned()),
-        retryable: true,
-    }
+    Command::Fail { epoch: None, error: Some(text.to_owned()), retryable: true }
 }
 
-const COMPLETE: Command = Command::Complete {
-    epoch: None,
-    output: None,
-};
+const COMPLETE: Command = Command::Complete { epoch: None, output: None };
 const MINUTE: i64 = 60_000;
 
 /// original-behaviour.md §2: NaN was stored as NaN.
@@ -125,26 +100,11 @@ fn flaw_nan_infinite_and_out_of_range_numbers_are_refused_and_change_nothing() {
 #[test]
 fn flaw_6_a_force_failed_run_is_fenced_and_its_late_writes_are_counted() {
     let (mut job, mut log) = started(Execution::External);
-    must(
-        &mut job,
-        &mut log,
-        Command::ForceFail {
-            reason: reason("hung"),
-        },
-        1,
-    );
+    must(&mut job, &mut log, Command::ForceFail { reason: reason("hung") }, 1);
     assert_eq!((job.status, job.epoch), (Status::Failed, 2));
     assert_eq!(job.error.as_deref(), Some("Job force-failed: hung"));
     for epoch in [Some(1), None] {
-        let refusal = job
-            .decide(
-                Command::Complete {
-                    epoch,
-                    output: None,
-                },
-                &at(2),
-            )
-            .unwrap_err();
+        let refusal = job.decide(Command::Complete { epoch, output: None }, &at(2)).unwrap_err();
         assert!(job.is_late_write(&refusal), "{refusal:?}");
         job.count_late_write(Timestamp(2));
     }
@@ -156,12 +116,7 @@ fn a_runner_that_finishes_twice_is_told_so_but_is_no_zombie() {
     let (mut job, mut log) = started(Execution::External);
     must(&mut job, &mut log, COMPLETE, 1);
     let refusal = job.decide(COMPLETE, &at(2)).unwrap_err();
-    assert_eq!(
-        refusal,
-        Refusal::Finished {
-            status: Status::Completed
-        }
-    );
+    assert_eq!(refusal, Refusal::Finished { status: Status::Completed });
     assert!(!job.is_late_write(&refusal));
 }
 
@@ -170,64 +125,31 @@ fn a_runner_that_finishes_twice_is_told_so_but_is_no_zombie() {
 fn flaw_9_a_healthy_three_hour_job_survives_where_its_timeout_is_lifted() {
     let mut spec = spec(Execution::External, 1);
     spec.timeouts = Timeouts::REQUIRED.with_seconds(Some(0), None);
-    let new = NewJob {
-        id: JobId(Uuid::from_u128(1)),
-        spec,
-        enqueue: false,
-        run_at: None,
-    };
+    let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
     let (mut job, created) = Job::create(new, &at(0));
     let mut log = vec![created];
     for five_minutes in 1..=36 {
-        must(
-            &mut job,
-            &mut log,
-            message(Level::Info, "still here"),
-            five_minutes * 5 * MINUTE,
-        );
-        assert_eq!(
-            job.decide(Command::Sweep, &at(five_minutes * 5 * MINUTE)),
-            Err(Refusal::NotStale)
-        );
+        must(&mut job, &mut log, message(Level::Info, "still here"), five_minutes * 5 * MINUTE);
+        assert_eq!(job.decide(Command::Sweep, &at(five_minutes * 5 * MINUTE)), Err(Refusal::NotStale));
     }
     assert_eq!(job.health(Timestamp(181 * MINUTE)).stale, None);
-    assert_eq!(
-        job.health(Timestamp(191 * MINUTE)).stale,
-        Some(StaleReason::Inactive)
-    );
+    assert_eq!(job.health(Timestamp(191 * MINUTE)).stale, Some(StaleReason::Inactive));
 }
 
 #[test]
 fn the_sweep_ends_a_run_of_more_than_30_minutes_and_one_silent_for_more_than_10() {
     let (mut job, mut log) = started(Execution::External);
     for minute in 1..=30 {
-        must(
-            &mut job,
-            &mut log,
-            message(Level::Info, "tick"),
-            minute * MINUTE,
-        );
+        must(&mut job, &mut log, message(Level::Info, "tick"), minute * MINUTE);
     }
-    assert_eq!(
-        job.decide(Command::Sweep, &at(30 * MINUTE)),
-        Err(Refusal::NotStale)
-    );
+    assert_eq!(job.decide(Command::Sweep, &at(30 * MINUTE)), Err(Refusal::NotStale));
     must(&mut job, &mut log, Command::Sweep, 30 * MINUTE + 1);
-    assert_eq!(
-        job.error.as_deref(),
-        Some("Job force-failed: Job running too long (30 minutes)")
-    );
+    assert_eq!(job.error.as_deref(), Some("Job force-failed: Job running too long (30 minutes)"));
 
     let (mut job, mut log) = started(Execution::External);
-    assert_eq!(
-        job.decide(Command::Sweep, &at(10 * MINUTE)),
-        Err(Refusal::NotStale)
-    );
+    assert_eq!(job.decide(Command::Sweep, &at(10 * MINUTE)), Err(Refusal::NotStale));
     must(&mut job, &mut log, Command::Sweep, 11 * MINUTE);
-    assert_eq!(
-        job.error.as_deref(),
-        Some("Job force-failed: Job inactive too long (11 minutes)")
-    );
+    assert_eq!(job.error.as_deref(), Some("Job force-failed: Job inactive too long (11 minutes)"));
     assert_eq!(job.epoch, 2);
 }
 
@@ -235,19 +157,11 @@ fn the_sweep_ends_a_run_of_more_than_30_minutes_and_one_silent_for_more_than_10(
 fn a_heartbeat_is_not_activity_and_a_number_that_stands_still_is_only_a_heartbeat() {
     let (mut job, mut log) = started(Execution::External);
     must(&mut job, &mut log, progress(None, 0.4), MINUTE);
-    must(
-        &mut job,
-        &mut log,
-        Command::Report(Report::default()),
-        5 * MINUTE,
-    );
+    must(&mut job, &mut log, Command::Report(Report::default()), 5 * MINUTE);
     must(&mut job, &mut log, progress(None, 0.4), 6 * MINUTE);
     assert_eq!(job.activity_at, Timestamp(MINUTE));
     assert_eq!(job.heartbeat_at, Some(Timestamp(6 * MINUTE)));
-    assert_eq!(
-        job.health(Timestamp(12 * MINUTE)).stale,
-        Some(StaleReason::Inactive)
-    );
+    assert_eq!(job.health(Timestamp(12 * MINUTE)).stale, Some(StaleReason::Inactive));
 }
 
 /// §7, 10: the warnings at 80 % never reached anybody. §7, 12: a full history warned for ever.
@@ -257,29 +171,16 @@ fn flaws_10_and_12_early_warnings_reach_the_system_and_a_full_history_is_no_warn
     let mut counts = Counts::default();
     counts.set(Status::Running, 1);
     counts.set(Status::Completed, 100);
-    let early = SystemHealth::assess(
-        [&job].into_iter(),
-        &counts,
-        &Limits::MEMORY,
-        None,
-        Timestamp(9 * MINUTE),
-    );
+    let early =
+        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, None, Timestamp(9 * MINUTE));
     assert_eq!(early.status, HealthStatus::Healthy);
     assert_eq!(early.stale_jobs, 0);
     assert_eq!(
         early.warnings,
-        [format!(
-            "Job {}: Job has been inactive for 9 minutes (inactivity timeout: 10 minutes)",
-            job.id
-        )]
+        [format!("Job {}: Job has been inactive for 9 minutes (inactivity timeout: 10 minutes)", job.id)]
     );
-    let late = SystemHealth::assess(
-        [&job].into_iter(),
-        &counts,
-        &Limits::MEMORY,
-        None,
-        Timestamp(11 * MINUTE),
-    );
+    let late =
+        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, None, Timestamp(11 * MINUTE));
     assert_eq!((late.status, late.stale_jobs), (HealthStatus::Degraded, 1));
 }
 
@@ -288,14 +189,7 @@ fn the_limit_of_active_jobs_warns_above_80_percent_and_is_critical_when_reached(
     let health = |active| {
         let mut counts = Counts::default();
         counts.set(Status::Running, active);
-        SystemHealth::assess(
-            std::iter::empty(),
-            &counts,
-            &Limits::MEMORY,
-            None,
-            Timestamp(0),
-        )
-        .status
+        SystemHealth::assess(std::iter::empty(), &counts, &Limits::MEMORY, None, Timestamp(0)).status
     };
     assert_eq!(health(40), HealthStatus::Healthy);
     assert_eq!(health(41), HealthStatus::Degraded);
@@ -312,30 +206,20 @@ fn flaw_15_new_scope_is_shown_as_such_and_the_bar_never_goes_back() {
     must(
         &mut job,
         &mut log,
-        steps(vec![
-            StepSpec::new("a").steps([StepSpec::new("x"), StepSpec::new("y")]),
-        ]),
+        steps(vec![StepSpec::new("a").steps([StepSpec::new("x"), StepSpec::new("y")])]),
         3,
     );
     assert_eq!(job.steps.progress(), 0.0);
     assert_eq!(job.progress, 1.0);
     assert!(job.shown().scope_grew);
-    assert!(
-        log.iter()
-            .any(|event| matches!(event.kind, EventKind::StepsDeclared { grew: true, .. }))
-    );
+    assert!(log.iter().any(|event| matches!(event.kind, EventKind::StepsDeclared { grew: true, .. })));
 }
 
 /// §7, 16: a failure was logged twice, once as a message and once as the outcome.
 #[test]
 fn flaw_16_failing_with_words_already_logged_counts_one_error() {
     let (mut job, mut log) = started(Execution::External);
-    must(
-        &mut job,
-        &mut log,
-        message(Level::Error, "Argument condensation failed: no key"),
-        1,
-    );
+    must(&mut job, &mut log, message(Level::Error, "Argument condensation failed: no key"), 1);
     must(&mut job, &mut log, fail("no key"), 2);
     assert_eq!(job.counts.error, 1);
     assert_eq!(job.error.as_deref(), Some("no key"));
@@ -349,24 +233,10 @@ fn flaw_16_failing_with_words_already_logged_counts_one_error() {
 #[test]
 fn flaws_28_and_29_an_aborting_job_can_be_forced_and_one_that_finished_first_says_so() {
     let (mut job, mut log) = started(Execution::External);
-    must(
-        &mut job,
-        &mut log,
-        Command::Abort {
-            reason: reason("wrong election"),
-        },
-        1,
-    );
+    must(&mut job, &mut log, Command::Abort { reason: reason("wrong election") }, 1);
     assert_eq!(job.status, Status::Aborting);
     let mut forced = job.clone();
-    must(
-        &mut forced,
-        &mut log.clone(),
-        Command::ForceFail {
-            reason: reason("it does not listen"),
-        },
-        2,
-    );
+    must(&mut forced, &mut log.clone(), Command::ForceFail { reason: reason("it does not listen") }, 2);
     assert_eq!(forced.status, Status::Failed);
     must(&mut job, &mut log, COMPLETE, 2);
     assert_eq!(job.status, Status::Completed);
@@ -378,18 +248,8 @@ fn flaws_28_and_29_an_aborting_job_can_be_forced_and_one_that_finished_first_say
 fn flaw_30_an_acknowledged_abort_ends_as_aborted_and_only_where_one_was_asked_for() {
     let (mut job, mut log) = started(Execution::External);
     let acknowledge = Command::AcknowledgeAbort { epoch: Some(1) };
-    assert!(matches!(
-        job.decide(acknowledge.clone(), &at(1)),
-        Err(Refusal::WrongState { .. })
-    ));
-    must(
-        &mut job,
-        &mut log,
-        Command::Abort {
-            reason: reason("stop"),
-        },
-        1,
-    );
+    assert!(matches!(job.decide(acknowledge.clone(), &at(1)), Err(Refusal::WrongState { .. })));
+    must(&mut job, &mut log, Command::Abort { reason: reason("stop") }, 1);
     must(&mut job, &mut log, acknowledge, 2);
     assert_eq!(job.status, Status::Aborted);
 }
@@ -398,24 +258,14 @@ fn flaw_30_an_acknowledged_abort_ends_as_aborted_and_only_where_one_was_asked_fo
 fn a_bare_number_has_no_place_in_a_job_with_steps() {
     let (mut job, mut log) = started(Execution::External);
     must(&mut job, &mut log, steps(vec![StepSpec::new("a")]), 1);
-    assert_eq!(
-        job.decide(progress(None, 0.5), &at(2)),
-        Err(Refusal::StepNeeded)
-    );
+    assert_eq!(job.decide(progress(None, 0.5), &at(2)), Err(Refusal::StepNeeded));
 }
 
 #[test]
 fn a_running_job_that_reported_one_is_finishing_at_99_percent() {
     let (mut job, mut log) = started(Execution::External);
     must(&mut job, &mut log, progress(None, 1.0), 1);
-    assert_eq!(
-        job.shown(),
-        Shown {
-            percent: 99,
-            finishing: true,
-            scope_grew: false
-        }
-    );
+    assert_eq!(job.shown(), Shown { percent: 99, finishing: true, scope_grew: false });
     must(&mut job, &mut log, COMPLETE, 2);
     assert_eq!(job.shown().percent, 100);
 }
@@ -433,12 +283,7 @@ fn on_failure_progress_stays_where_it_was() {
 fn a_number_is_recorded_once_a_second_and_the_last_one_before_the_end() {
     let (mut job, mut log) = started(Execution::External);
     for ms in 1..=2_500 {
-        must(
-            &mut job,
-            &mut log,
-            progress(None, ms as f64 / 2_500.0 * 0.9),
-            ms,
-        );
+        must(&mut job, &mut log, progress(None, ms as f64 / 2_500.0 * 0.9), ms);
     }
     assert_eq!(log.len(), 1 + 3, "created, and one number a second");
     must(&mut job, &mut log, fail("x"), 2_501);
@@ -456,44 +301,22 @@ fn a_queued_job_is_claimed_fails_and_is_claimed_again_each_time_with_a_new_epoch
     };
     let (mut job, created) = Job::create(new, &at(0));
     let mut log = vec![created];
-    assert_eq!(
-        (job.status, job.epoch, job.attempt),
-        (Status::Scheduled, 0, 0)
-    );
+    assert_eq!((job.status, job.epoch, job.attempt), (Status::Scheduled, 0, 0));
     assert!(job.decide(progress(None, 0.5), &at(1)).is_err());
     must(&mut job, &mut log, Command::BecomeDue, 50);
     must(&mut job, &mut log, Command::Claim, 60);
-    assert_eq!(
-        (job.status, job.epoch, job.attempt),
-        (Status::Running, 1, 1)
-    );
+    assert_eq!((job.status, job.epoch, job.attempt), (Status::Running, 1, 1));
     must(&mut job, &mut log, fail("first"), 70);
     assert_eq!(job.status, Status::Queued);
     must(&mut job, &mut log, Command::Claim, 80);
     assert_eq!((job.epoch, job.attempt), (2, 2));
     assert!(matches!(
-        job.decide(
-            Command::Complete {
-                epoch: Some(1),
-                output: None
-            },
-            &at(81)
-        ),
-        Err(Refusal::Fenced {
-            given: 1,
-            current: 2
-        })
+        job.decide(Command::Complete { epoch: Some(1), output: None }, &at(81)),
+        Err(Refusal::Fenced { given: 1, current: 2 })
     ));
     must(&mut job, &mut log, fail("second"), 90);
     assert_eq!(job.status, Status::Failed);
-    must(
-        &mut job,
-        &mut log,
-        Command::Retry {
-            reason: reason("fixed the key"),
-        },
-        100,
-    );
+    must(&mut job, &mut log, Command::Retry { reason: reason("fixed the key") }, 100);
     assert_eq!(job.status, Status::Queued);
 }
 
@@ -502,12 +325,7 @@ fn a_job_run_by_somebody_else_cannot_be_retried_here() {
     let (mut job, mut log) = started(Execution::External);
     must(&mut job, &mut log, fail("x"), 1);
     assert!(matches!(
-        job.decide(
-            Command::Retry {
-                reason: reason("again")
-            },
-            &at(2)
-        ),
+        job.decide(Command::Retry { reason: reason("again") }, &at(2)),
         Err(Refusal::WrongState { .. })
     ));
 }
@@ -524,10 +342,7 @@ fn a_report_is_all_or_nothing() {
                 step: None,
                 key: None,
             },
-            ReportItem::Progress {
-                step: None,
-                value: 7.0,
-            },
+            ReportItem::Progress { step: None, value: 7.0 },
         ],
     };
     assert!(job.decide(Command::Report(report), &at(1)).is_err());
@@ -538,18 +353,10 @@ fn a_message_sent_again_with_its_key_is_recorded_once() {
     let (mut job, mut log) = started(Execution::External);
     let keyed = |key| {
         let text = MessageText::new(format!("line {key}")).unwrap();
-        ReportItem::Message {
-            level: Level::Info,
-            text,
-            step: None,
-            key: Some(key),
-        }
+        ReportItem::Message { level: Level::Info, text, step: None, key: Some(key) }
     };
     let send = |keys: &[u64]| {
-        Command::Report(Report {
-            epoch: None,
-            items: keys.iter().copied().map(keyed).collect(),
-        })
+        Command::Report(Report { epoch: None, items: keys.iter().copied().map(keyed).collect() })
     };
     must(&mut job, &mut log, send(&[1, 2]), 1);
     must(&mut job, &mut log, send(&[1, 2, 3]), 2);
@@ -565,14 +372,8 @@ fn steps_may_be_declared_and_reported_on_in_one_go() {
         epoch: Some(1),
         items: vec![
             ReportItem::Steps(vec![StepSpec::new("load"), StepSpec::new("save")]),
-            ReportItem::Progress {
-                step: Some("load".to_owned()),
-                value: 0.5,
-            },
-            ReportItem::Progress {
-                step: Some("load".to_owned()),
-                value: 1.0,
-            },
+            ReportItem::Progress { step: Some("load".to_owned()), value: 0.5 },
+            ReportItem::Progress { step: Some("load".to_owned()), value: 1.0 },
         ],
     };
     must(&mut job, &mut log, Command::Report(report), 1);
@@ -606,8 +407,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         2 => Just(None),
         3 => prop::sample::select(vec!["a", "b", "c", "a/x", "y", "c/z"]).prop_map(|name| Some(name.to_owned())),
     ];
-    let value =
-        prop_oneof![8 => 0.0..=1.0_f64, 1 => Just(1.0), 1 => Just(f64::NAN), 1 => -1.0..2.0_f64];
+    let value = prop_oneof![8 => 0.0..=1.0_f64, 1 => Just(1.0), 1 => Just(f64::NAN), 1 => -1.0..2.0_f64];
     let declared = prop::sample::select(vec![
         vec![StepSpec::new("a"), StepSpec::new("b").weight(2.0)],
         vec![StepSpec::new("a").steps([StepSpec::new("x"), StepSpec::new("y").weight(0.0)])],
@@ -642,25 +442,13 @@ fn any_job() -> impl Strategy<Value = (Job, Event)> {
     (
         any::<bool>(),
         any::<bool>(),
-        prop::sample::select(vec![
-            Execution::External,
-            Execution::InProcess,
-            Execution::Worker,
-        ]),
+        prop::sample::select(vec![Execution::External, Execution::InProcess, Execution::Worker]),
         1..4_u32,
     )
         .prop_map(|(enqueue, later, execution, max_attempts)| {
             let run_at = (enqueue && later).then_some(Timestamp(5_000));
             let spec = spec(execution, max_attempts);
-            Job::create(
-                NewJob {
-                    id: JobId(Uuid::from_u128(1)),
-                    spec,
-                    enqueue,
-                    run_at,
-                },
-                &at(0),
-            )
+            Job::create(NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue, run_at }, &at(0))
         })
 }
 
@@ -758,65 +546,21 @@ fn every_event_survives_being_stored() {
     must(
         &mut job,
         &mut log,
-        steps(vec![
-            StepSpec::new("a")
-                .weight(2.0)
-                .title("Load")
-                .steps([StepSpec::new("b")]),
-        ]),
+        steps(vec![StepSpec::new("a").weight(2.0).title("Load").steps([StepSpec::new("b")])]),
         1,
     );
     must(&mut job, &mut log, progress(Some("b"), 0.5), 2);
-    must(
-        &mut job,
-        &mut log,
-        message(Level::Warning, "\u{0}\u{1b}[31m"),
-        3,
-    );
-    must(
-        &mut job,
-        &mut log,
-        Command::Abort {
-            reason: reason("r"),
-        },
-        4,
-    );
-    must(
-        &mut job,
-        &mut log,
-        Command::ForceFail {
-            reason: reason("r"),
-        },
-        5,
-    );
-    must(
-        &mut job,
-        &mut log,
-        Command::Retry {
-            reason: reason("r"),
-        },
-        6,
-    );
+    must(&mut job, &mut log, message(Level::Warning, "\u{0}\u{1b}[31m"), 3);
+    must(&mut job, &mut log, Command::Abort { reason: reason("r") }, 4);
+    must(&mut job, &mut log, Command::ForceFail { reason: reason("r") }, 5);
+    must(&mut job, &mut log, Command::Retry { reason: reason("r") }, 6);
     must(&mut job, &mut log, Command::Claim, 7);
-    must(
-        &mut job,
-        &mut log,
-        Command::EmergencyClean {
-            reason: reason("r"),
-        },
-        8,
-    );
+    must(&mut job, &mut log, Command::EmergencyClean { reason: reason("r") }, 8);
     for event in &log {
         let stored = serde_json::to_string(&event.kind).unwrap();
-        assert_eq!(
-            serde_json::from_str::<EventKind>(&stored).unwrap(),
-            event.kind
-        );
+        assert_eq!(serde_json::from_str::<EventKind>(&stored).unwrap(), event.kind);
     }
-    assert_eq!(
-        recorded_part(&Job::replay(job.id, &log).unwrap()),
-        recorded_part(&job)
-    );
+    assert_eq!(recorded_part(&Job::replay(job.id, &log).unwrap()), recorded_part(&job));
     assert_eq!(Duration::from_millis(8), Timestamp(8).since(job.created_at));
     assert!(Arc::strong_count(&job.spec) >= 1);
 }

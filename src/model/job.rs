@@ -214,10 +214,7 @@ impl Job {
 
     /// What people call the job.
     pub fn title(&self) -> &str {
-        self.spec
-            .title
-            .as_ref()
-            .map_or_else(|| self.spec.feature.as_str(), Title::as_str)
+        self.spec.title.as_ref().map_or_else(|| self.spec.feature.as_str(), Title::as_str)
     }
 
     /// When the job began, as the requirement's `startTime` means it.
@@ -227,29 +224,18 @@ impl Job {
 
     /// Progress as people should see it.
     pub fn shown(&self) -> Shown {
-        let scope_grew = !self.steps.is_empty()
-            && !self.status.is_final()
-            && self.progress - self.steps.progress() > 1e-9;
+        let scope_grew =
+            !self.steps.is_empty() && !self.status.is_final() && self.progress - self.steps.progress() > 1e-9;
         let finishing = self.status.is_active() && self.progress >= 1.0;
         // Rounding down, so that 100 % means done; the small constant takes back what 0.29 * 100 loses.
         let percent = (self.progress * 100.0 + 1e-9).floor().clamp(0.0, 100.0) as u8;
-        let percent = if self.status == Status::Completed {
-            100
-        } else {
-            percent.min(99)
-        };
-        Shown {
-            percent,
-            finishing,
-            scope_grew,
-        }
+        let percent = if self.status == Status::Completed { 100 } else { percent.min(99) };
+        Shown { percent, finishing, scope_grew }
     }
 
     /// The step that is being worked on, as people read it.
     pub fn current_step(&self) -> Option<String> {
-        self.steps
-            .current()
-            .map(|index| self.steps.label_path(index))
+        self.steps.current().map(|index| self.steps.label_path(index))
     }
 
     /// Counts a refused write of a fenced run.

@@ -15,15 +15,10 @@ pub struct Timeouts {
 
 impl Timeouts {
     /// 30 minutes to run, 10 minutes of silence: `JOB_TIMEOUT_MS` and `JOB_ACTIVITY_TIMEOUT_MS`.
-    pub const REQUIRED: Self = Self {
-        run: Some(Duration::from_secs(30 * 60)),
-        activity: Some(Duration::from_secs(10 * 60)),
-    };
+    pub const REQUIRED: Self =
+        Self { run: Some(Duration::from_secs(30 * 60)), activity: Some(Duration::from_secs(10 * 60)) };
     /// No limit at all.
-    pub const NONE: Self = Self {
-        run: None,
-        activity: None,
-    };
+    pub const NONE: Self = Self { run: None, activity: None };
 
     /// These timeouts, with what a start request says laid over them: seconds, and 0 for none.
     #[must_use]
@@ -33,10 +28,7 @@ impl Timeouts {
             Some(0) => None,
             Some(seconds) => Some(Duration::from_secs(seconds)),
         };
-        Self {
-            run: or(run, self.run),
-            activity: or(activity, self.activity),
-        }
+        Self { run: or(run, self.run), activity: or(activity, self.activity) }
     }
 }
 
@@ -55,12 +47,8 @@ pub struct Limits {
 
 impl Limits {
     /// The memory store's: 50 active jobs, 100 past ones.
-    pub const MEMORY: Self = Self {
-        max_active: 50,
-        max_past: 100,
-        max_age: None,
-        timeouts: Timeouts::REQUIRED,
-    };
+    pub const MEMORY: Self =
+        Self { max_active: 50, max_past: 100, max_age: None, timeouts: Timeouts::REQUIRED };
     /// A durable store's: 50 active jobs, 100 000 past ones for 90 days.
     pub const DURABLE: Self = Self {
         max_active: 50,

@@ -26,20 +26,11 @@ pub enum LineKind {
 
 impl LineKind {
     /// The kinds that are lines, gravest last among the messages.
-    pub const SHOWN: [Self; 5] = [
-        Self::Info,
-        Self::Warning,
-        Self::Error,
-        Self::System,
-        Self::Operator,
-    ];
+    pub const SHOWN: [Self; 5] = [Self::Info, Self::Warning, Self::Error, Self::System, Self::Operator];
 
     /// The kind with that number in the database.
     pub fn from_number(number: u8) -> Option<Self> {
-        Self::SHOWN
-            .into_iter()
-            .chain([Self::Progress])
-            .find(|kind| *kind as u8 == number)
+        Self::SHOWN.into_iter().chain([Self::Progress]).find(|kind| *kind as u8 == number)
     }
 
     /// The name used in JSON and URLs.
@@ -104,11 +95,7 @@ pub struct LogFilter {
 impl LogFilter {
     /// The kinds wanted, spelt out.
     pub fn wanted(&self) -> &[LineKind] {
-        if self.kinds.is_empty() {
-            &LineKind::SHOWN
-        } else {
-            &self.kinds
-        }
+        if self.kinds.is_empty() { &LineKind::SHOWN } else { &self.kinds }
     }
 
     /// Whether counting the matches needs the lines themselves, not just the job's counters.
@@ -121,16 +108,12 @@ impl LogFilter {
         self.wanted().contains(&line.kind)
             && self.step.as_ref().is_none_or(|step| {
                 line.step.as_ref().is_some_and(|path| {
-                    path == step
-                        || path
-                            .strip_prefix(step.as_str())
-                            .is_some_and(|rest| rest.starts_with('/'))
+                    path == step || path.strip_prefix(step.as_str()).is_some_and(|rest| rest.starts_with('/'))
                 })
             })
-            && self.text.as_ref().is_none_or(|text| {
-                line.text
-                    .to_ascii_lowercase()
-                    .contains(&text.to_ascii_lowercase())
-            })
+            && self
+                .text
+                .as_ref()
+                .is_none_or(|text| line.text.to_ascii_lowercase().contains(&text.to_ascii_lowercase()))
     }
 }

@@ -23,10 +23,7 @@ impl PageSize {
         match size {
             None => Ok(Self::default()),
             Some(size) if (1..=Self::MAX).contains(&(size as usize)) => Ok(Self(size as usize)),
-            Some(_) => Err(Invalid::new(
-                "limit",
-                "must be a whole number between 1 and 200",
-            )),
+            Some(_) => Err(Invalid::new("limit", "must be a whole number between 1 and 200")),
         }
     }
 
@@ -147,10 +144,7 @@ pub struct Counts {
 
 impl Counts {
     fn place(status: Status) -> usize {
-        Status::ALL
-            .iter()
-            .position(|other| *other == status)
-            .unwrap_or(0)
+        Status::ALL.iter().position(|other| *other == status).unwrap_or(0)
     }
 
     /// How many jobs have that status.
@@ -176,11 +170,7 @@ impl Counts {
 
     /// Running or aborting.
     pub fn active(&self) -> u64 {
-        Status::ALL
-            .iter()
-            .filter(|status| status.is_active())
-            .map(|status| self.of(*status))
-            .sum()
+        Status::ALL.iter().filter(|status| status.is_active()).map(|status| self.of(*status)).sum()
     }
 
     /// Scheduled or queued.
@@ -212,26 +202,10 @@ mod tests {
     #[test]
     fn a_cursor_survives_being_written_and_read() {
         let id = JobId(Uuid::from_u128(7));
-        for cursor in [
-            Cursor::Open {
-                at: Timestamp(-5),
-                id,
-            },
-            Cursor::Past {
-                at: Timestamp(99),
-                id,
-            },
-        ] {
+        for cursor in [Cursor::Open { at: Timestamp(-5), id }, Cursor::Past { at: Timestamp(99), id }] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
-        for bad in [
-            "",
-            "p",
-            "p1",
-            "x1.00000000000000000000000000000007",
-            "é1.0",
-            "p1.zz",
-        ] {
+        for bad in ["", "p", "p1", "x1.00000000000000000000000000000007", "é1.0", "p1.zz"] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
         }
     }

@@ -61,9 +61,7 @@ pub enum Refusal {
         known: Vec<String>,
     },
     /// Several steps have that id.
-    #[error(
-        "Several steps of the job are called `{step}`. Name it by its path, such as `parent/{step}`."
-    )]
+    #[error("Several steps of the job are called `{step}`. Name it by its path, such as `parent/{step}`.")]
     AmbiguousStep {
         /// The name given.
         step: String,
@@ -91,9 +89,7 @@ pub enum Refusal {
         id: JobId,
     },
     /// As many jobs are active as may be.
-    #[error(
-        "{limit} jobs are active, which is the limit. Wait for one to end, or raise `max-active-jobs`."
-    )]
+    #[error("{limit} jobs are active, which is the limit. Wait for one to end, or raise `max-active-jobs`.")]
     ActiveLimit {
         /// The limit.
         limit: u32,
@@ -128,9 +124,7 @@ impl Refusal {
     pub fn details(&self) -> Option<Value> {
         match self {
             Self::Invalid(invalid) => Some(json!({"field": invalid.field})),
-            Self::Finished { status } | Self::WrongState { status, .. } => {
-                Some(json!({"status": status}))
-            }
+            Self::Finished { status } | Self::WrongState { status, .. } => Some(json!({"status": status})),
             Self::Fenced { given, current } => Some(json!({"givenEpoch": given, "epoch": current})),
             Self::UnknownStep { known, .. } => Some(json!({"knownSteps": known})),
             Self::Duplicate { id, .. } => Some(json!({"jobId": id})),

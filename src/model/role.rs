@@ -79,8 +79,6 @@ impl FromStr for Role {
         Self::ALL
             .into_iter()
             .find(|role| role.name() == text)
-            .ok_or_else(|| {
-                format!("`{text}` is not a role: write viewer, reporter, operator or admin")
-            })
+            .ok_or_else(|| format!("`{text}` is not a role: write viewer, reporter, operator or admin"))
     }
 }

@@ -32,10 +32,7 @@ impl Weight {
         if weight.is_finite() && (0.0..=Self::MAX).contains(&weight) {
             Ok(Self(weight))
         } else {
-            Err(Invalid::new(
-                "weight",
-                "must be a number between 0 and 1000000000",
-            ))
+            Err(Invalid::new("weight", "must be a number between 0 and 1000000000"))
         }
     }
 }
@@ -74,12 +71,7 @@ pub struct StepSpec {
 impl StepSpec {
     /// A leaf of weight 1.
     pub fn new(id: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            title: None,
-            weight: None,
-            steps: Vec::new(),
-        }
+        Self { id: id.into(), title: None, weight: None, steps: Vec::new() }
     }
 
     /// The same step with another weight.
@@ -227,21 +219,13 @@ impl StepTree {
         if let Some(index) = self.find_path(name) {
             return Ok(index);
         }
-        let mut same = self
-            .steps
-            .iter()
-            .enumerate()
-            .filter(|(_, step)| step.id == name);
+        let mut same = self.steps.iter().enumerate().filter(|(_, step)| step.id == name);
         match (same.next(), same.next()) {
             (Some((index, _)), None) => Ok(index),
-            (Some(_), Some(_)) => Err(Refusal::AmbiguousStep {
-                step: name.to_owned(),
-            }),
+            (Some(_), Some(_)) => Err(Refusal::AmbiguousStep { step: name.to_owned() }),
             (None, _) => Err(Refusal::UnknownStep {
                 step: name.to_owned(),
-                known: (0..self.steps.len().min(10))
-                    .map(|index| self.path(index))
-                    .collect(),
+                known: (0..self.steps.len().min(10)).map(|index| self.path(index)).collect(),
             }),
         }
     }
@@ -262,9 +246,7 @@ impl StepTree {
         self.steps
             .iter()
             .enumerate()
-            .filter(|(_, step)| {
-                step.children.is_empty() && step.started_at.is_some() && !step.is_done()
-            })
+            .filter(|(_, step)| step.children.is_empty() && step.started_at.is_some() && !step.is_done())
             .max_by_key(|(index, step)| (step.started_at, *index))
             .map(|(index, _)| index)
     }
@@ -272,10 +254,7 @@ impl StepTree {
     /// Checks a declaration against this tree, changing nothing.
     pub fn check(&self, specs: &[StepSpec]) -> Result<(), Refusal> {
         if specs.is_empty() {
-            return Err(Refusal::Invalid(Invalid::new(
-                "steps",
-                "must name at least one step",
-            )));
+            return Err(Refusal::Invalid(Invalid::new("steps", "must name at least one step")));
         }
         let mut count = self.steps.len();
         self.check_level(specs, Some(&self.top), 1, &mut count)
@@ -295,17 +274,12 @@ impl StepTree {
             )));
         }
         let mut seen = std::collections::HashSet::with_capacity(specs.len());
-        let known: std::collections::HashMap<&str, usize> = level
-            .unwrap_or_default()
-            .iter()
-            .map(|&index| (self.steps[index].id.as_str(), index))
-            .collect();
+        let known: std::collections::HashMap<&str, usize> =
+            level.unwrap_or_default().iter().map(|&index| (self.steps[index].id.as_str(), index)).collect();
         for spec in specs {
             check_id(&spec.id)?;
             if !seen.insert(spec.id.as_str()) {
-                return Err(Refusal::DuplicateStep {
-                    step: spec.id.clone(),
-                });
+                return Err(Refusal::DuplicateStep { step: spec.id.clone() });
             }
             if let Some(title) = &spec.title {
                 Title::new(title.as_str())?;
@@ -347,17 +321,9 @@ impl StepTree {
         touched
     }
 
-    fn declare_level(
-        &mut self,
-        specs: &[StepSpec],
-        parent: Option<usize>,
-        touched: &mut Vec<usize>,
-    ) {
-        let known: std::collections::HashMap<String, usize> = self
-            .level(parent)
-            .iter()
-            .map(|&index| (self.steps[index].id.clone(), index))
-            .collect();
+    fn declare_level(&mut self, specs: &[StepSpec], parent: Option<usize>, touched: &mut Vec<usize>) {
+        let known: std::collections::HashMap<String, usize> =
+            self.level(parent).iter().map(|&index| (self.steps[index].id.clone(), index)).collect();
         for spec in specs {
             let weight = spec.weight.and_then(|weight| Weight::new(weight).ok());
             let index = match known.get(&spec.id) {
@@ -407,9 +373,7 @@ impl StepTree {
     pub fn check_report(&self, index: usize, value: f64) -> Result<Moved, Refusal> {
         let step = &self.steps[index];
         if !step.children.is_empty() && value < 1.0 {
-            return Err(Refusal::StepHasParts {
-                step: self.path(index),
-            });
+            return Err(Refusal::StepHasParts { step: self.path(index) });
         }
         Ok(Moved {
             started: step.started_at.is_none(),
@@ -434,10 +398,8 @@ impl StepTree {
             }
         }
         // Deepest first: a parent's index is lower than its children's, so one pass mends all means.
-        let mut parents: std::collections::BTreeSet<usize> = touched
-            .iter()
-            .filter_map(|&index| self.steps[index].parent)
-            .collect();
+        let mut parents: std::collections::BTreeSet<usize> =
+            touched.iter().filter_map(|&index| self.steps[index].parent).collect();
         while let Some(parent) = parents.pop_last() {
             let mean = self.mean(&self.steps[parent].children);
             let step = &mut self.steps[parent];
@@ -539,9 +501,7 @@ mod tests {
     fn flaw_7_updating_a_sub_step_moves_its_parent_and_the_whole() {
         let mut tree = tree(&[
             StepSpec::new("data-loading"),
-            StepSpec::new("questions")
-                .weight(3.0)
-                .steps([StepSpec::new("q1"), StepSpec::new("q2")]),
+            StepSpec::new("questions").weight(3.0).steps([StepSpec::new("q1"), StepSpec::new("q2")]),
         ]);
         report(&mut tree, "q1", 1.0);
         assert_eq!(tree.steps()[1].progress, 0.5);
@@ -560,10 +520,7 @@ mod tests {
 
     #[test]
     fn steps_that_all_weigh_nothing_are_done_when_all_are_done() {
-        let mut tree = tree(&[
-            StepSpec::new("a").weight(0.0),
-            StepSpec::new("b").weight(0.0),
-        ]);
+        let mut tree = tree(&[StepSpec::new("a").weight(0.0), StepSpec::new("b").weight(0.0)]);
         report(&mut tree, "a", 1.0);
         assert_eq!(tree.progress(), 0.0);
         report(&mut tree, "b", 1.0);
@@ -588,14 +545,8 @@ mod tests {
         assert_eq!(tree.find("load/parse").unwrap(), 1);
         assert_eq!(tree.find("parse").unwrap(), 1);
         assert_eq!(tree.find("save/check").unwrap(), 4);
-        assert!(matches!(
-            tree.find("check"),
-            Err(Refusal::AmbiguousStep { .. })
-        ));
-        assert!(matches!(
-            tree.find("nope"),
-            Err(Refusal::UnknownStep { .. })
-        ));
+        assert!(matches!(tree.find("check"), Err(Refusal::AmbiguousStep { .. })));
+        assert!(matches!(tree.find("nope"), Err(Refusal::UnknownStep { .. })));
     }
 
     #[test]
@@ -622,45 +573,32 @@ mod tests {
         assert!(tree.check(&[StepSpec::new(" ")]).is_err());
         assert!(tree.check(&[]).is_err());
         for weight in [f64::NAN, f64::INFINITY, -1.0, 2e9] {
-            assert!(
-                tree.check(&[StepSpec::new("a").weight(weight)]).is_err(),
-                "{weight}"
-            );
+            assert!(tree.check(&[StepSpec::new("a").weight(weight)]).is_err(), "{weight}");
         }
     }
 
     #[test]
     fn a_parent_takes_no_number_but_one() {
         let mut tree = tree(&[StepSpec::new("p").steps([StepSpec::new("a"), StepSpec::new("b")])]);
-        assert!(matches!(
-            tree.check_report(0, 0.5),
-            Err(Refusal::StepHasParts { .. })
-        ));
+        assert!(matches!(tree.check_report(0, 0.5), Err(Refusal::StepHasParts { .. })));
         report(&mut tree, "p", 1.0);
         assert!(tree.steps().iter().all(Step::is_done));
     }
 
     fn specs(depth: u32) -> impl Strategy<Value = Vec<StepSpec>> {
-        let leaf = (0..4_u8, 0.0..5.0_f64)
-            .prop_map(|(id, weight)| StepSpec::new(format!("s{id}")).weight(weight));
+        let leaf =
+            (0..4_u8, 0.0..5.0_f64).prop_map(|(id, weight)| StepSpec::new(format!("s{id}")).weight(weight));
         let step = leaf.prop_recursive(depth, 40, 4, |inner| {
-            (0..4_u8, 0.0..5.0_f64, prop::collection::vec(inner, 0..4)).prop_map(
-                |(id, weight, steps)| {
-                    StepSpec::new(format!("s{id}"))
-                        .weight(weight)
-                        .steps(dedup(steps))
-                },
-            )
+            (0..4_u8, 0.0..5.0_f64, prop::collection::vec(inner, 0..4)).prop_map(|(id, weight, steps)| {
+                StepSpec::new(format!("s{id}")).weight(weight).steps(dedup(steps))
+            })
         });
         prop::collection::vec(step, 1..4).prop_map(dedup)
     }
 
     fn dedup(steps: Vec<StepSpec>) -> Vec<StepSpec> {
         let mut seen = std::collections::HashSet::new();
-        steps
-            .into_iter()
-            .filter(|step| seen.insert(step.id.clone()))
-            .collect()
+        steps.into_iter().filter(|step| seen.insert(step.id.clone())).collect()
     }
 
     proptest! {
@@ -729,12 +667,6 @@ mod tests {
 
     /// The tree's steps as a store keeps them: without what is derived.
     fn stored(tree: &StepTree) -> Vec<Step> {
-        tree.steps()
-            .iter()
-            .map(|step| Step {
-                children: Vec::new(),
-                ..step.clone()
-            })
-            .collect()
+        tree.steps().iter().map(|step| Step { children: Vec::new(), ..step.clone() }).collect()
     }
 }

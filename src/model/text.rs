@@ -22,10 +22,7 @@ pub struct Invalid {
 impl Invalid {
     /// Says that `field` has `problem`.
     pub fn new(field: &str, problem: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            problem: problem.into(),
-        }
+        Self { field: field.to_owned(), problem: problem.into() }
     }
 }
 
@@ -187,10 +184,7 @@ mod tests {
     fn a_blank_feature_and_one_of_101_characters_are_refused() {
         assert!(Feature::new("  ").is_err());
         assert!(Feature::new("ä".repeat(101)).is_err());
-        assert_eq!(
-            Feature::new(" import ").map(Feature::into_string),
-            Ok("import".to_owned())
-        );
+        assert_eq!(Feature::new(" import ").map(Feature::into_string), Ok("import".to_owned()));
         assert!(Feature::new("ä".repeat(100)).is_ok());
     }
 

@@ -65,10 +65,7 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Adds a session, and forgets those that have expired.
     async fn add_session(&self, session: SessionRecord) -> Result<(), StoreError>;
     /// A session with its user, expired or not.
-    async fn session(
-        &self,
-        hash: &[u8; 32],
-    ) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
+    async fn session(&self, hash: &[u8; 32]) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
     /// Ends a session.
     async fn remove_session(&self, hash: &[u8; 32]) -> Result<(), StoreError>;
     /// Ends all sessions of a user.
@@ -82,18 +79,9 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Removes a token. False where there was none.
     async fn remove_token(&self, name: &str) -> Result<bool, StoreError>;
     /// Adds a one-time sign-in link for a user.
-    async fn add_link(
-        &self,
-        hash: [u8; 32],
-        user: &str,
-        expires_at: Timestamp,
-    ) -> Result<(), StoreError>;
+    async fn add_link(&self, hash: [u8; 32], user: &str, expires_at: Timestamp) -> Result<(), StoreError>;
     /// Whose link it is, while it is good. Leaves it in place.
     async fn link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<String>, StoreError>;
     /// Uses a link up. The user it signs in, where it was still good.
-    async fn take_link(
-        &self,
-        hash: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<String>, StoreError>;
+    async fn take_link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<String>, StoreError>;
 }

@@ -23,11 +23,7 @@ pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Turn, Refu
             let mut next = job.clone();
             let touched = events.iter().flat_map(|event| next.apply(event)).collect();
             events.retain(|event| event.seq.is_some());
-            Ok(Turn {
-                job: Arc::new(next),
-                events,
-                touched,
-            })
+            Ok(Turn { job: Arc::new(next), events, touched })
         }
         Err(refusal) => {
             let counted = job.is_late_write(&refusal).then(|| {
@@ -56,13 +52,9 @@ pub fn admit<'a>(
     mut open: impl Iterator<Item = &'a Arc<Job>>,
 ) -> Result<(), Refusal> {
     if rules.one_per_feature
-        && let Some(other) =
-            open.find(|job| !job.status.is_final() && job.spec.feature == new.spec.feature)
+        && let Some(other) = open.find(|job| !job.status.is_final() && job.spec.feature == new.spec.feature)
     {
-        return Err(Refusal::Duplicate {
-            feature: new.spec.feature.as_str().to_owned(),
-            id: other.id,
-        });
+        return Err(Refusal::Duplicate { feature: new.spec.feature.as_str().to_owned(), id: other.id });
     }
     match rules.max_active {
         Some(limit) if !new.enqueue && counts.active() >= u64::from(limit) => {

@@ -11,12 +11,12 @@ use async_trait::async_trait;
 
 use super::accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
 use super::{
-    ChangeSink, Changes, CreateRules, Created, FeatureCounts, IdempotencyKey, IntegrityReport,
-    JobPage, JobStore, LogFrom, LogPage, LogQuery, StoreError, StoreProgress, ledger,
+    ChangeSink, Changes, CreateRules, Created, FeatureCounts, IdempotencyKey, IntegrityReport, JobPage,
+    JobStore, LogFrom, LogPage, LogQuery, StoreError, StoreProgress, ledger,
 };
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogLine, NewJob, OutcomeCounts,
-    PageSize, Refusal, Status, Timestamp,
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogLine, NewJob, OutcomeCounts, PageSize,
+    Refusal, Status, Timestamp,
 };
 
 /// Jobs in memory. Keeps the newest ended ones up to a limit.
@@ -54,10 +54,7 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store that keeps the newest `max_past` ended jobs.
     pub fn new(max_past: u32) -> Self {
-        Self {
-            tables: Mutex::default(),
-            max_past: u64::from(max_past),
-        }
+        Self { tables: Mutex::default(), max_past: u64::from(max_past) }
     }
 
     /// A panic in another thread cannot leave half a transaction behind that matters more than going on.
@@ -83,29 +80,20 @@ impl Tables {
                 *self.by_day.entry(ended.day()).or_default().of_mut(outcome) += 1;
             }
         }
-        let entry = self.jobs.entry(job.id).or_insert_with(|| Entry {
-            job: Arc::clone(&job),
-            log: Vec::new(),
-        });
+        let entry =
+            self.jobs.entry(job.id).or_insert_with(|| Entry { job: Arc::clone(&job), log: Vec::new() });
         entry.job = job;
         entry.log.extend(events);
     }
 
     fn shift(&mut self, job: &Job, from: Option<Status>, to: Option<Status>) {
         self.counts.shift(from, to);
-        let feature = self
-            .by_feature
-            .entry(job.spec.feature.as_str().to_owned())
-            .or_default();
+        let feature = self.by_feature.entry(job.spec.feature.as_str().to_owned()).or_default();
         feature.shift(from, to);
     }
 
     fn publish(&self, jobs: Vec<Arc<Job>>, removed: Vec<JobId>) {
-        let changes = Changes {
-            jobs,
-            removed,
-            counts: self.counts,
-        };
+        let changes = Changes { jobs, removed, counts: self.counts };
         for sink in &self.sinks {
             sink.publish(&changes);
         }
@@ -113,11 +101,8 @@ impl Tables {
 
     /// The ids of the ended jobs, last ended first.
     fn past(&self) -> Vec<(Timestamp, JobId)> {
-        let mut past: Vec<_> = self
-            .jobs
-            .values()
-            .filter_map(|entry| entry.job.ended_at.map(|at| (at, entry.job.id)))
-            .collect();
+        let mut past: Vec<_> =
+            self.jobs.values().filter_map(|entry| entry.job.ended_at.map(|at| (at, entry.job.id))).collect();
         past.sort_unstable_by(|a, b| b.cmp(a));
         past
     }
@@ -134,8 +119,7 @@ impl Tables {
                 removed.push(id);
             }
         }
-        self.by_feature
-            .retain(|_, counts| *counts != Counts::default());
+        self.by_feature.retain(|_, counts| *counts != Counts::default());
         removed
     }
 }
@@ -152,29 +136,16 @@ fn matches(job: &Job, filter: &JobFilter) -> bool {
     };
     !(filter.only_past && !job.status.is_final())
         && !(filter.only_open && job.status.is_final())
-        && filter
-            .feature
-            .as_ref()
-            .is_none_or(|feature| job.spec.feature.as_str() == feature)
+        && filter.feature.as_ref().is_none_or(|feature| job.spec.feature.as_str() == feature)
         && filter.status.is_none_or(|status| job.status == status)
-        && filter
-            .author
-            .as_ref()
-            .is_none_or(|author| job.spec.author.as_str() == author)
-        && filter
-            .tag
-            .as_ref()
-            .is_none_or(|tag| job.spec.tags.iter().any(|has| has.as_str() == tag))
+        && filter.author.as_ref().is_none_or(|author| job.spec.author.as_str() == author)
+        && filter.tag.as_ref().is_none_or(|tag| job.spec.tags.iter().any(|has| has.as_str() == tag))
         && filter.text.as_deref().is_none_or(text)
 }
 
 /// The place of a job in every list: open ones before ended ones, newest first in both.
 fn place(job: &Job) -> (bool, Timestamp, JobId) {
-    (
-        job.ended_at.is_none(),
-        job.ended_at.unwrap_or(job.created_at),
-        job.id,
-    )
+    (job.ended_at.is_none(), job.ended_at.unwrap_or(job.created_at), job.id)
 }
 
 /// An entry of a log as a line of it.
@@ -190,12 +161,7 @@ pub(super) fn line(event: &Event) -> LogLine {
 
 #[async_trait]
 impl JobStore for MemoryStore {
-    async fn create(
-        &self,
-        new: NewJob,
-        rules: CreateRules,
-        context: Context,
-    ) -> Result<Created, StoreError> {
+    async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
         let mut tables = self.open_tables()?;
         if let Some(key) = &rules.idempotency {
             let oldest = context.at.minus(IdempotencyKey::KEPT);
@@ -205,51 +171,29 @@ impl JobStore for MemoryStore {
                     return Err(Refusal::KeyReused.into());
                 }
                 if let Some(entry) = tables.jobs.get(id) {
-                    return Ok(Created {
-                        job: Arc::clone(&entry.job),
-                        replayed: true,
-                    });
+                    return Ok(Created { job: Arc::clone(&entry.job), replayed: true });
                 }
             }
         }
-        ledger::admit(
-            &new,
-            &rules,
-            &tables.counts,
-            tables.jobs.values().map(|entry| &entry.job),
-        )?;
+        ledger::admit(&new, &rules, &tables.counts, tables.jobs.values().map(|entry| &entry.job))?;
         let (job, event) = Job::create(new, &context);
         let job = Arc::new(job);
         if let Some(key) = rules.idempotency {
-            tables
-                .keys
-                .insert(key.key, (key.fingerprint, job.id, context.at));
+            tables.keys.insert(key.key, (key.fingerprint, job.id, context.at));
         }
         tables.put(Arc::clone(&job), vec![event]);
         tables.publish(vec![Arc::clone(&job)], Vec::new());
-        Ok(Created {
-            job,
-            replayed: false,
-        })
+        Ok(Created { job, replayed: false })
     }
 
-    async fn transact(
-        &self,
-        id: JobId,
-        command: Command,
-        context: Context,
-    ) -> Result<Arc<Job>, StoreError> {
+    async fn transact(&self, id: JobId, command: Command, context: Context) -> Result<Arc<Job>, StoreError> {
         let mut tables = self.open_tables()?;
         let job = Arc::clone(&tables.jobs.get(&id).ok_or(Refusal::NotFound { id })?.job);
         match ledger::turn(&job, command, &context) {
             Ok(turn) => {
                 let ended = turn.job.status.is_final() && !job.status.is_final();
                 tables.put(Arc::clone(&turn.job), turn.events);
-                let removed = if ended {
-                    tables.prune(self.max_past, None, usize::MAX)
-                } else {
-                    Vec::new()
-                };
+                let removed = if ended { tables.prune(self.max_past, None, usize::MAX) } else { Vec::new() };
                 tables.publish(vec![Arc::clone(&turn.job)], removed);
                 Ok(turn.job)
             }
@@ -264,11 +208,7 @@ impl JobStore for MemoryStore {
     }
 
     async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
-        Ok(self
-            .tables()
-            .jobs
-            .get(&id)
-            .map(|entry| Arc::clone(&entry.job)))
+        Ok(self.tables().jobs.get(&id).map(|entry| Arc::clone(&entry.job)))
     }
 
     async fn list(
@@ -310,53 +250,28 @@ impl JobStore for MemoryStore {
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
         let tables = self.tables();
         let entry = tables.jobs.get(&id).ok_or(Refusal::NotFound { id })?;
-        let lines = || {
-            entry
-                .log
-                .iter()
-                .map(line)
-                .filter(|line| query.filter.matches(line))
-        };
+        let lines = || entry.log.iter().map(line).filter(|line| query.filter.matches(line));
         let (mut page, backwards): (Vec<LogLine>, bool) = match query.from {
-            LogFrom::After(seq) => (
-                lines()
-                    .filter(|line| line.seq > seq)
-                    .take(query.limit + 1)
-                    .collect(),
-                false,
-            ),
+            LogFrom::After(seq) => {
+                (lines().filter(|line| line.seq > seq).take(query.limit + 1).collect(), false)
+            }
             LogFrom::End => (lines().rev().take(query.limit + 1).collect(), true),
-            LogFrom::Before(seq) => (
-                lines()
-                    .rev()
-                    .filter(|line| line.seq < seq)
-                    .take(query.limit + 1)
-                    .collect(),
-                true,
-            ),
+            LogFrom::Before(seq) => {
+                (lines().rev().filter(|line| line.seq < seq).take(query.limit + 1).collect(), true)
+            }
         };
         let more = page.len() > query.limit;
         page.truncate(query.limit);
         if backwards {
             page.reverse();
         }
-        Ok(LogPage {
-            lines: page,
-            total: query.count.then(|| lines().count() as u64),
-            more,
-        })
+        Ok(LogPage { lines: page, total: query.count.then(|| lines().count() as u64), more })
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
         let tables = self.tables();
         let entry = tables.jobs.get(&id).ok_or(Refusal::NotFound { id })?;
-        Ok(entry
-            .log
-            .iter()
-            .filter(|event| event.seq > Some(after))
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(entry.log.iter().filter(|event| event.seq > Some(after)).take(limit).cloned().collect())
     }
 
     fn counts(&self) -> Counts {
@@ -372,27 +287,16 @@ impl JobStore for MemoryStore {
         let mut features: Vec<FeatureCounts> = tables
             .by_feature
             .iter()
-            .map(|(feature, counts)| FeatureCounts {
-                feature: feature.clone(),
-                counts: *counts,
-            })
+            .map(|(feature, counts)| FeatureCounts { feature: feature.clone(), counts: *counts })
             .collect();
         features.sort_by_key(|row| {
-            (
-                std::cmp::Reverse(row.counts.by_status.iter().sum::<u64>()),
-                row.feature.clone(),
-            )
+            (std::cmp::Reverse(row.counts.by_status.iter().sum::<u64>()), row.feature.clone())
         });
         features.truncate(limit);
         Ok(features)
     }
 
-    async fn prune(
-        &self,
-        keep: u64,
-        before: Option<Timestamp>,
-        batch: usize,
-    ) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
         let mut tables = self.open_tables()?;
         let removed = tables.prune(keep, before, batch);
         let count = removed.len() as u64;
@@ -425,27 +329,22 @@ impl JobStore for MemoryStore {
             report.jobs += 1;
             report.events += entry.log.len() as u64;
             let replayed = Job::replay(entry.job.id, &entry.log);
-            if replayed.as_ref().map(|job| (job.status, job.seq))
-                != Some((entry.job.status, entry.job.seq))
-            {
-                report
-                    .problems
-                    .push(format!("Job {} is not what its log says", entry.job.id));
+            if replayed.as_ref().map(|job| (job.status, job.seq)) != Some((entry.job.status, entry.job.seq)) {
+                report.problems.push(format!("Job {} is not what its log says", entry.job.id));
             }
-            progress(done as u64 + 1, tables.jobs.len() as u64);
+            if !progress(done as u64 + 1, tables.jobs.len() as u64) {
+                return Err(super::told_to_stop());
+            }
         }
         if counts != tables.counts {
-            report
-                .problems
-                .push("The counters do not match the jobs".to_owned());
+            report.problems.push("The counters do not match the jobs".to_owned());
         }
         Ok(report)
     }
 
     async fn backup(&self, _: &Path, _: StoreProgress) -> Result<u64, StoreError> {
         Err(StoreError::Unavailable(
-            "a memory store keeps nothing that could be backed up; use --database sqlite://…"
-                .to_owned(),
+            "a memory store keeps nothing that could be backed up; use --database sqlite://…".to_owned(),
         ))
     }
 
@@ -458,10 +357,7 @@ impl JobStore for MemoryStore {
 pub(super) fn cursor_of(job: &Job) -> Cursor {
     match job.ended_at {
         Some(at) => Cursor::Past { at, id: job.id },
-        None => Cursor::Open {
-            at: job.created_at,
-            id: job.id,
-        },
+        None => Cursor::Open { at: job.created_at, id: job.id },
     }
 }
 
@@ -489,24 +385,17 @@ impl AccountStore for MemoryStore {
 
     async fn add_session(&self, session: SessionRecord) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        tables
-            .sessions
-            .retain(|_, other| other.expires_at > session.created_at);
+        tables.sessions.retain(|_, other| other.expires_at > session.created_at);
         tables.sessions.insert(session.hash, session);
         Ok(())
     }
 
-    async fn session(
-        &self,
-        hash: &[u8; 32],
-    ) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
+    async fn session(&self, hash: &[u8; 32]) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
         let tables = self.tables();
-        Ok(tables.sessions.get(hash).and_then(|session| {
-            tables
-                .users
-                .get(&session.user)
-                .map(|user| (session.clone(), user.clone()))
-        }))
+        Ok(tables
+            .sessions
+            .get(hash)
+            .and_then(|session| tables.users.get(&session.user).map(|user| (session.clone(), user.clone()))))
     }
 
     async fn remove_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
@@ -515,9 +404,7 @@ impl AccountStore for MemoryStore {
     }
 
     async fn remove_sessions_of(&self, user: &str) -> Result<(), StoreError> {
-        self.tables()
-            .sessions
-            .retain(|_, session| session.user != user);
+        self.tables().sessions.retain(|_, session| session.user != user);
         Ok(())
     }
 
@@ -535,47 +422,25 @@ impl AccountStore for MemoryStore {
     }
 
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<TokenRecord>, StoreError> {
-        Ok(self
-            .tables()
-            .tokens
-            .values()
-            .find(|token| token.hash == *hash)
-            .cloned())
+        Ok(self.tables().tokens.values().find(|token| token.hash == *hash).cloned())
     }
 
     async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
         Ok(self.tables().tokens.remove(name).is_some())
     }
 
-    async fn add_link(
-        &self,
-        hash: [u8; 32],
-        user: &str,
-        expires_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.tables()
-            .links
-            .insert(hash, (user.to_owned(), expires_at));
+    async fn add_link(&self, hash: [u8; 32], user: &str, expires_at: Timestamp) -> Result<(), StoreError> {
+        self.tables().links.insert(hash, (user.to_owned(), expires_at));
         Ok(())
     }
 
     async fn link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<String>, StoreError> {
         let tables = self.tables();
-        Ok(tables
-            .links
-            .get(hash)
-            .filter(|(_, expires)| *expires > now)
-            .map(|(user, _)| user.clone()))
+        Ok(tables.links.get(hash).filter(|(_, expires)| *expires > now).map(|(user, _)| user.clone()))
     }
 
-    async fn take_link(
-        &self,
-        hash: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<String>, StoreError> {
+    async fn take_link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<String>, StoreError> {
         let taken = self.tables().links.remove(hash);
-        Ok(taken
-            .filter(|(_, expires)| *expires > now)
-            .map(|(user, _)| user))
+        Ok(taken.filter(|(_, expires)| *expires > now).map(|(user, _)| user))
     }
 }

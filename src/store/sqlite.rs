@@ -30,12 +30,12 @@ use reader::Readers;
 use writer::{Op, Shared, Writer};
 
 use super::{
-    ChangeSink, CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, JobStore, LogPage,
-    LogQuery, StoreError, StoreProgress,
+    ChangeSink, CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, JobStore, LogPage, LogQuery,
+    StoreError, StoreProgress,
 };
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts,
-    PageSize, Timestamp,
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
+    Timestamp,
 };
 
 /// Jobs in a SQLite file.
@@ -86,11 +86,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| {
-            Err(StoreError::Unavailable(format!(
-                "a query did not finish: {error}"
-            )))
-        })
+        .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("a query did not finish: {error}"))))
 }
 
 fn stopping() -> StoreError {
@@ -104,42 +100,19 @@ fn unavailable(error: rusqlite::Error) -> StoreError {
 
 #[async_trait]
 impl JobStore for SqliteStore {
-    async fn create(
-        &self,
-        new: NewJob,
-        rules: CreateRules,
-        context: Context,
-    ) -> Result<Created, StoreError> {
-        self.ask(|reply| Op::Create {
-            new: Box::new(new),
-            rules,
-            context,
-            reply,
-        })
-        .await
+    async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
+        self.ask(|reply| Op::Create { new: Box::new(new), rules, context, reply }).await
     }
 
-    async fn transact(
-        &self,
-        id: JobId,
-        command: Command,
-        context: Context,
-    ) -> Result<Arc<Job>, StoreError> {
-        self.ask(|reply| Op::Transact {
-            id,
-            command,
-            context,
-            reply,
-        })
-        .await
+    async fn transact(&self, id: JobId, command: Command, context: Context) -> Result<Arc<Job>, StoreError> {
+        self.ask(|reply| Op::Transact { id, command, context, reply }).await
     }
 
     async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
         if let Some(job) = self.shared.open_job(id) {
             return Ok(Some(job));
         }
-        self.read(move |db| Ok(rows::job_by_id(db, id)?.map(|(_, job)| Arc::new(job))))
-            .await
+        self.read(move |db| Ok(rows::job_by_id(db, id)?.map(|(_, job)| Arc::new(job)))).await
     }
 
     async fn list(
@@ -148,8 +121,7 @@ impl JobStore for SqliteStore {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
-        self.read(move |db| reader::list(db, &filter, after, size))
-            .await
+        self.read(move |db| reader::list(db, &filter, after, size)).await
     }
 
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
@@ -161,8 +133,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.read(move |db| reader::events(db, id, after, limit))
-            .await
+        self.read(move |db| reader::events(db, id, after, limit)).await
     }
 
     fn counts(&self) -> Counts {
@@ -177,19 +148,8 @@ impl JobStore for SqliteStore {
         self.read(move |db| reader::features(db, limit)).await
     }
 
-    async fn prune(
-        &self,
-        keep: u64,
-        before: Option<Timestamp>,
-        batch: usize,
-    ) -> Result<u64, StoreError> {
-        self.ask(|reply| Op::Prune {
-            keep,
-            before,
-            batch,
-            reply,
-        })
-        .await
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+        self.ask(|reply| Op::Prune { keep, before, batch, reply }).await
     }
 
     fn changes(&self, sink: Arc<dyn ChangeSink>) {
@@ -210,8 +170,7 @@ impl JobStore for SqliteStore {
 
     async fn backup(&self, to: &Path, progress: StoreProgress) -> Result<u64, StoreError> {
         let to = to.to_owned();
-        self.read(move |db| maintenance::backup(db, &to, progress))
-            .await
+        self.read(move |db| maintenance::backup(db, &to, progress)).await
     }
 
     async fn close(&self) {

@@ -19,9 +19,7 @@ pub struct SqliteAccounts {
 impl SqliteAccounts {
     /// Opens the accounts of a file, which a server may have open at the same time.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self {
-            db: Arc::new(Mutex::new(open::open_accounts(path)?)),
-        })
+        Ok(Self { db: Arc::new(Mutex::new(open::open_accounts(path)?)) })
     }
 }
 
@@ -47,8 +45,7 @@ async fn with<T: Send + 'static>(
     work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
     let db = Arc::clone(store.connection());
-    blocking(move || work(&db.lock().unwrap_or_else(PoisonError::into_inner)).map_err(unavailable))
-        .await
+    blocking(move || work(&db.lock().unwrap_or_else(PoisonError::into_inner)).map_err(unavailable)).await
 }
 
 fn role(text: &str) -> rusqlite::Result<Role> {
@@ -80,20 +77,13 @@ fn token(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
 impl<S: HasAccounts> AccountStore for S {
     async fn user(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
         let name = name.to_owned();
-        with(self, move |db| {
-            db.query_row("select * from account where name = ?1", [name], user)
-                .optional()
-        })
-        .await
+        with(self, move |db| db.query_row("select * from account where name = ?1", [name], user).optional())
+            .await
     }
 
     async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
-        with(self, |db| {
-            db.prepare("select * from account order by name")?
-                .query_map([], user)?
-                .collect()
-        })
-        .await
+        with(self, |db| db.prepare("select * from account order by name")?.query_map([], user)?.collect())
+            .await
     }
 
     async fn put_user(&self, user: UserRecord) -> Result<(), StoreError> {
@@ -129,10 +119,7 @@ impl<S: HasAccounts> AccountStore for S {
         .await
     }
 
-    async fn session(
-        &self,
-        hash: &[u8; 32],
-    ) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
+    async fn session(&self, hash: &[u8; 32]) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
         let hash = *hash;
         with(self, move |db| {
             db.query_row(
@@ -157,20 +144,12 @@ impl<S: HasAccounts> AccountStore for S {
 
     async fn remove_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
         let hash = *hash;
-        with(self, move |db| {
-            db.execute("delete from session where hash = ?1", [hash])
-                .map(drop)
-        })
-        .await
+        with(self, move |db| db.execute("delete from session where hash = ?1", [hash]).map(drop)).await
     }
 
     async fn remove_sessions_of(&self, user: &str) -> Result<(), StoreError> {
         let user = user.to_owned();
-        with(self, move |db| {
-            db.execute("delete from session where account = ?1", [user])
-                .map(drop)
-        })
-        .await
+        with(self, move |db| db.execute("delete from session where account = ?1", [user]).map(drop)).await
     }
 
     async fn add_token(&self, token: TokenRecord) -> Result<bool, StoreError> {
@@ -193,37 +172,22 @@ impl<S: HasAccounts> AccountStore for S {
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        with(self, |db| {
-            db.prepare("select * from token order by name")?
-                .query_map([], token)?
-                .collect()
-        })
-        .await
+        with(self, |db| db.prepare("select * from token order by name")?.query_map([], token)?.collect())
+            .await
     }
 
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<TokenRecord>, StoreError> {
         let hash = *hash;
-        with(self, move |db| {
-            db.query_row("select * from token where hash = ?1", [hash], token)
-                .optional()
-        })
-        .await
+        with(self, move |db| db.query_row("select * from token where hash = ?1", [hash], token).optional())
+            .await
     }
 
     async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
         let name = name.to_owned();
-        with(self, move |db| {
-            Ok(db.execute("delete from token where name = ?1", [name])? > 0)
-        })
-        .await
+        with(self, move |db| Ok(db.execute("delete from token where name = ?1", [name])? > 0)).await
     }
 
-    async fn add_link(
-        &self,
-        hash: [u8; 32],
-        user: &str,
-        expires_at: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn add_link(&self, hash: [u8; 32], user: &str, expires_at: Timestamp) -> Result<(), StoreError> {
         let user = user.to_owned();
         with(self, move |db| {
             db.execute(
@@ -248,11 +212,7 @@ impl<S: HasAccounts> AccountStore for S {
         .await
     }
 
-    async fn take_link(
-        &self,
-        hash: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<String>, StoreError> {
+    async fn take_link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<String>, StoreError> {
         let hash = *hash;
         with(self, move |db| {
             db.query_row(

@@ -8,35 +8,27 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::{rows, unavailable};
 use crate::model::Job;
-use crate::store::{IntegrityReport, StoreError, StoreProgress};
+use crate::store::{IntegrityReport, StoreError, StoreProgress, told_to_stop};
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
 
 /// Looks whether pages, log, jobs and counters agree: SQLite's own check, each job against its log, the
 /// counters against the rows.
-pub(super) fn check(
-    db: &Connection,
-    mut progress: StoreProgress,
-) -> Result<IntegrityReport, StoreError> {
+pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
     // One snapshot, or work going on would look like a contradiction.
     let db = db.unchecked_transaction().map_err(unavailable)?;
     let mut report = IntegrityReport::default();
-    let total: i64 = db
-        .query_row("select count(*) from job", [], |row| row.get(0))
-        .map_err(unavailable)?;
+    let total: i64 = db.query_row("select count(*) from job", [], |row| row.get(0)).map_err(unavailable)?;
     let total = total as u64 + 2;
     let pages: Vec<String> = db
         .prepare("pragma integrity_check(20)")
         .and_then(|mut check| check.query_map([], |row| row.get(0))?.collect())
         .map_err(unavailable)?;
-    report.problems.extend(
-        pages
-            .into_iter()
-            .filter(|line| line != "ok")
-            .map(|line| format!("SQLite: {line}")),
-    );
-    progress(1, total);
+    report
+        .problems
+        .extend(pages.into_iter().filter(|line| line != "ok").map(|line| format!("SQLite: {line}")));
+    let mut go_on = progress(1, total);
 
     let differing: Vec<(String, i64, i64)> = db
         .prepare(
@@ -47,66 +39,46 @@ pub(super) fn check(
         .and_then(|mut find| find.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
         .map_err(unavailable)?;
     for (what, rows, counted) in differing {
-        report.problems.push(format!(
-            "The counter of {what} says {counted}, there are {rows} jobs"
-        ));
+        report.problems.push(format!("The counter of {what} says {counted}, there are {rows} jobs"));
     }
-    progress(2, total);
+    go_on &= progress(2, total);
 
     let mut last = 0_i64;
     loop {
+        if !go_on {
+            return Err(told_to_stop());
+        }
         let next: Option<(i64, Job)> = db
-            .prepare_cached(&format!(
-                "select {} from job where n > ?1 order by n limit 1",
-                rows::JOB
-            ))
+            .prepare_cached(&format!("select {} from job where n > ?1 order by n limit 1", rows::JOB))
             .and_then(|mut find| find.query_map([last], rows::job)?.next().transpose())
             .map_err(unavailable)?;
         let Some((n, job)) = next else { break };
         last = n;
         let log: Vec<_> = db
-            .prepare_cached(
-                "select seq, at, kind, text, step, data from event where job = ?1 order by seq",
-            )
+            .prepare_cached("select seq, at, kind, text, step, data from event where job = ?1 order by seq")
             .and_then(|mut find| find.query_map([n], rows::event)?.collect())
             .map_err(unavailable)?;
         report.jobs += 1;
         report.events += log.len() as u64;
-        let gapless = log
-            .iter()
-            .zip(1..)
-            .all(|(event, seq)| event.seq == Some(seq));
+        let gapless = log.iter().zip(1..).all(|(event, seq)| event.seq == Some(seq));
         let replayed = Job::replay(job.id, &log);
         let same = replayed.is_some_and(|replayed| {
-            (
-                replayed.status,
-                replayed.seq,
-                replayed.epoch,
-                replayed.counts,
-            ) == (job.status, job.seq, job.epoch, job.counts)
+            (replayed.status, replayed.seq, replayed.epoch, replayed.counts)
+                == (job.status, job.seq, job.epoch, job.counts)
         });
         if !(gapless && same) && report.problems.len() < MAX_PROBLEMS {
-            report
-                .problems
-                .push(format!("Job {} is not what its log says", job.id));
+            report.problems.push(format!("Job {} is not what its log says", job.id));
         }
-        progress(report.jobs + 2, total);
+        go_on = progress(report.jobs + 2, total);
     }
     Ok(report)
 }
 
 /// Copies the file page by page while work goes on, to a name of its own first, so that a copy is whole or
 /// not there.
-pub(super) fn backup(
-    db: &Connection,
-    to: &Path,
-    mut progress: StoreProgress,
-) -> Result<u64, StoreError> {
+pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) -> Result<u64, StoreError> {
     let cannot = |what: &str, error: &dyn std::fmt::Display| {
-        StoreError::Unavailable(format!(
-            "the backup cannot be written to {}: {what}{error}",
-            to.display()
-        ))
+        StoreError::Unavailable(format!("the backup cannot be written to {}: {what}{error}", to.display()))
     };
     if to.exists() {
         return Err(cannot("", &"there is a file of that name already"));
@@ -123,9 +95,10 @@ pub(super) fn backup(
                 let pages = backup.progress();
                 let total = u64::try_from(pages.pagecount).unwrap_or(0);
                 let left = u64::try_from(pages.remaining).unwrap_or(0);
-                progress(total.saturating_sub(left), total);
+                let go_on = progress(total.saturating_sub(left), total);
                 match step {
                     StepResult::Done => break,
+                    _ if !go_on => return Ok(false),
                     StepResult::More => {}
                     // The writer is in mid-commit; it will not be long.
                     _ => std::thread::sleep(Duration::from_millis(5)),
@@ -134,17 +107,18 @@ pub(super) fn backup(
         }
         // The copy is a plain file, complete in itself.
         copy.pragma_update(None, "journal_mode", "delete")?;
-        Ok(())
+        Ok(true)
     })();
-    let finished = copied
-        .map_err(|error: rusqlite::Error| cannot("", &error))
-        .and_then(|()| {
-            let file = std::fs::File::open(&partial).map_err(|error| cannot("", &error))?;
-            file.sync_all().map_err(|error| cannot("", &error))?;
-            let bytes = file.metadata().map_err(|error| cannot("", &error))?.len();
-            std::fs::rename(&partial, to).map_err(|error| cannot("", &error))?;
-            Ok(bytes)
-        });
+    let finished = copied.map_err(|error: rusqlite::Error| cannot("", &error)).and_then(|whole| {
+        if !whole {
+            return Err(told_to_stop());
+        }
+        let file = std::fs::File::open(&partial).map_err(|error| cannot("", &error))?;
+        file.sync_all().map_err(|error| cannot("", &error))?;
+        let bytes = file.metadata().map_err(|error| cannot("", &error))?.len();
+        std::fs::rename(&partial, to).map_err(|error| cannot("", &error))?;
+        Ok(bytes)
+    });
     if finished.is_err() {
         let _ = std::fs::remove_file(&partial);
     }

@@ -67,10 +67,7 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
-    let unusable = |problem: String| OpenError::Unusable {
-        path: path.display().to_string(),
-        problem,
-    };
+    let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
     check_header(path)?;
     let lock = lock(path)?;
     check_version(path)?;
@@ -78,15 +75,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     writer
         .pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(|error| unusable(error.to_string()))?;
-    embedded::migrations::runner()
-        .run(&mut writer)
-        .map_err(|error| unusable(error.to_string()))?;
+    embedded::migrations::runner().run(&mut writer).map_err(|error| unusable(error.to_string()))?;
     let accounts = connect(path).map_err(|error| unusable(error.to_string()))?;
-    Ok(Opened {
-        writer,
-        accounts,
-        lock,
-    })
+    Ok(Opened { writer, accounts, lock })
 }
 
 /// A connection that writes, set up as the promise of durability needs it.
@@ -104,18 +95,12 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Opens the accounts of a database file that a server may have open. For the command line.
 pub(super) fn open_accounts(path: &Path) -> Result<Connection, OpenError> {
-    let unusable = |problem: String| OpenError::Unusable {
-        path: path.display().to_string(),
-        problem,
-    };
+    let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
     check_header(path)?;
     check_version(path)?;
     let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
-    db.pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(|error| unusable(error.to_string()))?;
-    embedded::migrations::runner()
-        .run(&mut db)
-        .map_err(|error| unusable(error.to_string()))?;
+    db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| unusable(error.to_string()))?;
+    embedded::migrations::runner().run(&mut db).map_err(|error| unusable(error.to_string()))?;
     Ok(db)
 }
 
@@ -124,20 +109,12 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
     let Ok(mut file) = File::open(path) else {
         return Ok(());
     };
-    let not_ours = |problem: &str| OpenError::NotOurs {
-        path: path.display().to_string(),
-        problem: problem.to_owned(),
-    };
+    let not_ours =
+        |problem: &str| OpenError::NotOurs { path: path.display().to_string(), problem: problem.to_owned() };
     match file.read_exact(&mut head) {
         Ok(()) if head == *b"SQLite format 3\0" => Ok(()),
         Ok(()) => Err(not_ours("it is not an SQLite file")),
-        Err(_)
-            if file
-                .metadata()
-                .is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) =>
-        {
-            Ok(())
-        }
+        Err(_) if file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) => Ok(()),
         Err(_) => Err(not_ours("it is not an SQLite file")),
     }
 }
@@ -148,21 +125,16 @@ fn check_version(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let name = path.display().to_string();
-    let unusable = |problem: rusqlite::Error| OpenError::Unusable {
-        path: name.clone(),
-        problem: problem.to_string(),
-    };
-    let db =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unusable)?;
-    let tables: i64 = db
-        .query_row("select count(*) from sqlite_schema", [], |row| row.get(0))
-        .map_err(unusable)?;
+    let unusable =
+        |problem: rusqlite::Error| OpenError::Unusable { path: name.clone(), problem: problem.to_string() };
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unusable)?;
+    let tables: i64 =
+        db.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(unusable)?;
     if tables == 0 {
         return Ok(());
     }
-    let application: i64 = db
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(unusable)?;
+    let application: i64 =
+        db.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unusable)?;
     if application != APPLICATION_ID {
         return Err(OpenError::NotOurs {
             path: name,
@@ -170,11 +142,7 @@ fn check_version(path: &Path) -> Result<(), OpenError> {
         });
     }
     let found: u32 = db
-        .query_row(
-            "select coalesce(max(version), 0) from refinery_schema_history",
-            [],
-            |row| row.get(0),
-        )
+        .query_row("select coalesce(max(version), 0) from refinery_schema_history", [], |row| row.get(0))
         .map_err(unusable)?;
     let known = embedded::migrations::runner()
         .get_migrations()
@@ -183,11 +151,7 @@ fn check_version(path: &Path) -> Result<(), OpenError> {
         .max()
         .unwrap_or(0);
     if found > known {
-        return Err(OpenError::TooNew {
-            path: name,
-            found,
-            known,
-        });
+        return Err(OpenError::TooNew { path: name, found, known });
     }
     Ok(())
 }
@@ -200,17 +164,11 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         path: lock_path.display().to_string(),
         problem: problem.to_string(),
     };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(unusable)?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: path.display().to_string(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.display().to_string() }),
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
 }
@@ -233,10 +191,7 @@ mod tests {
             .unwrap();
         drop(opened);
         let before = std::fs::read(&path).unwrap();
-        assert!(matches!(
-            open(&path),
-            Err(OpenError::TooNew { found: 9999, .. })
-        ));
+        assert!(matches!(open(&path), Err(OpenError::TooNew { found: 9999, .. })));
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
@@ -246,15 +201,9 @@ mod tests {
         let text = folder.path().join("notes.txt");
         std::fs::write(&text, "remember the milk, and the bread").unwrap();
         assert!(matches!(open(&text), Err(OpenError::NotOurs { .. })));
-        assert_eq!(
-            std::fs::read_to_string(&text).unwrap(),
-            "remember the milk, and the bread"
-        );
+        assert_eq!(std::fs::read_to_string(&text).unwrap(), "remember the milk, and the bread");
         let other = folder.path().join("other.db");
-        Connection::open(&other)
-            .unwrap()
-            .execute_batch("create table t (x)")
-            .unwrap();
+        Connection::open(&other).unwrap().execute_batch("create table t (x)").unwrap();
         let before = std::fs::read(&other).unwrap();
         assert!(matches!(open(&other), Err(OpenError::NotOurs { .. })));
         assert_eq!(std::fs::read(&other).unwrap(), before);

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use super::{rows, unavailable};
 use crate::model::{
-    Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize,
-    Refusal, Status,
+    Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize, Refusal,
+    Status,
 };
 use crate::store::memory::cursor_of;
 use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, StoreError};
@@ -28,21 +28,14 @@ const MAX_IDLE: usize = 8;
 
 impl Readers {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            idle: Mutex::default(),
-        }
+        Self { path, idle: Mutex::default() }
     }
 
     pub(super) fn with<T>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = match idle {
             Some(db) => db,
             None => self.connect().map_err(unavailable)?,
@@ -124,15 +117,8 @@ fn phase(
     open: bool,
     limit: usize,
 ) -> Result<Vec<Arc<Job>>, StoreError> {
-    let (is, column) = if open {
-        ("is", "created_at")
-    } else {
-        ("is not", "ended_at")
-    };
-    let mut where_ = Conditions {
-        text: format!("ended_at {is} null"),
-        values: Vec::new(),
-    };
+    let (is, column) = if open { ("is", "created_at") } else { ("is not", "ended_at") };
+    let mut where_ = Conditions { text: format!("ended_at {is} null"), values: Vec::new() };
     if let Some(feature) = &filter.feature {
         where_.and("feature = ?", [Sql::from(feature.clone())]);
     }
@@ -150,11 +136,7 @@ fn phase(
     }
     if let Some(text) = &filter.text {
         let pattern = containing(text);
-        let prefix: String = text
-            .chars()
-            .filter(|c| *c != '-')
-            .flat_map(char::to_lowercase)
-            .collect();
+        let prefix: String = text.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
         let like = "like ? escape '\\'";
         where_.and(
             &format!(
@@ -165,10 +147,8 @@ fn phase(
         );
     }
     if let Some(Cursor::Open { at, id } | Cursor::Past { at, id }) = after {
-        where_.and(
-            &format!("({column}, id) < (?, ?)"),
-            [Sql::from(at.0), Sql::from(id.0.as_bytes().to_vec())],
-        );
+        where_
+            .and(&format!("({column}, id) < (?, ?)"), [Sql::from(at.0), Sql::from(id.0.as_bytes().to_vec())]);
     }
     let query = format!(
         "select {} from job where {} order by {column} desc, id desc limit {limit}",
@@ -199,10 +179,7 @@ fn id_prefix(text: &str) -> String {
 }
 
 fn log_conditions(n: i64, filter: &LogFilter) -> Conditions {
-    let mut where_ = Conditions {
-        text: "job = ?".to_owned(),
-        values: vec![Sql::from(n)],
-    };
+    let mut where_ = Conditions { text: "job = ?".to_owned(), values: vec![Sql::from(n)] };
     let mut kinds = String::new();
     for kind in filter.wanted() {
         let separator = if kinds.is_empty() { "" } else { ", " };
@@ -217,11 +194,7 @@ fn log_conditions(n: i64, filter: &LogFilter) -> Conditions {
         let below = format!("{step}/");
         where_.and(
             "(step = ? or substr(step, 1, ?) = ?)",
-            [
-                Sql::from(step.clone()),
-                Sql::from(below.chars().count() as i64),
-                Sql::from(below),
-            ],
+            [Sql::from(step.clone()), Sql::from(below.chars().count() as i64), Sql::from(below)],
         );
     }
     if let Some(text) = &filter.text {
@@ -233,24 +206,16 @@ fn log_conditions(n: i64, filter: &LogFilter) -> Conditions {
 pub(super) fn log(db: &Connection, id: JobId, query: &LogQuery) -> Result<LogPage, StoreError> {
     // One snapshot for the counters and the lines.
     let db = db.unchecked_transaction().map_err(unavailable)?;
-    let n = rows::number_of(&db, id)
-        .map_err(unavailable)?
-        .ok_or(Refusal::NotFound { id })?;
+    let n = rows::number_of(&db, id).map_err(unavailable)?.ok_or(Refusal::NotFound { id })?;
     let where_ = log_conditions(n, &query.filter);
     let (place, order) = match query.from {
         LogFrom::End => (None, "desc"),
         LogFrom::Before(seq) => (Some(("seq < ?", seq)), "desc"),
         LogFrom::After(seq) => (Some(("seq > ?", seq)), "asc"),
     };
-    let mut page = Conditions {
-        text: where_.text.clone(),
-        values: where_.values.clone(),
-    };
+    let mut page = Conditions { text: where_.text.clone(), values: where_.values.clone() };
     if let Some((condition, seq)) = place {
-        page.and(
-            condition,
-            [Sql::from(i64::try_from(seq).unwrap_or(i64::MAX))],
-        );
+        page.and(condition, [Sql::from(i64::try_from(seq).unwrap_or(i64::MAX))]);
     }
     let text = format!(
         "select seq, at, kind, text, step from event where {} order by seq {order} limit {}",
@@ -259,10 +224,7 @@ pub(super) fn log(db: &Connection, id: JobId, query: &LogQuery) -> Result<LogPag
     );
     let mut lines: Vec<_> = db
         .prepare_cached(&text)
-        .and_then(|mut find| {
-            find.query_map(params_from_iter(page.values), rows::line)?
-                .collect()
-        })
+        .and_then(|mut find| find.query_map(params_from_iter(page.values), rows::line)?.collect())
         .map_err(unavailable)?;
     let more = lines.len() > query.limit;
     lines.truncate(query.limit);
@@ -275,25 +237,19 @@ pub(super) fn log(db: &Connection, id: JobId, query: &LogQuery) -> Result<LogPag
             let count = format!("select count(*) from event where {}", where_.text);
             let total: i64 = db
                 .prepare_cached(&count)
-                .and_then(|mut count| {
-                    count.query_row(params_from_iter(where_.values), |row| row.get(0))
-                })
+                .and_then(|mut count| count.query_row(params_from_iter(where_.values), |row| row.get(0)))
                 .map_err(unavailable)?;
             Some(total as u64)
         }
         (true, false) => {
             let counts = db
-                .prepare_cached(
-                    "select infos, warnings, errors, systems, operators from job where n = ?1",
-                )
+                .prepare_cached("select infos, warnings, errors, systems, operators from job where n = ?1")
                 .and_then(|mut find| {
                     find.query_row([n], |row| {
                         LineKind::SHOWN
                             .iter()
                             .filter(|kind| query.filter.wanted().contains(kind))
-                            .try_fold(0, |sum, kind| {
-                                Ok(sum + row.get::<_, i64>(*kind as usize)? as u64)
-                            })
+                            .try_fold(0, |sum, kind| Ok(sum + row.get::<_, i64>(*kind as usize)? as u64))
                     })
                 })
                 .map_err(unavailable)?;
@@ -303,15 +259,8 @@ pub(super) fn log(db: &Connection, id: JobId, query: &LogQuery) -> Result<LogPag
     Ok(LogPage { lines, total, more })
 }
 
-pub(super) fn events(
-    db: &Connection,
-    id: JobId,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<Event>, StoreError> {
-    let n = rows::number_of(db, id)
-        .map_err(unavailable)?
-        .ok_or(Refusal::NotFound { id })?;
+pub(super) fn events(db: &Connection, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let n = rows::number_of(db, id).map_err(unavailable)?.ok_or(Refusal::NotFound { id })?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     db.prepare_cached(
         "select seq, at, kind, text, step, data from event where job = ?1 and seq > ?2 order by seq limit ?3",
@@ -324,8 +273,7 @@ pub(super) fn ended_on(db: &Connection, day: i64) -> Result<OutcomeCounts, Store
     let found: Vec<(Status, i64)> = db
         .prepare_cached("select status, n from ended where day = ?1")
         .and_then(|mut find| {
-            find.query_map([day], |row| Ok((rows::status(row.get(0)?)?, row.get(1)?)))?
-                .collect()
+            find.query_map([day], |row| Ok((rows::status(row.get(0)?)?, row.get(1)?)))?.collect()
         })
         .map_err(unavailable)?;
     let mut counts = OutcomeCounts::default();
@@ -345,10 +293,8 @@ pub(super) fn features(db: &Connection, limit: usize) -> Result<Vec<FeatureCount
              (select feature from counter group by feature order by sum(n) desc, feature limit ?1)",
         )
         .and_then(|mut find| {
-            find.query_map([limit as i64], |row| {
-                Ok((row.get(0)?, rows::status(row.get(1)?)?, row.get(2)?))
-            })?
-            .collect()
+            find.query_map([limit as i64], |row| Ok((row.get(0)?, rows::status(row.get(1)?)?, row.get(2)?)))?
+                .collect()
         })
         .map_err(unavailable)?;
     let mut features: Vec<FeatureCounts> = Vec::new();
@@ -356,20 +302,14 @@ pub(super) fn features(db: &Connection, limit: usize) -> Result<Vec<FeatureCount
         let place = match features.iter().position(|row| row.feature == feature) {
             Some(place) => place,
             None => {
-                features.push(FeatureCounts {
-                    feature,
-                    counts: Counts::default(),
-                });
+                features.push(FeatureCounts { feature, counts: Counts::default() });
                 features.len() - 1
             }
         };
         features[place].counts.set(status, n as u64);
     }
     features.sort_by_key(|row| {
-        (
-            std::cmp::Reverse(row.counts.by_status.iter().sum::<u64>()),
-            row.feature.clone(),
-        )
+        (std::cmp::Reverse(row.counts.by_status.iter().sum::<u64>()), row.feature.clone())
     });
     Ok(features)
 }

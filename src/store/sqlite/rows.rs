@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    AbortRequest, Author, Event, EventKind, EventSource, Execution, Feature, Job, JobId,
-    LastMessage, Level, LineKind, LogCounts, LogLine, MessageText, Reason, Spec, Status, Step,
-    StepTree, Tag, Timeouts, Timestamp, Title, Weight,
+    AbortRequest, Author, Event, EventKind, EventSource, Execution, Feature, Job, JobId, LastMessage, Level,
+    LineKind, LogCounts, LogLine, MessageText, Reason, Spec, Status, Step, StepTree, Tag, Timeouts,
+    Timestamp, Title, Weight,
 };
 use crate::store::StoreError;
 
@@ -56,10 +56,7 @@ struct Abort {
 
 /// A status as the database counts it.
 pub(super) fn status_number(status: Status) -> i64 {
-    Status::ALL
-        .iter()
-        .position(|other| *other == status)
-        .map_or(-1, |place| place as i64)
+    Status::ALL.iter().position(|other| *other == status).map_or(-1, |place| place as i64)
 }
 
 /// The status with that number.
@@ -101,28 +98,17 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
     let more: More<'_> = serde_json::from_str(&more).map_err(unreadable)?;
     let count = |column: usize| row.get::<_, i64>(column).map(|count| count as u64);
     let id = JobId(
-        uuid::Uuid::from_slice(
-            row.get_ref(1)?
-                .as_blob()
-                .map_err(|_| FromSqlError::InvalidType)?,
-        )
-        .map_err(unreadable)?,
+        uuid::Uuid::from_slice(row.get_ref(1)?.as_blob().map_err(|_| FromSqlError::InvalidType)?)
+            .map_err(unreadable)?,
     );
     let spec = Spec {
         feature: Feature::new(row.get::<_, String>(2)?).map_err(unreadable)?,
         author: Author::new(row.get::<_, String>(3)?).map_err(unreadable)?,
         owner: row.get(4)?,
-        title: row
-            .get::<_, Option<String>>(5)?
-            .map(Title::new)
-            .transpose()
-            .map_err(unreadable)?,
+        title: row.get::<_, Option<String>>(5)?.map(Title::new).transpose().map_err(unreadable)?,
         tags: more.tags,
         input: more.input,
-        timeouts: Timeouts {
-            run: span(row.get(21)?),
-            activity: span(row.get(22)?),
-        },
+        timeouts: Timeouts { run: span(row.get(21)?), activity: span(row.get(22)?) },
         execution: execution(row.get(7)?)?,
         max_attempts: row.get(9)?,
         queue: row.get(11)?,
@@ -159,13 +145,9 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
         error: row.get::<_, Option<String>>(34)?.map(Arc::from),
         last_message: more.last_message,
         output: more.output,
-        abort: more.abort.map(|abort| {
-            Arc::new(AbortRequest {
-                reason: abort.reason,
-                by: abort.by,
-                at: abort.at,
-            })
-        }),
+        abort: more
+            .abort
+            .map(|abort| Arc::new(AbortRequest { reason: abort.reason, by: abort.by, at: abort.at })),
         last_error: more.last_error,
         recorded_at: more.recorded_at,
         unrecorded: more.unrecorded.into_owned(),
@@ -176,13 +158,8 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
 
 /// A job with its steps, and its row number.
 pub(super) fn job_by_id(db: &Connection, id: JobId) -> Result<Option<(i64, Job)>, StoreError> {
-    let mut find = db
-        .prepare_cached(&format!("select {JOB} from job where id = ?1"))
-        .map_err(unavailable)?;
-    let found = find
-        .query_row([id.0.as_bytes().as_slice()], job)
-        .optional()
-        .map_err(unavailable)?;
+    let mut find = db.prepare_cached(&format!("select {JOB} from job where id = ?1")).map_err(unavailable)?;
+    let found = find.query_row([id.0.as_bytes().as_slice()], job).optional().map_err(unavailable)?;
     let Some((n, mut job)) = found else {
         return Ok(None);
     };
@@ -208,9 +185,7 @@ pub(super) fn steps(db: &Connection, n: i64) -> rusqlite::Result<StepTree> {
             title: row.get(1)?,
             weight: Weight::new(row.get(2)?).unwrap_or(Weight::ONE),
             progress: row.get(3)?,
-            parent: row
-                .get::<_, Option<i64>>(4)?
-                .and_then(|parent| usize::try_from(parent).ok()),
+            parent: row.get::<_, Option<i64>>(4)?.and_then(|parent| usize::try_from(parent).ok()),
             children: Vec::new(),
             started_at: at(row.get(5)?),
             ended_at: at(row.get(6)?),
@@ -277,10 +252,8 @@ pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> 
         )
         .map_err(unavailable)?;
     let spec = &job.spec;
-    let execution = EXECUTIONS
-        .iter()
-        .position(|other| *other == spec.execution)
-        .map_or(0, |place| place as i64);
+    let execution =
+        EXECUTIONS.iter().position(|other| *other == spec.execution).map_or(0, |place| place as i64);
     insert
         .execute(params![
             job.id.0.as_bytes().as_slice(),
@@ -376,20 +349,10 @@ pub(super) const PUT_EVENT: &str =
     "insert into event (job, seq, at, kind, text, step, data) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// Adds an entry to a job's log. A message is its line, and its key where it has one.
-pub(super) fn put_event(
-    put: &mut CachedStatement<'_>,
-    n: i64,
-    event: &Event,
-) -> Result<(), StoreError> {
+pub(super) fn put_event(put: &mut CachedStatement<'_>, n: i64, event: &Event) -> Result<(), StoreError> {
     let kind = event.kind.line_kind() as u8;
     let seq = event.seq.unwrap_or_default() as i64;
-    if let (
-        EventKind::Message {
-            text, step, key, ..
-        },
-        EventSource::Run,
-    ) = (&event.kind, &event.source)
-    {
+    if let (EventKind::Message { text, step, key, .. }, EventSource::Run) = (&event.kind, &event.source) {
         put.execute(params![
             n,
             seq,
@@ -402,21 +365,10 @@ pub(super) fn put_event(
         .map_err(unavailable)?;
         return Ok(());
     }
-    let data = serde_json::to_string(&Data {
-        source: event.source.clone(),
-        kind: event.kind.clone(),
-    })
-    .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    put.execute(params![
-        n,
-        seq,
-        event.at.0,
-        kind,
-        event.sentence(),
-        event.step_path(),
-        data
-    ])
-    .map_err(unavailable)?;
+    let data = serde_json::to_string(&Data { source: event.source.clone(), kind: event.kind.clone() })
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    put.execute(params![n, seq, event.at.0, kind, event.sentence(), event.step_path(), data])
+        .map_err(unavailable)?;
     Ok(())
 }
 
@@ -436,30 +388,14 @@ pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
                 _ => Level::Info,
             };
             let text = MessageText::new(row.get::<_, String>(3)?).map_err(unreadable)?;
-            (
-                EventSource::Run,
-                EventKind::Message {
-                    level,
-                    text,
-                    step: row.get(4)?,
-                    key,
-                },
-            )
+            (EventSource::Run, EventKind::Message { level, text, step: row.get(4)?, key })
         }
     };
-    Ok(Event {
-        seq: Some(row.get::<_, i64>(0)? as u64),
-        at: Timestamp(row.get(1)?),
-        source,
-        kind,
-    })
+    Ok(Event { seq: Some(row.get::<_, i64>(0)? as u64), at: Timestamp(row.get(1)?), source, kind })
 }
 
 fn line_kind(number: u8) -> rusqlite::Result<LineKind> {
-    LineKind::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(
-        2,
-        i64::from(number),
-    ))
+    LineKind::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, i64::from(number)))
 }
 
 /// Reads a line: `seq, at, kind, text, step`.

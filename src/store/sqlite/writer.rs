@@ -16,9 +16,7 @@ use tokio::sync::oneshot;
 
 use super::open::OpenError;
 use super::{rows, stopping, unavailable};
-use crate::model::{
-    Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp,
-};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
 use crate::store::{ChangeSink, Changes, CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -29,30 +27,11 @@ const MAX_BATCH: usize = 1024;
 
 /// What can be asked of the writer.
 pub(super) enum Op {
-    Create {
-        new: Box<NewJob>,
-        rules: CreateRules,
-        context: Context,
-        reply: Reply<Created>,
-    },
-    Transact {
-        id: JobId,
-        command: Command,
-        context: Context,
-        reply: Reply<Arc<Job>>,
-    },
-    Prune {
-        keep: u64,
-        before: Option<Timestamp>,
-        batch: usize,
-        reply: Reply<u64>,
-    },
-    Probe {
-        reply: Reply<()>,
-    },
-    Close {
-        reply: oneshot::Sender<()>,
-    },
+    Create { new: Box<NewJob>, rules: CreateRules, context: Context, reply: Reply<Created> },
+    Transact { id: JobId, command: Command, context: Context, reply: Reply<Arc<Job>> },
+    Prune { keep: u64, before: Option<Timestamp>, batch: usize, reply: Reply<u64> },
+    Probe { reply: Reply<()> },
+    Close { reply: oneshot::Sender<()> },
 }
 
 /// What the writer shows to readers.
@@ -79,12 +58,7 @@ impl Shared {
     }
 
     pub(super) fn active(&self) -> Vec<Arc<Job>> {
-        self.state()
-            .open
-            .values()
-            .filter(|job| job.status.is_active())
-            .cloned()
-            .collect()
+        self.state().open.values().filter(|job| job.status.is_active()).cloned().collect()
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -110,39 +84,21 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(db: Connection, lock: File) -> Result<(Self, Arc<Shared>), OpenError> {
-        let unusable = |problem: String| OpenError::Unusable {
-            path: "the database".to_owned(),
-            problem,
-        };
+        let unusable = |problem: String| OpenError::Unusable { path: "the database".to_owned(), problem };
         let (open, counts) = load(&db).map_err(|error| unusable(error.to_string()))?;
         let shared = Arc::new(Shared::default());
         {
             let mut state = shared.state();
             state.counts = counts;
-            state.open = open
-                .values()
-                .map(|(_, job)| (job.id, Arc::clone(job)))
-                .collect();
+            state.open = open.values().map(|(_, job)| (job.id, Arc::clone(job))).collect();
         }
         let (ops, waiting) = channel();
-        let mut thread = Thread {
-            db,
-            open,
-            counts,
-            shared: Arc::clone(&shared),
-            _lock: lock,
-        };
+        let mut thread = Thread { db, open, counts, shared: Arc::clone(&shared), _lock: lock };
         let handle = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.run(&waiting))
             .map_err(|error| unusable(error.to_string()))?;
-        Ok((
-            Self {
-                ops,
-                thread: Mutex::new(Some(handle)),
-            },
-            shared,
-        ))
+        Ok((Self { ops, thread: Mutex::new(Some(handle)) }, shared))
     }
 
     pub(super) fn send(&self, op: Op) -> Result<(), StoreError> {
@@ -154,11 +110,7 @@ impl Writer {
         if self.send(Op::Close { reply }).is_ok() {
             let _ = closed.await;
         }
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
@@ -167,29 +119,19 @@ impl Writer {
 
 /// The jobs that have not ended, and the counters.
 fn load(db: &Connection) -> Result<(HashMap<JobId, (i64, Arc<Job>)>, Counts), StoreError> {
-    let mut find = db
-        .prepare(&format!(
-            "select {} from job where ended_at is null",
-            rows::JOB
-        ))
-        .map_err(unavailable)?;
-    let found: Vec<(i64, Job)> = find
-        .query_map([], rows::job)
-        .and_then(Iterator::collect)
-        .map_err(unavailable)?;
+    let mut find =
+        db.prepare(&format!("select {} from job where ended_at is null", rows::JOB)).map_err(unavailable)?;
+    let found: Vec<(i64, Job)> =
+        find.query_map([], rows::job).and_then(Iterator::collect).map_err(unavailable)?;
     let mut open = HashMap::with_capacity(found.len());
     for (n, mut job) in found {
         job.steps = Arc::new(rows::steps(db, n).map_err(unavailable)?);
         open.insert(job.id, (n, Arc::new(job)));
     }
     let mut counts = Counts::default();
-    let mut sums = db
-        .prepare("select status, sum(n) from counter group by status")
-        .map_err(unavailable)?;
+    let mut sums = db.prepare("select status, sum(n) from counter group by status").map_err(unavailable)?;
     let sums = sums
-        .query_map([], |row| {
-            Ok((rows::status(row.get(0)?)?, row.get::<_, i64>(1)? as u64))
-        })
+        .query_map([], |row| Ok((rows::status(row.get(0)?)?, row.get::<_, i64>(1)? as u64)))
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(unavailable)?;
     for (status, n) in sums {
@@ -223,12 +165,7 @@ impl Thread {
             let mut closing = None;
             ops.retain_mut(|op| match op {
                 Op::Close { .. } => {
-                    closing = Some(std::mem::replace(
-                        op,
-                        Op::Probe {
-                            reply: oneshot::channel().0,
-                        },
-                    ));
+                    closing = Some(std::mem::replace(op, Op::Probe { reply: oneshot::channel().0 }));
                     false
                 }
                 _ => true,
@@ -271,16 +208,9 @@ impl Thread {
     }
 
     /// One transaction over all operations. Memory changes only after its commit.
-    fn attempt(
-        &mut self,
-        ops: Vec<Op>,
-        answers: &mut Vec<Answer>,
-    ) -> Result<Option<Changes>, StoreError> {
+    fn attempt(&mut self, ops: Vec<Op>, answers: &mut Vec<Answer>) -> Result<Option<Changes>, StoreError> {
         // Collected first: whatever fails below, everybody has an answer coming.
-        let begun = self
-            .db
-            .execute_batch("begin immediate")
-            .map_err(unavailable);
+        let begun = self.db.execute_batch("begin immediate").map_err(unavailable);
         let mut batch = Batch::new(&self.db, &self.open, self.counts);
         let mut broken = begun.err();
         for op in ops {
@@ -293,12 +223,7 @@ impl Thread {
             return Err(error);
         }
         batch.write()?;
-        let Batch {
-            jobs,
-            removed,
-            counts,
-            ..
-        } = batch;
+        let Batch { jobs, removed, counts, .. } = batch;
         self.db.execute_batch("commit").map_err(unavailable)?;
         self.counts = counts;
         let mut changed = Vec::with_capacity(jobs.len());
@@ -311,11 +236,7 @@ impl Thread {
             changed.push(pending.job);
         }
         let quiet = changed.is_empty() && removed.is_empty();
-        Ok((!quiet).then_some(Changes {
-            jobs: changed,
-            removed,
-            counts,
-        }))
+        Ok((!quiet).then_some(Changes { jobs: changed, removed, counts }))
     }
 
     fn publish(&self, changes: &Changes) {
@@ -381,14 +302,7 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn new(db: &'a Connection, open: &'a HashMap<JobId, (i64, Arc<Job>)>, counts: Counts) -> Self {
-        Self {
-            db,
-            open,
-            jobs: HashMap::new(),
-            removed: Vec::new(),
-            counts,
-            counters: BTreeMap::new(),
-        }
+        Self { db, open, jobs: HashMap::new(), removed: Vec::new(), counts, counters: BTreeMap::new() }
     }
 
     /// Runs one operation. A refusal is an answer, and so is a job that cannot be read; an error in a
@@ -400,9 +314,7 @@ impl<'a> Batch<'a> {
             answers: &mut Vec<Answer>,
         ) -> Result<(), StoreError> {
             let broken = match &result {
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_))) => {
-                    Err(error.clone())
-                }
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_))) => Err(error.clone()),
                 Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
             };
             answers.push(Box::new(move |committed| {
@@ -411,42 +323,24 @@ impl<'a> Batch<'a> {
             broken
         }
         match op {
-            Op::Create {
-                new,
-                rules,
-                context,
-                reply,
-            } => {
+            Op::Create { new, rules, context, reply } => {
                 let result = self.create(*new, rules, &context);
                 answer(reply, result, answers)
             }
-            Op::Transact {
-                id,
-                command,
-                context,
-                reply,
-            } => {
+            Op::Transact { id, command, context, reply } => {
                 // It only reads; its writes come with those of the whole batch.
                 let result = self.transact(id, command, &context);
                 let _ = answer(reply, result, answers);
                 Ok(())
             }
-            Op::Prune {
-                keep,
-                before,
-                batch,
-                reply,
-            } => {
+            Op::Prune { keep, before, batch, reply } => {
                 let result = self.prune(keep, before, batch);
                 answer(reply, result, answers)
             }
             Op::Probe { reply } => {
                 let result = self
                     .db
-                    .execute(
-                        "insert or replace into probe (one, at) values (1, unixepoch())",
-                        [],
-                    )
+                    .execute("insert or replace into probe (one, at) values (1, unixepoch())", [])
                     .map(|_| ())
                     .map_err(unavailable);
                 answer(reply, result, answers)
@@ -455,26 +349,15 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn create(
-        &mut self,
-        new: NewJob,
-        rules: CreateRules,
-        context: &Context,
-    ) -> Result<Created, StoreError> {
+    fn create(&mut self, new: NewJob, rules: CreateRules, context: &Context) -> Result<Created, StoreError> {
         if let Some(key) = &rules.idempotency
             && let Some(job) = self.recall(key, context.at)?
         {
-            return Ok(Created {
-                job,
-                replayed: true,
-            });
+            return Ok(Created { job, replayed: true });
         }
         let open = self.open;
         let jobs = &self.jobs;
-        let untouched = open
-            .values()
-            .map(|(_, job)| job)
-            .filter(|job| !jobs.contains_key(&job.id));
+        let untouched = open.values().map(|(_, job)| job).filter(|job| !jobs.contains_key(&job.id));
         let all = jobs.values().map(|pending| &pending.job).chain(untouched);
         ledger::admit(&new, &rules, &self.counts, all)?;
         let (job, event) = Job::create(new, context);
@@ -500,35 +383,21 @@ impl<'a> Batch<'a> {
                 changed: true,
             },
         );
-        Ok(Created {
-            job,
-            replayed: false,
-        })
+        Ok(Created { job, replayed: false })
     }
 
     /// The job an earlier request with this key had made.
-    fn recall(
-        &mut self,
-        key: &IdempotencyKey,
-        now: Timestamp,
-    ) -> Result<Option<Arc<Job>>, StoreError> {
+    fn recall(&mut self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Arc<Job>>, StoreError> {
         let oldest = now.minus(IdempotencyKey::KEPT).0;
-        self.db
-            .execute("delete from idempotency where at < ?1", [oldest])
-            .map_err(unavailable)?;
+        self.db.execute("delete from idempotency where at < ?1", [oldest]).map_err(unavailable)?;
         let found: Option<(String, [u8; 16])> = self
             .db
             .prepare_cached("select fingerprint, job from idempotency where key = ?1")
-            .and_then(|mut find| {
-                find.query_row([&key.key], |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()
-            })
+            .and_then(|mut find| find.query_row([&key.key], |row| Ok((row.get(0)?, row.get(1)?))).optional())
             .map_err(unavailable)?;
         match found {
             None => Ok(None),
-            Some((fingerprint, _)) if fingerprint != key.fingerprint => {
-                Err(Refusal::KeyReused.into())
-            }
+            Some((fingerprint, _)) if fingerprint != key.fingerprint => Err(Refusal::KeyReused.into()),
             Some((_, id)) => {
                 let id = JobId(uuid::Uuid::from_bytes(id));
                 Ok(self.load(id)?.map(|pending| Arc::clone(&pending.job)))
@@ -561,12 +430,7 @@ impl<'a> Batch<'a> {
         })))
     }
 
-    fn transact(
-        &mut self,
-        id: JobId,
-        command: Command,
-        context: &Context,
-    ) -> Result<Arc<Job>, StoreError> {
+    fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
         let pending = self.load(id)?.ok_or(Refusal::NotFound { id })?;
         let before = Arc::clone(&pending.job);
         match ledger::turn(&before, command, context) {
@@ -580,11 +444,7 @@ impl<'a> Batch<'a> {
                 pending.events.extend(turn.events);
                 pending.touched.extend(turn.touched);
                 if before.status != turn.job.status {
-                    self.count(
-                        before.spec.feature.as_str(),
-                        Some(before.status),
-                        Some(turn.job.status),
-                    );
+                    self.count(before.spec.feature.as_str(), Some(before.status), Some(turn.job.status));
                 }
                 Ok(turn.job)
             }
@@ -598,12 +458,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn prune(
-        &mut self,
-        keep: u64,
-        before: Option<Timestamp>,
-        batch: usize,
-    ) -> Result<u64, StoreError> {
+    fn prune(&mut self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
         let over = self.counts.past().saturating_sub(keep);
         let limit = i64::try_from(batch).unwrap_or(i64::MAX);
         let mut find = self
@@ -614,15 +469,7 @@ impl<'a> Batch<'a> {
             )
             .map_err(unavailable)?;
         let oldest: Vec<(i64, [u8; 16], String, i64, i64)> = find
-            .query_map([limit], |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get(2)?,
-                    row.get(3)?,
-                    row.get(4)?,
-                ))
-            })
+            .query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
             .and_then(Iterator::collect)
             .map_err(unavailable)?;
         drop(find);
@@ -644,11 +491,7 @@ impl<'a> Batch<'a> {
             }
             let id = JobId(uuid::Uuid::from_bytes(id));
             self.jobs.remove(&id);
-            self.count(
-                &feature,
-                Some(rows::status(status).map_err(unavailable)?),
-                None,
-            );
+            self.count(&feature, Some(rows::status(status).map_err(unavailable)?), None);
             self.removed.push(id);
             removed += 1;
         }
@@ -659,10 +502,7 @@ impl<'a> Batch<'a> {
         self.counts.shift(from, to);
         for (status, by) in [(from, -1), (to, 1)] {
             if let Some(status) = status {
-                *self
-                    .counters
-                    .entry((feature.to_owned(), rows::status_number(status)))
-                    .or_default() += by;
+                *self.counters.entry((feature.to_owned(), rows::status_number(status))).or_default() += by;
             }
         }
     }
@@ -670,14 +510,8 @@ impl<'a> Batch<'a> {
     /// Writes what the batch changed, each job once.
     fn write(&mut self) -> Result<(), StoreError> {
         self.jobs.retain(|_, pending| pending.changed);
-        let mut put_event = self
-            .db
-            .prepare_cached(rows::PUT_EVENT)
-            .map_err(unavailable)?;
-        let mut put_step = self
-            .db
-            .prepare_cached(rows::PUT_STEP)
-            .map_err(unavailable)?;
+        let mut put_event = self.db.prepare_cached(rows::PUT_EVENT).map_err(unavailable)?;
+        let mut put_step = self.db.prepare_cached(rows::PUT_STEP).map_err(unavailable)?;
         let mut ended: BTreeMap<(i64, i64), i64> = BTreeMap::new();
         for pending in self.jobs.values_mut() {
             let job = &pending.job;
@@ -693,9 +527,7 @@ impl<'a> Batch<'a> {
                 rows::put_event(&mut put_event, n, event)?;
             }
             if pending.steps_replaced {
-                self.db
-                    .execute("delete from step where job = ?1", [n])
-                    .map_err(unavailable)?;
+                self.db.execute("delete from step where job = ?1", [n]).map_err(unavailable)?;
             }
             for &index in &pending.touched {
                 if let Some(step) = job.steps.steps().get(index) {
@@ -704,9 +536,7 @@ impl<'a> Batch<'a> {
             }
             let was_open = pending.before.is_none_or(|before| !before.is_final());
             if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
-                *ended
-                    .entry((at.day(), rows::status_number(job.status)))
-                    .or_default() += 1;
+                *ended.entry((at.day(), rows::status_number(job.status))).or_default() += 1;
             }
         }
         for ((feature, status), by) in &self.counters {

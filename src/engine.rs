@@ -1,0 +1,10 @@
+//! What a server does by itself: keep the live board, run built-in jobs, sweep, keep history in bounds,
+//! stop in good order.
+
+mod board;
+mod runner;
+mod sweeper;
+
+pub use board::Board;
+pub use runner::{AdminJob, JobError, RunContext, Runner};
+pub use sweeper::{Sweeper, SweeperSettings};

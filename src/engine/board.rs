@@ -1,0 +1,383 @@
+//! The live board: what every open dashboard shows, kept in memory (DESIGN decision 8).
+//!
+//! The store tells it of every change before it answers the writer; a poll then costs a lock and a few
+//! comparisons, and no query. It keeps the jobs that have not ended, ended ones whose process still writes,
+//! the counters, and a ring of what changed lately, so that a poll that says what it has seen gets only the
+//! difference. Revisions count within one run of the server: another run's are answered with everything.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::model::{Counts, Job, JobId, OutcomeCounts, Timestamp};
+use crate::store::{ChangeSink, Changes, JobStore, StoreError};
+use crate::view::{BoardAnswer, BoardView, JobRow};
+
+/// How many changes are remembered. A dashboard that slept longer gets everything.
+const RING: usize = 4_096;
+/// How long an ended job stays on the board after a late write.
+const ZOMBIE_FOR: Duration = Duration::from_secs(5 * 60);
+/// How many jobs that ended lately are kept at hand, for pages that are open on them.
+const RECENT: usize = 256;
+
+/// What every open dashboard shows.
+pub struct Board {
+    boot: String,
+    build: String,
+    max_active: u32,
+    state: Mutex<State>,
+    /// The newest revision, for those who wait for one.
+    revision: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    revision: u64,
+    past_revision: u64,
+    open: HashMap<JobId, Arc<Job>>,
+    zombies: HashMap<JobId, Arc<Job>>,
+    recent: VecDeque<Arc<Job>>,
+    counts: Counts,
+    day: i64,
+    today: OutcomeCounts,
+    ring: VecDeque<(u64, Vec<JobId>)>,
+}
+
+impl Board {
+    /// A board over a store, told of its changes from now on.
+    pub async fn over(
+        store: &Arc<dyn JobStore>,
+        max_active: u32,
+        build: String,
+        now: Timestamp,
+    ) -> Result<Arc<Self>, StoreError> {
+        let board = Arc::new(Self {
+            boot: uuid::Uuid::new_v4().simple().to_string(),
+            build,
+            max_active,
+            state: Mutex::default(),
+            revision: watch::channel(0).0,
+        });
+        // Listen first: what changes while the board is filled comes twice rather than never.
+        store.changes(Arc::clone(&board) as Arc<dyn ChangeSink>);
+        let today = store.ended_on(now.day()).await?;
+        let mut filter = crate::model::JobFilter { only_open: true, ..Default::default() };
+        let mut after = None;
+        loop {
+            let size = crate::model::PageSize::new(Some(200)).unwrap_or_default();
+            let page = store.list(std::mem::take(&mut filter), after, size).await?;
+            filter.only_open = true;
+            let mut state = board.state();
+            for job in page.jobs {
+                state.open.entry(job.id).or_insert(job);
+            }
+            after = page.next;
+            if after.is_none() {
+                state.counts = store.counts();
+                state.day = now.day();
+                state.today = today;
+                break;
+            }
+        }
+        Ok(board)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which run of the server this is.
+    pub fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    /// Which build of the program this is.
+    pub fn build(&self) -> &str {
+        &self.build
+    }
+
+    /// Hears of new revisions.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// A job that has not ended, or that ended lately.
+    pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
+        let state = self.state();
+        state.open.get(&id).or_else(|| state.recent.iter().find(|job| job.id == id)).cloned()
+    }
+
+    /// Every job that somebody works on.
+    pub fn active(&self) -> Vec<Arc<Job>> {
+        self.state().open.values().filter(|job| job.status.is_active()).cloned().collect()
+    }
+
+    /// Every job that has not ended, newest first.
+    pub fn open(&self) -> Vec<Arc<Job>> {
+        let mut open: Vec<_> = self.state().open.values().cloned().collect();
+        open.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
+        open
+    }
+
+    /// The jobs that changed after `revision`; `None` where the board does not remember that far back.
+    pub fn changed_since(&self, revision: u64) -> Option<Vec<JobId>> {
+        self.state().changed_since(revision).map(|ids| ids.into_iter().collect())
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> u64 {
+        self.state().revision
+    }
+
+    /// Everything.
+    pub fn view(&self, now: Timestamp, store_error: Option<String>) -> BoardView {
+        let mut state = self.state();
+        state.tidy(now);
+        let mut jobs: Vec<&Arc<Job>> = state.open.values().chain(state.zombies.values()).collect();
+        jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time(), job.id)));
+        self.frame(&state, jobs.into_iter().map(|job| JobRow::from(&**job)).collect(), now, store_error)
+    }
+
+    /// What changed since a dashboard looked last.
+    pub fn poll(
+        &self,
+        boot: &str,
+        build: &str,
+        since: u64,
+        now: Timestamp,
+        store_error: Option<String>,
+    ) -> BoardAnswer {
+        if boot != self.boot || build != self.build {
+            return BoardAnswer::Full(self.view(now, store_error));
+        }
+        let mut state = self.state();
+        state.tidy(now);
+        if since == state.revision {
+            return BoardAnswer::Unchanged { now };
+        }
+        let Some(ids) = state.changed_since(since) else {
+            drop(state);
+            return BoardAnswer::Full(self.view(now, store_error));
+        };
+        let (mut rows, mut gone) = (Vec::new(), Vec::new());
+        for id in ids {
+            match state.open.get(&id).or_else(|| state.zombies.get(&id)) {
+                Some(job) => rows.push(JobRow::from(&**job)),
+                None => gone.push(id),
+            }
+        }
+        BoardAnswer::Delta { view: self.frame(&state, rows, now, store_error), gone }
+    }
+
+    fn frame(
+        &self,
+        state: &State,
+        rows: Vec<JobRow>,
+        now: Timestamp,
+        store_error: Option<String>,
+    ) -> BoardView {
+        BoardView {
+            boot: self.boot.clone(),
+            build: self.build.clone(),
+            revision: state.revision,
+            past_revision: state.past_revision,
+            now,
+            rows,
+            counts: state.counts,
+            today: if now.day() == state.day { state.today } else { OutcomeCounts::default() },
+            max_active: self.max_active,
+            store_error,
+        }
+    }
+
+    /// Tells every dashboard to look again, though no job changed: the store broke, or mended.
+    pub fn nudge(&self) {
+        let revision = {
+            let mut state = self.state();
+            state.push(Vec::new());
+            state.revision
+        };
+        self.revision.send_replace(revision);
+    }
+}
+
+impl State {
+    fn push(&mut self, ids: Vec<JobId>) {
+        self.revision += 1;
+        self.ring.push_back((self.revision, ids));
+        if self.ring.len() > RING {
+            self.ring.pop_front();
+        }
+    }
+
+    fn changed_since(&self, revision: u64) -> Option<BTreeSet<JobId>> {
+        if revision > self.revision {
+            return None;
+        }
+        let oldest = self.ring.front().map_or(self.revision + 1, |(first, _)| *first);
+        if revision + 1 < oldest {
+            return None;
+        }
+        Some(
+            self.ring
+                .iter()
+                .rev()
+                .take_while(|(at, _)| *at > revision)
+                .flat_map(|(_, ids)| ids.iter().copied())
+                .collect(),
+        )
+    }
+
+    /// Lets go of ended jobs whose process has been quiet for a while.
+    fn tidy(&mut self, now: Timestamp) {
+        let quiet: Vec<JobId> = self
+            .zombies
+            .values()
+            .filter(|job| job.late_write_at.is_none_or(|at| now.since(at) >= ZOMBIE_FOR))
+            .map(|job| job.id)
+            .collect();
+        if !quiet.is_empty() {
+            for id in &quiet {
+                self.zombies.remove(id);
+            }
+            self.push(quiet);
+        }
+    }
+
+    fn take(&mut self, job: &Arc<Job>) {
+        if !job.status.is_final() {
+            self.open.insert(job.id, Arc::clone(job));
+            return;
+        }
+        let ended_now =
+            self.open.remove(&job.id).is_some() || !self.recent.iter().any(|other| other.id == job.id);
+        if let (true, Some(outcome), Some(at)) =
+            (ended_now && job.late_writes == 0, job.status.outcome(), job.ended_at)
+        {
+            if at.day() > self.day {
+                self.day = at.day();
+                self.today = OutcomeCounts::default();
+            }
+            if at.day() == self.day {
+                *self.today.of_mut(outcome) += 1;
+            }
+        }
+        self.recent.retain(|other| other.id != job.id);
+        self.recent.push_back(Arc::clone(job));
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        if job.late_writes > 0 {
+            self.zombies.insert(job.id, Arc::clone(job));
+        }
+    }
+}
+
+impl ChangeSink for Board {
+    fn publish(&self, changes: &Changes) {
+        let revision = {
+            let mut state = self.state();
+            let past = changes.counts.past() != state.counts.past() || !changes.removed.is_empty();
+            for job in &changes.jobs {
+                state.take(job);
+            }
+            for id in &changes.removed {
+                state.zombies.remove(id);
+                state.recent.retain(|job| job.id != *id);
+            }
+            state.counts = changes.counts;
+            let ids = changes.jobs.iter().map(|job| job.id).chain(changes.removed.iter().copied()).collect();
+            state.push(ids);
+            // A history that lost a row and gained one has changed too.
+            let ended = changes.jobs.iter().any(|job| job.status.is_final());
+            if past || ended {
+                state.past_revision = state.revision;
+            }
+            state.revision
+        };
+        self.revision.send_replace(revision);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::Jobs;
+    use crate::model::{Actor, Command, Context};
+    use crate::store::MemoryStore;
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    struct Fixture {
+        jobs: Jobs,
+        board: Arc<Board>,
+        seen: u64,
+    }
+
+    async fn fixture() -> Fixture {
+        let store: Arc<dyn JobStore> = Arc::new(MemoryStore::default());
+        let jobs = Jobs::new(Arc::clone(&store));
+        let board = Board::over(&store, 50, "build".to_owned(), NOW).await.unwrap();
+        Fixture { jobs, board, seen: 0 }
+    }
+
+    impl Fixture {
+        fn poll(&mut self) -> BoardAnswer {
+            let answer = self.board.poll(self.board.boot(), "build", self.seen, NOW, None);
+            if let BoardAnswer::Delta { view, .. } | BoardAnswer::Full(view) = &answer {
+                self.seen = view.revision;
+            }
+            answer
+        }
+
+        async fn run(&self, id: JobId, command: Command) -> bool {
+            let context = Context { actor: Actor::user("anna"), at: NOW };
+            self.jobs.store().transact(id, command, context).await.is_ok()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_poll_brings_what_changed_and_nothing_twice() {
+        let mut f = fixture().await;
+        assert_eq!(f.poll(), BoardAnswer::Unchanged { now: NOW });
+        let (a, b) = (f.jobs.create_job("a", "x").await.unwrap(), f.jobs.create_job("b", "x").await.unwrap());
+        let BoardAnswer::Delta { view, gone } = f.poll() else { panic!("a delta was due") };
+        assert_eq!((view.rows.len(), gone.len(), view.counts.active()), (2, 0, 2));
+        assert!(f.run(a, Command::Complete { epoch: None, output: None }).await);
+        let BoardAnswer::Delta { view, gone } = f.poll() else { panic!("a delta was due") };
+        assert_eq!((view.rows.len(), gone, view.today.completed), (0, vec![a], 1));
+        assert_eq!(f.poll(), BoardAnswer::Unchanged { now: NOW });
+        assert_eq!(f.board.job(a).unwrap().id, a, "an ended job stays at hand");
+        assert_eq!(f.board.active()[0].id, b);
+    }
+
+    #[tokio::test]
+    async fn another_run_another_build_or_a_long_sleep_get_everything() {
+        let mut f = fixture().await;
+        let id = f.jobs.create_job("a", "x").await.unwrap();
+        assert!(matches!(f.board.poll("other", "build", 0, NOW, None), BoardAnswer::Full(_)));
+        assert!(matches!(f.board.poll(f.board.boot(), "old", 1, NOW, None), BoardAnswer::Full(_)));
+        assert!(matches!(f.board.poll(f.board.boot(), "build", 99, NOW, None), BoardAnswer::Full(_)));
+        for _ in 0..=RING {
+            f.run(id, Command::Report(Default::default())).await;
+        }
+        assert!(matches!(f.poll(), BoardAnswer::Full(view) if view.rows.len() == 1));
+    }
+
+    #[tokio::test]
+    async fn an_ended_job_whose_process_still_writes_stays_until_it_is_quiet() {
+        let mut f = fixture().await;
+        let id = f.jobs.create_job("a", "x").await.unwrap();
+        f.jobs.force_fail_job(id, "hung").await.unwrap();
+        assert!(!f.run(id, Command::Complete { epoch: Some(1), output: None }).await);
+        f.poll();
+        let rows = f.board.view(NOW, None).rows;
+        assert_eq!((rows.len(), rows[0].late_writes), (1, 1));
+        let later = NOW.plus(ZOMBIE_FOR);
+        assert_eq!(f.board.view(later, None).rows.len(), 0);
+        let answer = f.board.poll(f.board.boot(), "build", f.seen, later, None);
+        assert!(matches!(answer, BoardAnswer::Delta { gone, .. } if gone == [id]));
+    }
+}

@@ -1,0 +1,101 @@
+//! The periodic part: end what is stale, keep history in bounds, see whether a broken store has mended.
+//!
+//! A reconciler in the sense of omicron's background tasks: it takes no input, can run at any time, and
+//! running it twice changes nothing more. Each job it ends is judged once more inside its transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Board;
+use crate::clock::Clock;
+use crate::library;
+use crate::model::{Actor, Context, Job, Limits};
+use crate::store::{JobStore, StoreError};
+
+/// How often the parts run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SweeperSettings {
+    /// Ending what is stale.
+    pub every: Duration,
+    /// What history is kept.
+    pub limits: Limits,
+}
+
+/// A broken store is looked at this often.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// History is removed in transactions of this many jobs, so that writers never wait long.
+const PRUNE_BATCH: usize = 200;
+
+/// Ends what is stale and keeps history in bounds.
+pub struct Sweeper {
+    store: Arc<dyn JobStore>,
+    clock: Arc<dyn Clock>,
+    board: Arc<Board>,
+    settings: SweeperSettings,
+}
+
+impl Sweeper {
+    /// A sweeper over a store.
+    pub fn new(
+        store: Arc<dyn JobStore>,
+        clock: Arc<dyn Clock>,
+        board: Arc<Board>,
+        settings: SweeperSettings,
+    ) -> Self {
+        Self { store, clock, board, settings }
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut sweep = tokio::time::interval(self.settings.every);
+        let mut probe = tokio::time::interval(PROBE_EVERY);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The first tick comes at once: whatever was running when the server stopped deserves a moment
+        // to report before it is judged.
+        sweep.tick().await;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = sweep.tick() => {
+                    match self.sweep().await {
+                        Ok(ended) if ended.is_empty() => {}
+                        Ok(ended) => tracing::info!(jobs = ended.len(), "The sweep ended stale jobs"),
+                        Err(error) => tracing::error!(error = %error, "The sweep failed"),
+                    }
+                    if let Err(error) = self.prune().await {
+                        tracing::error!(error = %error, "History could not be kept in bounds");
+                    }
+                }
+                _ = probe.tick() => {
+                    if self.store.write_error().is_some() {
+                        let _ = self.store.probe().await;
+                        self.board.nudge();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends what is stale now.
+    pub async fn sweep(&self) -> Result<Vec<Arc<Job>>, StoreError> {
+        let context = Context { actor: Actor::system("sweep"), at: self.clock.now() };
+        library::sweep(&*self.store, &context).await
+    }
+
+    /// Removes history beyond its bounds. Returns how many jobs.
+    pub async fn prune(&self) -> Result<u64, StoreError> {
+        let limits = &self.settings.limits;
+        let before = limits.max_age.map(|age| self.clock.now().minus(age));
+        let mut removed = 0;
+        loop {
+            let some = self.store.prune(u64::from(limits.max_past), before, PRUNE_BATCH).await?;
+            removed += some;
+            if some == 0 {
+                return Ok(removed);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}

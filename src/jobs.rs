@@ -1,0 +1,70 @@
+//! The jobs every installation has, one a file. They report through `JobLogger` like any other program's.
+
+mod backup;
+mod demo_condensation;
+mod history_export;
+mod integrity_check;
+mod retention;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::engine::{AdminJob, JobError};
+use crate::logger::JobLogger;
+use crate::model::Timestamp;
+use crate::store::StoreProgress;
+use crate::view::iso;
+
+/// All of them, in the order people are shown them.
+pub fn all() -> Vec<Arc<dyn AdminJob>> {
+    vec![
+        Arc::new(backup::Backup),
+        Arc::new(integrity_check::IntegrityCheck),
+        Arc::new(history_export::HistoryExport),
+        Arc::new(retention::Retention),
+        Arc::new(demo_condensation::DemoCondensation),
+    ]
+}
+
+/// A file's name with the time in it, safe on every file system: `backup-20261122T162005Z.db`.
+fn dated(files: &Path, stem: &str, at: Timestamp, ending: &str) -> Result<PathBuf, JobError> {
+    let cannot = |error: std::io::Error| {
+        JobError::Failed(format!("The folder {} cannot be used: {error}", files.display()))
+    };
+    std::fs::create_dir_all(files).map_err(cannot)?;
+    let stamp: String = iso(at).chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    Ok(files.join(format!("{stem}-{stamp}.{ending}")))
+}
+
+/// Lets a long operation of the store move a step, say every so often where it is, and stop when the job
+/// is asked to.
+fn moving(logger: &JobLogger, step: &'static str, unit: &'static str) -> StoreProgress {
+    let (tell, mut told) = mpsc::unbounded_channel::<(u64, u64)>();
+    let (cancel, listening) = (logger.cancellation(), logger.cancellation());
+    let reporting = logger.clone();
+    tokio::spawn(async move {
+        let mut said = 0;
+        while let Some((mut done, mut total)) = told.recv().await {
+            while let Ok(newer) = told.try_recv() {
+                (done, total) = newer;
+            }
+            if listening.is_cancelled() {
+                return;
+            }
+            if total > 0 {
+                reporting.update_sub_operation(step, (done as f64 / total as f64).clamp(0.0, 1.0));
+            }
+            let tenth = done * 10 / total.max(1);
+            if tenth > said {
+                said = tenth;
+                reporting.info(format!("{done} of {total} {unit}"));
+            }
+        }
+    });
+    Box::new(move |done, total| {
+        let _ = tell.send((done, total));
+        !cancel.is_cancelled()
+    })
+}

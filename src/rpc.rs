@@ -1,0 +1,20 @@
+//! Server functions: the dashboard's own way in, over the same services as the REST API.
+//!
+//! What a page polls is a GET and changes nothing. What changes something is a POST that a plain form can
+//! send: with JavaScript off the answer is a redirect back to a page that says what happened.
+
+mod error;
+#[cfg(feature = "ssr")]
+mod form;
+mod jobs;
+mod live;
+mod session;
+mod system;
+
+pub use error::RpcError;
+#[cfg(feature = "ssr")]
+pub use form::{Notice, caller, service, settings};
+pub use jobs::{AbortJob, ForceFailJob, StartBuiltIn};
+pub use live::{LogView, PastFilter, PastPage, past_page, poll_board, poll_job};
+pub use session::{ChoosePassword, SignIn, SignOut};
+pub use system::{EmergencyCleanup, SweepNow};

@@ -1,0 +1,133 @@
+//! Between a server function and a service: who is calling, and where a form's answer goes.
+
+use std::sync::Arc;
+
+use axum::http::header::ACCEPT;
+use axum::http::request::Parts;
+use leptos::prelude::use_context;
+use leptos_axum::ResponseOptions;
+
+use super::RpcError;
+use crate::server::api::error::status_of;
+use crate::server::{Settings, percent_encode};
+use crate::service::{Caller, Service, ServiceError};
+
+/// What a page says after a form was sent, by a code in its address. Only these are shown, so that a
+/// forged link cannot put words into the dashboard's mouth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The code.
+    pub code: &'static str,
+    /// The sentence.
+    pub text: &'static str,
+    /// It was not done.
+    pub refused: bool,
+}
+
+const fn done(code: &'static str, text: &'static str) -> Notice {
+    Notice { code, text, refused: false }
+}
+
+const fn refused(code: &'static str, text: &'static str) -> Notice {
+    Notice { code, text, refused: true }
+}
+
+/// Every notice there is. The refusals are the codes of the REST API.
+const NOTICES: [Notice; 23] = [
+    done("abort-requested", "The job was asked to stop. It ends when its process has noticed."),
+    done("force-failed", "The job was force-failed. Whatever its process still reports is refused."),
+    done("started", "The job was started."),
+    done("swept", "Stale jobs were ended."),
+    done("swept-none", "No job was stale."),
+    done("signed-out", "You are signed out."),
+    refused("invalid_value", "Give a reason of 1 to 1000 characters."),
+    refused("job_finished", "The job had already ended, so nothing was changed."),
+    refused("wrong_state", "The job is not in a state in which this can be done."),
+    refused("job_not_found", "There is no such job any more."),
+    refused("duplicate_job", "That job is already running."),
+    refused("active_limit", "As many jobs are active as may be. Wait for one to end."),
+    refused("not_found", "There is no such built-in job."),
+    refused("forbidden", "Your role does not allow this."),
+    refused("not_confirmed", "What you typed does not match, so nothing was changed."),
+    refused("store_unavailable", "The store cannot be used at the moment, so nothing was changed."),
+    refused("stopping", "The server is stopping. Try again in a moment."),
+    refused("wrong_password", "That name and password do not go together."),
+    refused("too_many_attempts", "Too many attempts. Wait a few minutes."),
+    refused("link_expired", "This sign-in link was already used or has expired. Make a new one with: longhaul user link admin"),
+    refused("password_short", "A password must have at least 10 characters."),
+    refused("password_differs", "The two passwords are not the same."),
+    refused("malformed_input", "The server could not read the input: it must be JSON."),
+];
+
+impl Notice {
+    /// The notice of that code.
+    pub fn of(code: &str) -> Option<Self> {
+        NOTICES.into_iter().find(|notice| notice.code == code)
+    }
+}
+
+/// The services, within a page or a server function.
+pub fn service() -> Result<Arc<Service>, RpcError> {
+    use_context::<Arc<Service>>().ok_or_else(|| outside("the services"))
+}
+
+/// How the server is set up.
+pub fn settings() -> Result<Arc<Settings>, RpcError> {
+    use_context::<Arc<Settings>>().ok_or_else(|| outside("the settings"))
+}
+
+fn outside(what: &str) -> RpcError {
+    RpcError { code: "internal_error".to_owned(), error: format!("{what} are not at hand here.") }
+}
+
+/// The request's head.
+pub fn parts() -> Option<Parts> {
+    use_context::<Parts>()
+}
+
+/// Who is calling.
+pub fn caller() -> Result<Caller, RpcError> {
+    let caller = parts().and_then(|parts| parts.extensions.get::<Caller>().cloned());
+    caller.ok_or_else(|| refuse(&ServiceError::Unauthenticated))
+}
+
+/// Says no: the one place where a service's error becomes a status.
+pub fn refuse(error: &ServiceError) -> RpcError {
+    if let Some(response) = use_context::<ResponseOptions>() {
+        response.set_status(status_of(error));
+    }
+    RpcError { code: error.code().to_owned(), error: error.to_string() }
+}
+
+fn is_form() -> bool {
+    parts().is_some_and(|parts| {
+        parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+    })
+}
+
+/// Sends a form's sender on, saying what happened.
+pub fn go(path: &str, code: &str) {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    leptos_axum::redirect(&format!("{path}{separator}notice={}", percent_encode(code)));
+}
+
+/// Answers a form: `to` on success with a notice, `back` with the refusal's. A program is answered with
+/// the error itself.
+pub fn answer<T>(
+    result: Result<T, ServiceError>,
+    back: &str,
+    success: impl FnOnce(T) -> (String, &'static str),
+) -> Result<(), RpcError> {
+    match result {
+        Ok(value) => {
+            let (to, code) = success(value);
+            go(&to, code);
+            Ok(())
+        }
+        Err(error) if is_form() => {
+            go(back, error.code());
+            Ok(())
+        }
+        Err(error) => Err(refuse(&error)),
+    }
+}

@@ -1,0 +1,42 @@
+//! What people do to a job.
+
+use leptos::prelude::*;
+
+use super::RpcError;
+use crate::model::JobId;
+
+/// Starts a built-in job.
+#[server(prefix = "/rpc", endpoint = "jobs/start")]
+pub async fn start_built_in(feature: String, #[server(default)] input: String) -> Result<(), RpcError> {
+    use super::form::{answer, caller, go, service};
+    let input = match input.trim() {
+        "" => None,
+        text => match serde_json::from_str(text) {
+            Ok(input) => Some(input),
+            Err(_) => {
+                go("/admin/jobs", "malformed_input");
+                return Ok(());
+            }
+        },
+    };
+    let started = service()?.run_built_in(&caller()?, &feature, input).await;
+    answer(started, "/admin/jobs", |created| (format!("/admin/jobs/{}", created.job.id), "started"))
+}
+
+/// Asks a job to stop.
+#[server(prefix = "/rpc", endpoint = "jobs/abort")]
+pub async fn abort_job(id: JobId, #[server(default)] reason: String) -> Result<(), RpcError> {
+    use super::form::{answer, caller, service};
+    let page = format!("/admin/jobs/{id}");
+    let asked = service()?.abort(&caller()?, id, reason).await;
+    answer(asked, &page, |_| (page.clone(), "abort-requested"))
+}
+
+/// Ends a job now.
+#[server(prefix = "/rpc", endpoint = "jobs/force-fail")]
+pub async fn force_fail_job(id: JobId, #[server(default)] reason: String) -> Result<(), RpcError> {
+    use super::form::{answer, caller, service};
+    let page = format!("/admin/jobs/{id}");
+    let ended = service()?.force_fail(&caller()?, id, reason).await;
+    answer(ended, &page, |_| (page.clone(), "force-failed"))
+}

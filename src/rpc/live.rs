@@ -1,0 +1,119 @@
+//! What open pages poll. Each answers from the live board where it can.
+
+use leptos::prelude::*;
+use leptos::server_fn::codec::GetUrl;
+use serde::{Deserialize, Serialize};
+
+use super::RpcError;
+use crate::model::{JobId, LineKind, LogFilter, Status};
+use crate::view::{BoardAnswer, JobAnswer, PastRow};
+
+/// Which ended jobs a page shows: its address, as it came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastFilter {
+    /// The feature.
+    pub feature: Option<String>,
+    /// The outcome.
+    pub status: Option<Status>,
+    /// The author.
+    pub author: Option<String>,
+    /// A text.
+    pub text: Option<String>,
+    /// Where the page begins.
+    pub cursor: Option<String>,
+}
+
+impl PastFilter {
+    /// Whether anything is left out.
+    pub fn is_narrowed(&self) -> bool {
+        self.feature.is_some() || self.status.is_some() || self.author.is_some() || self.text.is_some()
+    }
+}
+
+/// A page of ended jobs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PastPage {
+    /// The jobs, last ended first.
+    pub rows: Vec<PastRow>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// Which part of a log a page shows: its address, as it came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogView {
+    /// Only lines of this kind.
+    pub kind: Option<LineKind>,
+    /// Only lines of this step or one within it.
+    pub step: Option<String>,
+    /// Only lines that contain this.
+    pub text: Option<String>,
+}
+
+impl From<LogView> for LogFilter {
+    fn from(view: LogView) -> Self {
+        Self { kinds: view.kind.into_iter().collect(), step: view.step, text: view.text }
+    }
+}
+
+/// What changed on the overview.
+#[server(prefix = "/rpc", endpoint = "board/poll", input = GetUrl)]
+pub async fn poll_board(boot: String, build: String, since: u64) -> Result<BoardAnswer, RpcError> {
+    use super::form::{caller, refuse, service};
+    service()?.board_poll(&caller()?, &boot, &build, since).map_err(|error| refuse(&error))
+}
+
+/// A page of ended jobs.
+#[server(prefix = "/rpc", endpoint = "jobs/past", input = GetUrl)]
+pub async fn past_page(
+    feature: Option<String>,
+    status: Option<Status>,
+    author: Option<String>,
+    text: Option<String>,
+    cursor: Option<String>,
+) -> Result<PastPage, RpcError> {
+    use super::form::{caller, refuse, service};
+    let filter = PastFilter { feature, status, author, text, cursor };
+    read_past(&*service()?, &caller()?, filter).await.map_err(|error| refuse(&error))
+}
+
+/// A page of ended jobs, for the server function and for the page that is rendered with it.
+#[cfg(feature = "ssr")]
+pub async fn read_past(
+    service: &crate::service::Service,
+    caller: &crate::service::Caller,
+    filter: PastFilter,
+) -> Result<PastPage, crate::service::ServiceError> {
+    use crate::model::{JobFilter, PageSize};
+    let size = PageSize::new(Some(25))?;
+    let after = filter.cursor.map(|cursor| cursor.parse()).transpose()?;
+    let filter = JobFilter {
+        only_past: true,
+        only_open: false,
+        feature: filter.feature,
+        status: filter.status,
+        author: filter.author,
+        tag: None,
+        text: filter.text,
+    };
+    let page = service.list_jobs(caller, filter, after, size).await?;
+    let rows = page.jobs.iter().map(|job| PastRow::from(&**job)).collect();
+    Ok(PastPage { rows, next: page.next.map(|cursor| cursor.to_string()) })
+}
+
+/// What changed on a job's page.
+#[server(prefix = "/rpc", endpoint = "jobs/poll", input = GetUrl)]
+pub async fn poll_job(
+    id: JobId,
+    since: u64,
+    after: u64,
+    kind: Option<LineKind>,
+    step: Option<String>,
+    text: Option<String>,
+    unfolded: bool,
+) -> Result<JobAnswer, RpcError> {
+    use super::form::{caller, refuse, service};
+    let filter = LogFilter::from(LogView { kind, step, text });
+    let answer = service()?.job_poll(&caller()?, id, since, after, filter, unfolded).await;
+    answer.map_err(|error| refuse(&error))
+}

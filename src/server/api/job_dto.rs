@@ -1,0 +1,249 @@
+//! How a job looks on the wire: the requirement's fields, by its names, and ours beside them.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::model::{Job, JobId, LineKind, LogCounts, LogFilter, LogLine, Status, Timestamp};
+use crate::service::{Caller, Service, ServiceError};
+use crate::store::{LogFrom, LogQuery};
+use crate::view::{JobRow, Severity, attention, iso};
+
+/// A message of a job.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageDto {
+    /// What it says.
+    pub message: String,
+    /// When the server recorded it.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// Its place in the job's log.
+    pub seq: u64,
+}
+
+/// A step of a job's progress tree.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepDto {
+    /// Names it among its siblings.
+    pub id: String,
+    /// What people read.
+    pub title: String,
+    /// How much it counts among its siblings.
+    pub weight: f64,
+    /// 0 to 1.
+    pub progress: f64,
+    /// When it was first reported on.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When it reached 1.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// The steps it is made of.
+    #[schema(no_recursion)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepDto>,
+}
+
+/// How many older messages a job has than are shown.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct TruncatedDto {
+    /// Older infos.
+    pub info: u64,
+    /// Older warnings.
+    pub warning: u64,
+    /// Older errors.
+    pub error: u64,
+}
+
+/// The system's reading of a job's condition.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct VerdictDto {
+    /// `now` or `soon`: when it needs a person.
+    pub severity: String,
+    /// Why, in a sentence.
+    pub text: String,
+}
+
+/// A job.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobDto {
+    /// Its id.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: JobId,
+    /// Its type.
+    pub feature: String,
+    /// Whom it is for.
+    pub author: String,
+    /// What people call it.
+    pub title: String,
+    /// `scheduled`, `queued`, `running`, `aborting`, `completed`, `failed` or `aborted`.
+    #[schema(value_type = String)]
+    pub status: Status,
+    /// 0 to 1. Never falls, and is 1 once completed.
+    pub progress: f64,
+    /// When the run began.
+    #[schema(format = DateTime)]
+    pub start_time: String,
+    /// When it ended; absent until then.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<String>,
+    /// The last message, step change or moving number.
+    #[schema(format = DateTime)]
+    pub last_activity_time: String,
+    /// When its runner was last heard of.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_time: Option<String>,
+    /// The newest infos, oldest first.
+    pub info_messages: Vec<MessageDto>,
+    /// The newest warnings, oldest first.
+    pub warning_messages: Vec<MessageDto>,
+    /// The newest errors, oldest first, with the one the job ended with.
+    pub error_messages: Vec<MessageDto>,
+    /// How many older messages there are; `…/messages` has them.
+    pub truncated: TruncatedDto,
+    /// Which try this is.
+    pub attempt: u32,
+    /// The most tries.
+    pub max_attempts: u32,
+    /// The fence of the run: send it with every report.
+    pub epoch: u32,
+    /// Its queue.
+    pub queue: String,
+    /// Higher goes first within a queue.
+    pub priority: i32,
+    /// Its progress tree.
+    pub steps: Vec<StepDto>,
+    /// An estimate of the time left; null while there is none.
+    pub eta: Option<Value>,
+    /// What is wrong with it; null where nothing is.
+    pub verdict: Option<VerdictDto>,
+    /// Its labels.
+    pub tags: Vec<String>,
+    /// What it works on.
+    pub input: Option<Value>,
+    /// What it produced.
+    pub output: Option<Value>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Whether somebody asked it to stop.
+    pub abort_requested: bool,
+    /// How many writes of a fenced run were refused.
+    pub late_writes: u64,
+    /// Grows with every change to the job.
+    pub revision: u64,
+}
+
+/// How many messages of each level a job carries when it is asked for alone.
+pub const MESSAGES_OF_ONE: usize = 1_000;
+/// How many it carries in a list. `…/messages` has the rest.
+pub const MESSAGES_IN_LIST: usize = 10;
+
+impl JobDto {
+    /// A job with its newest messages, `most` of each level.
+    pub async fn of(
+        service: &Service,
+        caller: &Caller,
+        job: &Job,
+        most: usize,
+    ) -> Result<Self, ServiceError> {
+        let info = newest(service, caller, job, LineKind::Info, most).await?;
+        let warning = newest(service, caller, job, LineKind::Warning, most).await?;
+        let error = newest(service, caller, job, LineKind::Error, most).await?;
+        Ok(Self::with(job, service.now(), [info, warning, error]))
+    }
+
+    fn with(job: &Job, now: Timestamp, messages: [Vec<LogLine>; 3]) -> Self {
+        let LogCounts { info, warning, error, .. } = job.counts;
+        let left = |count: u64, shown: &[LogLine]| count.saturating_sub(shown.len() as u64);
+        let truncated = TruncatedDto {
+            info: left(info, &messages[0]),
+            warning: left(warning, &messages[1]),
+            error: left(error, &messages[2]),
+        };
+        let [info_messages, warning_messages, error_messages] =
+            messages.map(|lines| lines.into_iter().map(message).collect());
+        let verdict = attention(&JobRow::from(job), now).map(|need| VerdictDto {
+            severity: match need.severity {
+                Severity::Now => "now".to_owned(),
+                Severity::Soon => "soon".to_owned(),
+            },
+            text: format!("{} {} {}", job.title(), need.verdict, need.evidence),
+        });
+        let spec = &job.spec;
+        Self {
+            id: job.id,
+            feature: spec.feature.as_str().to_owned(),
+            author: spec.author.as_str().to_owned(),
+            title: job.title().to_owned(),
+            status: job.status,
+            progress: job.progress,
+            start_time: iso(job.start_time()),
+            end_time: job.ended_at.map(iso),
+            last_activity_time: iso(job.activity_at),
+            heartbeat_time: job.heartbeat_at.map(iso),
+            info_messages,
+            warning_messages,
+            error_messages,
+            truncated,
+            attempt: job.attempt,
+            max_attempts: spec.max_attempts,
+            epoch: job.epoch,
+            queue: spec.queue.clone(),
+            priority: spec.priority,
+            steps: steps(job, job.steps.top()),
+            eta: None,
+            verdict,
+            tags: spec.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+            input: spec.input.clone(),
+            output: job.output.as_deref().cloned(),
+            error: job.error.as_deref().map(str::to_owned),
+            abort_requested: job.abort.is_some(),
+            late_writes: job.late_writes,
+            revision: job.revision,
+        }
+    }
+}
+
+async fn newest(
+    service: &Service,
+    caller: &Caller,
+    job: &Job,
+    kind: LineKind,
+    most: usize,
+) -> Result<Vec<LogLine>, ServiceError> {
+    if job.counts.of(kind) == 0 || most == 0 {
+        return Ok(Vec::new());
+    }
+    let filter = LogFilter { kinds: vec![kind], ..LogFilter::default() };
+    let query = LogQuery { filter, from: LogFrom::End, limit: most, count: false };
+    Ok(service.read_log(caller, job.id, query).await?.lines)
+}
+
+fn message(line: LogLine) -> MessageDto {
+    MessageDto { message: line.text, timestamp: iso(line.at), seq: line.seq }
+}
+
+fn steps(job: &Job, level: &[usize]) -> Vec<StepDto> {
+    level
+        .iter()
+        .map(|&index| {
+            let step = &job.steps.steps()[index];
+            StepDto {
+                id: step.id.clone(),
+                title: step.label().to_owned(),
+                weight: step.weight.into(),
+                progress: step.progress,
+                started_at: step.started_at.map(iso),
+                ended_at: step.ended_at.map(iso),
+                steps: steps(job, &step.children),
+            }
+        })
+        .collect()
+}

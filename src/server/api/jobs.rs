@@ -1,0 +1,181 @@
+//! Starting jobs and listing them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::{Body, Params};
+use super::error::{ApiError, ErrorBody};
+use super::job_dto::{JobDto, MESSAGES_IN_LIST};
+use crate::model::{Invalid, JobFilter, JobId, PageSize, Status};
+use crate::server::auth::SignedIn;
+use crate::server::router::AppState;
+use crate::service::{StartRequest, StartTimeouts};
+
+/// Which jobs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub struct ListParams {
+    /// Also those that have ended. Without it, only those that have not.
+    include_past: Option<bool>,
+    /// Of this feature, exactly.
+    feature: Option<String>,
+    /// With this status. A final one implies `includePast`.
+    status: Option<String>,
+    /// Of this author, exactly.
+    author: Option<String>,
+    /// With this label.
+    tag: Option<String>,
+    /// Whose title, feature, author or error contains this, or whose id begins with it.
+    q: Option<String>,
+    /// Where the page begins: a `nextCursor`.
+    cursor: Option<String>,
+    /// The most jobs, 1 to 200; 50 where absent.
+    limit: Option<u32>,
+}
+
+/// A page of jobs.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobList {
+    /// Those that have not ended first, newest first; then those that have, last ended first. Each carries
+    /// its newest ten messages of each level.
+    jobs: Vec<JobDto>,
+    /// Where the next page begins; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// List jobs
+#[utoipa::path(
+    get,
+    path = "/api/admin/jobs",
+    tag = "jobs",
+    params(ListParams),
+    responses((status = 200, body = JobList), (status = 400, body = ErrorBody))
+)]
+pub async fn list(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    Params(params): Params<ListParams>,
+) -> Result<Json<JobList>, ApiError> {
+    let status = params
+        .status
+        .map(|status| status.parse::<Status>().map_err(|problem| Invalid::new("status", format!("is wrong: {problem}"))))
+        .transpose()?;
+    let past = params.include_past.unwrap_or(false) || status.is_some_and(Status::is_final);
+    let filter = JobFilter {
+        only_open: !past,
+        only_past: false,
+        feature: params.feature,
+        status,
+        author: params.author,
+        tag: params.tag,
+        text: params.q.filter(|text| !text.is_empty()),
+    };
+    let cursor = params.cursor.map(|cursor| cursor.parse()).transpose()?;
+    let page = app.service.list_jobs(&caller, filter, cursor, PageSize::new(params.limit)?).await?;
+    let mut jobs = Vec::with_capacity(page.jobs.len());
+    for job in &page.jobs {
+        jobs.push(JobDto::of(&app.service, &caller, job, MESSAGES_IN_LIST).await?);
+    }
+    Ok(Json(JobList { jobs, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
+}
+
+/// What a start asks for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StartBody {
+    /// The job's type: 1 to 100 characters.
+    #[schema(example = "argument-condensation")]
+    feature: Option<String>,
+    /// Whom it is for. The credential's own name where absent; another needs a token made with `--act-as`.
+    author: Option<String>,
+    /// What people call it: up to 200 characters.
+    title: Option<String>,
+    /// What it works on: any JSON.
+    input: Option<Value>,
+    /// Labels: up to 20 of up to 50 characters.
+    #[serde(default)]
+    tags: Vec<String>,
+    /// Seconds it may take; 0 for no limit. The installation's default where absent.
+    timeout: Option<u64>,
+    /// Seconds it may be silent; 0 for no limit. The installation's default where absent.
+    activity_timeout: Option<u64>,
+    /// Refuse while a job of the same feature has not ended.
+    #[serde(default)]
+    one_per_feature: bool,
+}
+
+/// A started job.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Started {
+    /// The job.
+    #[schema(value_type = uuid::Uuid)]
+    pub job_id: JobId,
+    /// The fence of the run: send it with every report.
+    pub epoch: u32,
+    /// What happened, in a sentence.
+    pub message: String,
+}
+
+/// Start a job
+///
+/// The job begins as `running`: whoever starts it runs it and reports. Ask for `Idempotency-Key` to make
+/// sending again safe.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/start",
+    tag = "jobs",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key with the same body gives the same job, for 24 hours")),
+    request_body = StartBody,
+    responses(
+        (status = 201, body = Started, headers(("Location" = String, description = "The job"))),
+        (status = 400, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "`duplicate_job`, `idempotency_key_reused`"),
+        (status = 429, body = ErrorBody, description = "`active_limit`"),
+    )
+)]
+pub async fn start(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    headers: HeaderMap,
+    Body(body): Body<StartBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let idempotency_key = match headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)) {
+        None => None,
+        Some(Ok(key)) => Some(key),
+        Some(Err(_)) => return Err(Invalid::new("Idempotency-Key", "must be plain text").into()),
+    };
+    let request = StartRequest {
+        feature: body.feature.unwrap_or_default(),
+        author: body.author,
+        title: body.title,
+        input: body.input,
+        tags: body.tags,
+        timeouts: StartTimeouts { run: body.timeout, activity: body.activity_timeout },
+        one_per_feature: body.one_per_feature,
+        idempotency_key,
+    };
+    let created = app.service.start_job(&caller, request).await?;
+    Ok(started(&created))
+}
+
+/// The answer to a start.
+pub fn started(created: &crate::store::Created) -> impl IntoResponse + use<> {
+    let job = &created.job;
+    let message = format!("Job started for {}", job.spec.feature.as_str());
+    let location = format!("/api/admin/jobs/{}/progress", job.id);
+    (
+        StatusCode::CREATED,
+        [(LOCATION, location)],
+        Json(Started { job_id: job.id, epoch: job.epoch, message }),
+    )
+}

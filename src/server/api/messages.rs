@@ -1,0 +1,260 @@
+//! A job's messages.
+
+use std::fmt;
+
+use axum::Json;
+use axum::extract::State;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::{Body, JobPath, Params};
+use super::error::{ApiError, ErrorBody};
+use crate::model::{Invalid, Level, LineKind, LogFilter, MessageText, Report, ReportItem};
+use crate::server::auth::SignedIn;
+use crate::server::router::AppState;
+use crate::store::{LogFrom, LogQuery};
+use crate::view::iso;
+
+/// The most messages in one list.
+const MAX_LIST: usize = 10_000;
+/// The most lines of a page.
+const MAX_PAGE: u32 = 1_000;
+
+/// A message.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct MessageBody {
+    /// `info`, `warning` or `error`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// What it says: 1 byte to 64 KiB. Control characters are kept as data.
+    message: Option<String>,
+    /// The step it belongs to, by path, or by id where that is unique.
+    step: Option<String>,
+    /// The epoch that `start` answered. In a list, that of the first message that has one.
+    epoch: Option<u32>,
+    /// A number that rises with each message the runner sends, from 1. One that was recorded before is
+    /// skipped, so a list may be sent again after a lost answer.
+    key: Option<u64>,
+}
+
+/// One message, or a list of them. A list is recorded whole or not at all.
+#[derive(Debug, ToSchema)]
+#[schema(untagged)]
+pub enum MessagesBody {
+    /// A list: up to 10 000.
+    Many(Vec<MessageBody>),
+    /// One.
+    One(MessageBody),
+}
+
+/// By hand rather than `untagged`: whatever is wrong inside is then said, instead of "did not match any
+/// variant", and a long list is read once.
+impl<'de> Deserialize<'de> for MessagesBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = MessagesBody;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a message or a list of messages")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MessagesBody, A::Error> {
+                MessageBody::deserialize(MapAccessDeserializer::new(map)).map(MessagesBody::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<MessagesBody, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(MessagesBody::Many)
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// Messages were recorded.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageRecorded {
+    /// The last message's place in the job's log.
+    seq: u64,
+    /// Somebody asked the job to stop.
+    abort_requested: bool,
+    /// What happened, in a sentence.
+    message: String,
+}
+
+fn item(body: MessageBody) -> Result<ReportItem, Invalid> {
+    let level = match body.kind.as_deref() {
+        Some("info") => Level::Info,
+        Some("warning") => Level::Warning,
+        Some("error") => Level::Error,
+        Some(_) => return Err(Invalid::new("type", "must be info, warning or error")),
+        None => return Err(Invalid::new("type", "is required: info, warning or error")),
+    };
+    let text = MessageText::new(body.message.unwrap_or_default())?;
+    if body.key == Some(0) {
+        return Err(Invalid::new("key", "must be 1 or more"));
+    }
+    Ok(ReportItem::Message { level, text, step: body.step, key: body.key })
+}
+
+/// Add messages
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/message",
+    tag = "reporting",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = MessagesBody,
+    responses(
+        (status = 200, body = MessageRecorded),
+        (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "`job_finished`, `stale_epoch`"),
+        (status = 413, body = ErrorBody, description = "More than 8 MiB"),
+    )
+)]
+pub async fn post(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    Body(body): Body<MessagesBody>,
+) -> Result<Json<MessageRecorded>, ApiError> {
+    let messages = match body {
+        MessagesBody::One(message) => vec![message],
+        MessagesBody::Many(messages) if messages.is_empty() => {
+            return Err(Invalid::new("messages", "must be at least one").into());
+        }
+        MessagesBody::Many(messages) if messages.len() > MAX_LIST => {
+            return Err(Invalid::new("messages", format!("may be {MAX_LIST} in one list at most")).into());
+        }
+        MessagesBody::Many(messages) => messages,
+    };
+    let epoch = messages.iter().find_map(|message| message.epoch);
+    if messages.iter().any(|message| message.epoch.is_some() && message.epoch != epoch) {
+        return Err(Invalid::new("epoch", "must be the same for all messages of a list").into());
+    }
+    let items = messages
+        .into_iter()
+        .enumerate()
+        .map(|(place, message)| {
+            item(message).map_err(|invalid| Invalid {
+                problem: format!("{} (message {})", invalid.problem, place + 1),
+                ..invalid
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let job = app.service.report(&caller, id, Report { epoch, items }).await?;
+    Ok(Json(MessageRecorded {
+        seq: job.seq,
+        abort_requested: job.abort.is_some(),
+        message: "Message added successfully".to_owned(),
+    }))
+}
+
+/// Which messages.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MessageParams {
+    /// After this place in the log.
+    after: Option<u64>,
+    /// `info`, `warning`, `error`, or several with commas. With `system`, `operator` or `all`, the log's
+    /// other lines too.
+    level: Option<String>,
+    /// Of this step or one within it, by path.
+    step: Option<String>,
+    /// That contain this text; ASCII letters match either case.
+    q: Option<String>,
+    /// The most messages, 1 to 1000; 100 where absent.
+    limit: Option<u32>,
+}
+
+/// A message as it was recorded.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RecordedMessage {
+    /// Its place in the job's log.
+    seq: u64,
+    /// When the server recorded it.
+    #[schema(format = DateTime)]
+    timestamp: String,
+    /// `info`, `warning` or `error`; `system` or `operator` where those were asked for.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What it says.
+    message: String,
+    /// The path of the step it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+}
+
+/// A page of messages.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessagePage {
+    /// The messages, oldest first.
+    messages: Vec<RecordedMessage>,
+    /// How many match in all.
+    total: u64,
+    /// Ask for what is after this; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_after: Option<u64>,
+}
+
+/// The kinds a `level` names.
+fn kinds(level: Option<&str>) -> Result<Vec<LineKind>, Invalid> {
+    match level {
+        None | Some("") => Ok(vec![LineKind::Info, LineKind::Warning, LineKind::Error]),
+        Some("all") => Ok(LineKind::SHOWN.to_vec()),
+        Some(list) => list
+            .split(',')
+            .map(|name| {
+                LineKind::from_name(name.trim())
+                    .ok_or_else(|| Invalid::new("level", "must be info, warning, error, system, operator or all"))
+            })
+            .collect(),
+    }
+}
+
+/// Read a job's messages
+#[utoipa::path(
+    get,
+    path = "/api/admin/jobs/{id}/messages",
+    tag = "jobs",
+    params(("id" = uuid::Uuid, Path), MessageParams),
+    responses((status = 200, body = MessagePage), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody))
+)]
+pub async fn get(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    Params(params): Params<MessageParams>,
+) -> Result<Json<MessagePage>, ApiError> {
+    let limit = params.limit.unwrap_or(100);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Invalid::new("limit", "must be a whole number between 1 and 1000").into());
+    }
+    let filter = LogFilter {
+        kinds: kinds(params.level.as_deref())?,
+        step: params.step.filter(|step| !step.is_empty()),
+        text: params.q.filter(|text| !text.is_empty()),
+    };
+    let from = LogFrom::After(params.after.unwrap_or(0));
+    let query = LogQuery { filter, from, limit: limit as usize, count: true };
+    let page = app.service.read_log(&caller, id, query).await?;
+    let next_after = page.lines.last().filter(|_| page.more).map(|line| line.seq);
+    let messages = page
+        .lines
+        .into_iter()
+        .map(|line| RecordedMessage {
+            seq: line.seq,
+            timestamp: iso(line.at),
+            kind: line.kind.name(),
+            message: line.text,
+            step: line.step,
+        })
+        .collect();
+    Ok(Json(MessagePage { messages, total: page.total.unwrap_or(0), next_after }))
+}

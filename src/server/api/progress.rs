@@ -1,0 +1,270 @@
+//! A runner's side of a job: steps, numbers, heartbeats, and the end.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::body::{Body, JobPath, OptionalBody};
+use super::error::{ApiError, ErrorBody};
+use super::job_dto::{JobDto, MESSAGES_OF_ONE};
+use crate::model::{Invalid, Job, JobId, Report, ReportItem, Status, StepSpec};
+use crate::server::auth::SignedIn;
+use crate::server::router::AppState;
+
+/// Look at a job
+#[utoipa::path(
+    get,
+    path = "/api/admin/jobs/{id}/progress",
+    tag = "jobs",
+    params(("id" = uuid::Uuid, Path)),
+    responses(
+        (status = 200, body = JobDto, headers(("ETag" = String))),
+        (status = 304, description = "Not changed since the `ETag` in `If-None-Match`"),
+        (status = 404, body = ErrorBody),
+    )
+)]
+pub async fn get(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let job = app.service.get_job(&caller, id).await?;
+    let tag = format!("\"r{}\"", job.revision);
+    let seen = headers.get_all(IF_NONE_MATCH).iter().any(|seen| {
+        seen.to_str().is_ok_and(|seen| seen.split(',').any(|seen| seen.trim().trim_start_matches("W/") == tag))
+    });
+    if seen {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    let dto = JobDto::of(&app.service, &caller, &job, MESSAGES_OF_ONE).await?;
+    Ok(([(ETAG, tag)], Json(dto)).into_response())
+}
+
+/// A step to declare.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct StepBody {
+    /// Names it among its siblings: up to 200 characters, without `/`.
+    id: String,
+    /// What people read; the id where absent.
+    title: Option<String>,
+    /// How much it counts among its siblings: 0 to 1 000 000 000; 1 where absent. 0 is honoured.
+    weight: Option<f64>,
+    /// The steps it is made of.
+    #[schema(no_recursion)]
+    #[serde(default)]
+    steps: Vec<StepBody>,
+}
+
+impl From<StepBody> for StepSpec {
+    fn from(body: StepBody) -> Self {
+        Self {
+            id: body.id,
+            title: body.title,
+            weight: body.weight,
+            steps: body.steps.into_iter().map(Self::from).collect(),
+        }
+    }
+}
+
+/// How far a job has come. One of: `progress` alone for a job without steps; `step` and `progress`;
+/// `steps` to declare steps, now or late. Steps and a number may come together.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ProgressBody {
+    /// 0 to 1. A number lower than the last is ignored.
+    progress: Option<f64>,
+    /// The step, by path (`load/parse`), or by id where that is unique.
+    step: Option<String>,
+    /// Steps to declare; naming one that exists adds to it.
+    steps: Option<Vec<StepBody>>,
+    /// The epoch that `start` answered.
+    epoch: Option<u32>,
+}
+
+/// A report was recorded.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reported {
+    /// The job.
+    #[schema(value_type = uuid::Uuid)]
+    job_id: JobId,
+    /// The job's progress, 0 to 1.
+    progress: f64,
+    /// Where the job stands.
+    #[schema(value_type = String)]
+    status: Status,
+    /// Grows with every change to the job.
+    revision: u64,
+    /// What happened, in a sentence.
+    message: String,
+}
+
+impl Reported {
+    /// The answer to a report on a job.
+    pub fn of(job: &Job, message: &str) -> Json<Self> {
+        Json(Self {
+            job_id: job.id,
+            progress: job.progress,
+            status: job.status,
+            revision: job.revision,
+            message: message.to_owned(),
+        })
+    }
+}
+
+/// Report progress, or declare steps
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/progress",
+    tag = "reporting",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = ProgressBody,
+    responses(
+        (status = 200, body = Reported),
+        (status = 400, body = ErrorBody, description = "Outside 0 to 1, or a step that is not there"),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "`job_finished`, `stale_epoch`"),
+    )
+)]
+pub async fn post(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    Body(body): Body<ProgressBody>,
+) -> Result<Json<Reported>, ApiError> {
+    let mut items = Vec::new();
+    if let Some(steps) = body.steps {
+        items.push(ReportItem::Steps(steps.into_iter().map(StepSpec::from).collect()));
+    }
+    match (body.progress, body.step) {
+        (Some(value), step) => items.push(ReportItem::Progress { step, value }),
+        (None, Some(_)) => return Err(Invalid::new("progress", "is required beside `step`").into()),
+        (None, None) if items.is_empty() => {
+            return Err(Invalid::new("progress", "must be a number between 0 and 1").into());
+        }
+        (None, None) => {}
+    }
+    let job = app.service.report(&caller, id, Report { epoch: body.epoch, items }).await?;
+    Ok(Reported::of(&job, "Progress updated successfully"))
+}
+
+/// The epoch a runner believes in.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct EpochBody {
+    /// The epoch that `start` answered.
+    epoch: Option<u32>,
+}
+
+/// A heartbeat was heard.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Heard {
+    /// Somebody asked the job to stop. Stop the work, then call `…/aborted`.
+    abort_requested: bool,
+    /// Where the job stands.
+    #[schema(value_type = String)]
+    status: Status,
+}
+
+/// Say that the runner lives
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/heartbeat",
+    tag = "reporting",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = Option<EpochBody>,
+    responses((status = 200, body = Heard), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+)]
+pub async fn heartbeat(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    OptionalBody(body): OptionalBody<EpochBody>,
+) -> Result<Json<Heard>, ApiError> {
+    let job = app.service.report(&caller, id, Report { epoch: body.epoch, items: Vec::new() }).await?;
+    Ok(Json(Heard { abort_requested: job.abort.is_some(), status: job.status }))
+}
+
+/// How a job ended well.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct CompleteBody {
+    /// What it produced: any JSON.
+    output: Option<Value>,
+    /// The epoch that `start` answered.
+    epoch: Option<u32>,
+}
+
+/// Complete a job
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/complete",
+    tag = "reporting",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = Option<CompleteBody>,
+    responses((status = 200, body = Reported), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+)]
+pub async fn complete(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    OptionalBody(body): OptionalBody<CompleteBody>,
+) -> Result<Json<Reported>, ApiError> {
+    let job = app.service.complete(&caller, id, body.epoch, body.output).await?;
+    Ok(Reported::of(&job, "Job marked as completed"))
+}
+
+/// How a job ended badly.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailBody {
+    /// What went wrong.
+    error_message: Option<String>,
+    /// Whether another attempt could help; true where absent.
+    retryable: Option<bool>,
+    /// The epoch that `start` answered.
+    epoch: Option<u32>,
+}
+
+/// Fail a job
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/fail",
+    tag = "reporting",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = Option<FailBody>,
+    responses((status = 200, body = Reported), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+)]
+pub async fn fail(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    OptionalBody(body): OptionalBody<FailBody>,
+) -> Result<Json<Reported>, ApiError> {
+    let retryable = body.retryable.unwrap_or(true);
+    let job = app.service.fail(&caller, id, body.epoch, body.error_message, retryable).await?;
+    Ok(Reported::of(&job, "Job marked as failed"))
+}
+
+/// Say that the work stopped as asked
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/aborted",
+    tag = "reporting",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = Option<EpochBody>,
+    responses((status = 200, body = Reported), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+)]
+pub async fn aborted(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    OptionalBody(body): OptionalBody<EpochBody>,
+) -> Result<Json<Reported>, ApiError> {
+    let job = app.service.acknowledge_abort(&caller, id, body.epoch).await?;
+    Ok(Reported::of(&job, "Job marked as aborted"))
+}

@@ -1,0 +1,232 @@
+//! Getting a job, or all of them, out of trouble.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::{Body, JobPath};
+use super::error::{ApiError, ErrorBody};
+use super::progress::Reported;
+use crate::model::{Job, JobId, Status};
+use crate::server::auth::SignedIn;
+use crate::server::router::AppState;
+use crate::service::{CleanupOutcome, CleanupReport};
+
+/// Why.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ReasonBody {
+    /// 1 to 1000 characters. It is kept in the job's log.
+    #[schema(example = "stuck in Reduce for an hour")]
+    reason: Option<String>,
+}
+
+/// Ask a job to stop
+///
+/// The runner learns of it by its next heartbeat, and acknowledges. A job that had not begun ends at once.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/abort",
+    tag = "recovery",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = ReasonBody,
+    responses(
+        (status = 202, body = Reported),
+        (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody),
+    )
+)]
+pub async fn abort(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    Body(body): Body<ReasonBody>,
+) -> Result<(StatusCode, Json<Reported>), ApiError> {
+    let job = app.service.abort(&caller, id, body.reason.unwrap_or_default()).await?;
+    Ok((StatusCode::ACCEPTED, Reported::of(&job, "Abort requested")))
+}
+
+/// End a job now
+///
+/// Cancels it where this server runs it, and fences it wherever it runs: its later reports are refused
+/// with 409, counted and shown.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/force-fail",
+    tag = "recovery",
+    params(("id" = uuid::Uuid, Path)),
+    request_body = ReasonBody,
+    responses(
+        (status = 200, body = Reported),
+        (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody),
+    )
+)]
+pub async fn force_fail(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    Body(body): Body<ReasonBody>,
+) -> Result<Json<Reported>, ApiError> {
+    let job = app.service.force_fail(&caller, id, body.reason.unwrap_or_default()).await?;
+    Ok(Reported::of(&job, "Job force-failed successfully"))
+}
+
+/// An emergency cleanup.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmergencyBody {
+    /// Why: 1 to 1000 characters. It is kept in every job's log.
+    reason: Option<String>,
+    /// Only say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What became of one job.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CleanedJob {
+    /// The job.
+    #[schema(value_type = uuid::Uuid)]
+    id: JobId,
+    /// Its type.
+    feature: String,
+    /// What people call it.
+    title: String,
+    /// Where it stood.
+    #[schema(value_type = String)]
+    status_before: Status,
+    /// `would_fail` (dry run), `failed`, `ended_meanwhile` or `not_done`.
+    outcome: &'static str,
+    /// What it ended as, or why it was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// What an emergency cleanup did.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmergencyReport {
+    /// How many jobs were force-failed.
+    cleaned_jobs: u64,
+    /// Jobs active afterwards.
+    active_jobs_remaining: u64,
+    /// Ended jobs that are kept. None is removed.
+    past_jobs_remaining: u64,
+    /// Nothing was done.
+    dry_run: bool,
+    /// Why.
+    reason: String,
+    /// The jobs, one by one.
+    jobs: Vec<CleanedJob>,
+    /// What happened, in a sentence.
+    message: String,
+}
+
+impl From<&CleanupReport> for EmergencyReport {
+    fn from(report: &CleanupReport) -> Self {
+        let jobs = report
+            .jobs
+            .iter()
+            .map(|cleaned| {
+                let (outcome, detail) = match &cleaned.outcome {
+                    CleanupOutcome::Would => ("would_fail", None),
+                    CleanupOutcome::Failed => ("failed", None),
+                    CleanupOutcome::EndedMeanwhile(status) => ("ended_meanwhile", Some(status.to_string())),
+                    CleanupOutcome::NotDone(reason) => ("not_done", Some(reason.clone())),
+                };
+                CleanedJob {
+                    id: cleaned.job.id,
+                    feature: cleaned.job.spec.feature.as_str().to_owned(),
+                    title: cleaned.job.title().to_owned(),
+                    status_before: cleaned.job.status,
+                    outcome,
+                    detail,
+                }
+            })
+            .collect();
+        let message = if report.dry_run {
+            "Dry run: nothing was changed"
+        } else {
+            "Emergency cleanup completed successfully"
+        };
+        Self {
+            cleaned_jobs: report.cleaned(),
+            active_jobs_remaining: report.active_remaining,
+            past_jobs_remaining: report.past_remaining,
+            dry_run: report.dry_run,
+            reason: report.reason.clone(),
+            jobs,
+            message: message.to_owned(),
+        }
+    }
+}
+
+/// End every job
+///
+/// Each is force-failed as by `force-fail`. With `dryRun`, only says which. History is not touched.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/emergency-cleanup",
+    tag = "recovery",
+    request_body = EmergencyBody,
+    responses((status = 200, body = EmergencyReport), (status = 400, body = ErrorBody))
+)]
+pub async fn emergency_cleanup(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    Body(body): Body<EmergencyBody>,
+) -> Result<Json<EmergencyReport>, ApiError> {
+    let report =
+        app.service.emergency_cleanup(&caller, body.reason.unwrap_or_default(), body.dry_run).await?;
+    Ok(Json(EmergencyReport::from(&*report)))
+}
+
+/// A job the sweep ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SweptJob {
+    /// The job.
+    #[schema(value_type = uuid::Uuid)]
+    id: JobId,
+    /// Its type.
+    feature: String,
+    /// Why it was ended.
+    error: String,
+}
+
+/// What a sweep did.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SweepReport {
+    /// How many stale jobs were ended.
+    cleaned_jobs: u64,
+    /// The jobs, one by one.
+    jobs: Vec<SweptJob>,
+}
+
+/// Sweep now
+///
+/// Ends the jobs that are stale, as the periodic sweep does by itself, and keeps history in bounds.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/cleanup",
+    tag = "recovery",
+    responses((status = 200, body = SweepReport))
+)]
+pub async fn cleanup(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+) -> Result<Json<SweepReport>, ApiError> {
+    let ended = app.service.sweep_now(&caller).await?;
+    let swept = |job: &Job| SweptJob {
+        id: job.id,
+        feature: job.spec.feature.as_str().to_owned(),
+        error: job.error.as_deref().unwrap_or_default().to_owned(),
+    };
+    let jobs: Vec<SweptJob> = ended.iter().map(|job| swept(job)).collect();
+    Ok(Json(SweepReport { cleaned_jobs: jobs.len() as u64, jobs }))
+}

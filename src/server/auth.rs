@@ -1,0 +1,143 @@
+//! Who is calling: the one gate every request passes (DESIGN decision 11).
+//!
+//! Nothing is open unless it is named here. A request that is let through anonymously carries no caller,
+//! and whatever asks for one refuses it again.
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::cookie::{Cookie, SameSite};
+
+use super::api::error::ApiError;
+use super::router::AppState;
+use crate::service::{Caller, Credential, ServiceError, SessionSecret};
+
+/// The session's cookie over https: the prefix makes browsers insist on `Secure`, `Path=/` and no domain.
+pub const HOST_COOKIE: &str = "__Host-longhaul";
+/// The session's cookie over plain http on loopback, where browsers refuse the prefix.
+pub const PLAIN_COOKIE: &str = "longhaul";
+
+/// What anybody may ask for: the way in, static files, and whether the process lives.
+pub const OPEN_PATHS: [&str; 6] = [
+    "/login",
+    "/healthz",
+    "/favicon.svg",
+    "/robots.txt",
+    "/rpc/session/sign-in",
+    "/rpc/session/choose-password",
+];
+/// As [`OPEN_PATHS`], for whole folders.
+pub const OPEN_FOLDERS: [&str; 1] = ["/pkg/"];
+
+fn is_open(path: &str) -> bool {
+    OPEN_PATHS.contains(&path)
+        || OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+/// The credential a request shows; a token before a cookie.
+fn credential(headers: &HeaderMap) -> Option<Credential> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let text = value.to_str().unwrap_or_default();
+        let token = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
+        return Some(Credential::Token(token.map_or("", |_| text[7..].trim()).to_owned()));
+    }
+    session_cookie(headers).map(Credential::Session)
+}
+
+/// The value of the session's cookie.
+pub fn session_cookie(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    cookies.find(|(name, _)| *name == HOST_COOKIE || *name == PLAIN_COOKIE).map(|(_, value)| value.to_owned())
+}
+
+/// The cookie of a new session.
+pub fn new_cookie(session: &SessionSecret, secure: bool) -> Option<HeaderValue> {
+    let lasts = i64::try_from(session.lasts.as_secs()).unwrap_or(i64::MAX);
+    set_cookie(session.secret.clone(), lasts, secure)
+}
+
+/// What takes the cookie away.
+pub fn no_cookie(secure: bool) -> Option<HeaderValue> {
+    set_cookie(String::new(), 0, secure)
+}
+
+fn set_cookie(value: String, seconds: i64, secure: bool) -> Option<HeaderValue> {
+    let name = if secure { HOST_COOKIE } else { PLAIN_COOKIE };
+    let cookie = Cookie::build((name, value))
+        .path("/")
+        .http_only(true)
+        .secure(secure)
+        // Lax: a link from a mail opens the dashboard signed in; a form from elsewhere never posts here.
+        .same_site(SameSite::Lax)
+        .build();
+    HeaderValue::from_str(&format!("{cookie}; Max-Age={seconds}")).ok()
+}
+
+/// The gate.
+pub async fn gate(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
+    let credential = credential(request.headers());
+    let recognised = match &credential {
+        Some(credential) => app.service.recognise(credential).await,
+        None => Err(ServiceError::Unauthenticated),
+    };
+    match recognised {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(_) if is_open(request.uri().path()) => next.run(request).await,
+        // A browser that comes to a page is shown the way in; everything else is told what is missing.
+        Err(ServiceError::Unauthenticated) if wants_page(&request) => {
+            let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+            let target = percent_encode(target);
+            Redirect::to(&format!("/login?next={target}")).into_response()
+        }
+        Err(error) => ApiError::from(error).into_response(),
+    }
+}
+
+fn wants_page(request: &Request) -> bool {
+    let path = request.uri().path();
+    let html = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    let page = !path.starts_with("/api/admin") && !path.starts_with("/rpc/");
+    page && request.method() == Method::GET && html.is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Text as it may stand in a query.
+pub fn percent_encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// The caller of a request; refused where there is none.
+pub struct SignedIn(pub Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Caller>().cloned().map(Self).ok_or_else(|| ServiceError::Unauthenticated.into())
+    }
+}
+
+/// What is answered where no route is.
+pub async fn not_found(request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    ApiError::request(
+        StatusCode::NOT_FOUND,
+        "no_such_path",
+        format!("There is nothing at {path}. `/api/docs` lists what there is."),
+    )
+    .into_response()
+}

@@ -1,0 +1,172 @@
+//! The one router, and the list of everything it answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+use leptos::config::LeptosOptions;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
+use tower_http::csrf::CsrfLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::api::error::ApiError;
+use super::{Settings, api, assets, auth, pages, security};
+use crate::model::Permission;
+use crate::server::auth::SignedIn;
+use crate::service::Service;
+
+/// A request body may have this many bytes…
+const BODY_LIMIT: usize = 1024 * 1024;
+/// …and a list of messages this many.
+const MESSAGES_LIMIT: usize = 8 * 1024 * 1024;
+/// A page that is not rendered by then is given up.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct AppState {
+    /// Everything that can be done.
+    pub service: Arc<Service>,
+    /// How the server is set up.
+    pub settings: Arc<Settings>,
+    /// What leptos needs to know.
+    pub options: LeptosOptions,
+    /// Is cancelled when the server stops: streams end.
+    pub closing: CancellationToken,
+}
+
+impl AppState {
+    /// The state of a server.
+    pub fn new(service: Arc<Service>, settings: Arc<Settings>, closing: CancellationToken) -> Self {
+        let options = pages::options(service.board().build());
+        Self { service, settings, options, closing }
+    }
+}
+
+impl FromRef<AppState> for LeptosOptions {
+    fn from_ref(app: &AppState) -> Self {
+        app.options.clone()
+    }
+}
+
+/// Everything the server answers, as method and path. What is not listed here is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes(pub Vec<(String, String)>);
+
+/// Names the build, for [`ServiceSettings`](crate::service::ServiceSettings).
+pub fn build_id() -> String {
+    assets::build_id()
+}
+
+/// Whether the browser's part of the program was built.
+pub fn has_assets() -> bool {
+    assets::present()
+}
+
+/// The API's description.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    api::routes().1
+}
+
+/// Everything the server answers.
+pub fn routes() -> Routes {
+    let mut routes: Vec<(String, String)> = [
+        ("GET", "/"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/favicon.svg"),
+        ("GET", "/robots.txt"),
+        ("GET", "/pkg/{build}/{name}"),
+        ("GET", "/api/openapi.json"),
+        ("GET", "/api/docs"),
+    ]
+    .map(|(method, path)| (method.to_owned(), path.to_owned()))
+    .into();
+    for (path, item) in openapi().paths.paths {
+        for (method, operation) in [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("DELETE", &item.delete),
+            ("PATCH", &item.patch),
+        ] {
+            if operation.is_some() {
+                routes.push((method.to_owned(), path.clone()));
+            }
+        }
+    }
+    routes.extend(pages::paths().into_iter().map(|path| ("GET".to_owned(), path)));
+    routes.extend(
+        leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (method.to_string(), path.to_owned())),
+    );
+    routes.sort();
+    routes.dedup();
+    Routes(routes)
+}
+
+/// The router.
+pub fn build(app: AppState) -> Router {
+    let (api, document) = api::routes();
+    // The larger limit goes on the one route that needs it.
+    let api = api.layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let reference = SwaggerUi::new("/api/docs").external_url_unchecked(
+        "/api/openapi.json",
+        serde_json::to_value(&document).unwrap_or_default(),
+    );
+    let reference = reference.config(Config::new(["/api/openapi.json"]).try_it_out_enabled(false));
+    let pages = pages::routes(&app)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT));
+    Router::new()
+        .merge(pages)
+        .merge(api)
+        .merge(Router::<AppState>::from(reference))
+        .route("/", get(|| async { Redirect::to("/admin/jobs") }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/pkg/{build}/{name}", get(assets::package))
+        .route("/favicon.svg", get(|headers: HeaderMap| assets::public("favicon.svg", headers)))
+        .route("/robots.txt", get(|headers: HeaderMap| assets::public("robots.txt", headers)))
+        .fallback(auth::not_found)
+        .layer(from_fn_with_state(app.clone(), auth::gate))
+        .layer(CsrfLayer::new())
+        .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(SizeAbove::new(1024))))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(security::headers))
+        .with_state(app)
+}
+
+/// The limit of a list of messages, for the route that takes one.
+pub fn messages_limit() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(MESSAGES_LIMIT)
+}
+
+async fn ready(State(app): State<AppState>, SignedIn(caller): SignedIn) -> Result<&'static str, ApiError> {
+    caller.must(Permission::Read).map_err(ApiError::from)?;
+    app.service.ready().await?;
+    Ok("ready\n")
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    let what = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a word");
+    tracing::error!(panic = what, "A request panicked");
+    ApiError::request(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "Something went wrong in the server. Its log says what.",
+    )
+    .into_response()
+}

@@ -1,0 +1,54 @@
+//! Headers that keep a browser from doing what it should not.
+
+use axum::extract::Request;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+/// What a page may load: its own things, and scripts that carry this response's nonce.
+pub fn page_policy(nonce: &str) -> String {
+    // cargo-leptos reloads pages over a socket of its own while one works on them.
+    let reload = if std::env::var_os("LEPTOS_WATCH").is_some() { " ws:" } else { "" };
+    format!(
+        "default-src 'self'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; style-src 'self'; \
+         img-src 'self' data:; connect-src 'self'{reload}; object-src 'none'; base-uri 'none'; \
+         form-action 'self'; frame-ancestors 'none'"
+    )
+}
+
+/// What the API reference may load. Its scripts come from here; it sets styles on its elements.
+const REFERENCE_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What anything that is no page may load: nothing.
+const NO_PAGE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.entry(name).or_insert(HeaderValue::from_static(value));
+}
+
+/// Adds to every answer what it does not say itself.
+pub async fn headers(request: Request, next: Next) -> Response {
+    let reference = request.uri().path().starts_with("/api/docs");
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    set(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(headers, X_FRAME_OPTIONS, "DENY");
+    // Forms come back to the page they were sent from.
+    set(headers, REFERRER_POLICY, "same-origin");
+    set(headers, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(headers, CONTENT_SECURITY_POLICY, if reference { REFERENCE_POLICY } else { NO_PAGE_POLICY });
+    let lasting = headers.get(CONTENT_TYPE).is_none_or(|kind| {
+        let kind = kind.to_str().unwrap_or_default();
+        kind.starts_with("text/html") || kind.starts_with("application/json")
+    });
+    if lasting {
+        set(headers, CACHE_CONTROL, "no-store");
+    }
+    response
+}

@@ -1,0 +1,413 @@
+//! How a server is set up: flag, then `LONGHAUL_*` variable, then file, then default.
+//!
+//! One table names every setting; the command line, the environment, the file and `longhaul config` are
+//! all made from it, so that none of them can know a setting the others do not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use thiserror::Error;
+
+use crate::model::{Limits, Timeouts};
+
+/// A setting there is.
+struct Known {
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+    secret: bool,
+}
+
+const fn known(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Known {
+    Known { name, value, default, help, secret: false }
+}
+
+/// Every setting.
+const KNOWN: [Known; 17] = [
+    known("listen", "ADDR", "127.0.0.1:3000", "Where to listen"),
+    known("database", "URL", "sqlite://longhaul.db", "sqlite://FILE, or memory: for a store that forgets"),
+    known("files", "DIR", "longhaul-files", "Where built-in jobs put backups and exports"),
+    known("public-url", "URL", "", "How browsers reach the server; https:// makes the cookie secure"),
+    known("max-active-jobs", "N", "50", "The most jobs that may run at once"),
+    known("max-past-jobs", "N", "100000", "The most ended jobs that are kept (memory: keeps 100)"),
+    known("max-past-age", "SPAN", "90d", "How long ended jobs are kept; 0 for ever"),
+    known("job-timeout", "SPAN", "30m", "How long a job may run; 0 for no limit"),
+    known("activity-timeout", "SPAN", "10m", "How long a job may be silent; 0 for no limit"),
+    known("sweep-every", "SPAN", "5m", "How often stale jobs are ended"),
+    known("session-lasts", "SPAN", "7d", "How long a browser stays signed in"),
+    known("stop-within", "SPAN", "20s", "How long running jobs may take to end when the server stops"),
+    known("log", "FILTER", "info", "What the server logs: a level, or a filter such as longhaul=debug"),
+    known("log-format", "KIND", "text", "text, or json"),
+    Known {
+        name: "admin-password",
+        value: "TEXT",
+        default: "",
+        help: "Sets the password of the user admin, for unattended installations",
+        secret: true,
+    },
+    Known {
+        name: "bootstrap-token",
+        value: "TEXT",
+        default: "",
+        help: "A bearer token with the admin role, for unattended installations",
+        secret: true,
+    },
+    known("node", "NAME", "", "What this server is called; the host's name where nothing is said"),
+];
+
+/// Where a setting's value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A flag.
+    Flag,
+    /// A `LONGHAUL_*` variable.
+    Environment,
+    /// The file.
+    File,
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// A setting as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, as written. A secret is shown as dots.
+    pub value: String,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Why the settings cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+/// The flags and variables, as they came in.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsArgs {
+    config: Option<PathBuf>,
+    given: BTreeMap<&'static str, (String, Source)>,
+}
+
+fn variable(name: &str) -> String {
+    format!("LONGHAUL_{}", name.to_uppercase().replace('-', "_"))
+}
+
+impl Args for SettingsArgs {
+    fn augment_args(command: Command) -> Command {
+        let config = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .env("LONGHAUL_CONFIG")
+            .help("Read settings from this file [default: longhaul.toml, where there is one]");
+        let command = command.arg(config);
+        KNOWN.iter().fold(command, |command, known| {
+            let mut help = known.help.to_owned();
+            if !known.default.is_empty() {
+                help.push_str(&format!(" [default: {}]", known.default));
+            }
+            let arg = Arg::new(known.name)
+                .long(known.name)
+                .value_name(known.value)
+                .env(variable(known.name))
+                .hide_env_values(true)
+                .help(help);
+            command.arg(arg)
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SettingsArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::default();
+        args.update_from_arg_matches(matches)?;
+        Ok(args)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.config = matches.get_one::<String>("config").map(PathBuf::from);
+        for known in &KNOWN {
+            if let Some(value) = matches.get_one::<String>(known.name) {
+                let source = match matches.value_source(known.name) {
+                    Some(ValueSource::EnvVariable) => Source::Environment,
+                    _ => Source::Flag,
+                };
+                self.given.insert(known.name, (value.clone(), source));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// Forgets.
+    Memory,
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Which store.
+    pub database: Database,
+    /// Where built-in jobs put files.
+    pub files: PathBuf,
+    /// How browsers reach the server, without a slash at the end; empty where nothing was said.
+    pub public: String,
+    /// What the installation allows.
+    pub limits: Limits,
+    /// How often stale jobs are ended.
+    pub sweep_every: Duration,
+    /// How long a browser stays signed in.
+    pub session_lasts: Duration,
+    /// How long running jobs may take to end when the server stops.
+    pub stop_within: Duration,
+    /// What is logged.
+    pub log: String,
+    /// Whether the log is JSON.
+    pub log_json: bool,
+    /// Sets the password of the user admin.
+    pub admin_password: Option<String>,
+    /// A bearer token with the admin role.
+    pub bootstrap_token: Option<String>,
+    /// What this server is called.
+    pub node: String,
+    all: Vec<Setting>,
+}
+
+/// The file that is read where nothing is said.
+const DEFAULT_FILE: &str = "longhaul.toml";
+/// Settings of the file that the client commands read.
+const CLIENT_KEYS: [&str; 2] = ["server", "token"];
+
+impl Settings {
+    /// Puts the settings together and checks them.
+    pub fn new(args: &SettingsArgs) -> Result<Self, SettingsError> {
+        let file = match &args.config {
+            Some(path) => read_file(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => read_file(Path::new(DEFAULT_FILE))?,
+            None => BTreeMap::new(),
+        };
+        Self::from_parts(args, &file)
+    }
+
+    fn from_parts(args: &SettingsArgs, file: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+        for name in file.keys() {
+            if !KNOWN.iter().any(|known| known.name == name) && !CLIENT_KEYS.contains(&name.as_str()) {
+                return Err(SettingsError(format!("The settings file has `{name}`, which is no setting")));
+            }
+        }
+        let mut raw: BTreeMap<&str, (String, Source)> = BTreeMap::new();
+        for known in &KNOWN {
+            let value = args
+                .given
+                .get(known.name)
+                .cloned()
+                .or_else(|| file.get(known.name).map(|value| (value.clone(), Source::File)))
+                .unwrap_or_else(|| (known.default.to_owned(), Source::Default));
+            raw.insert(known.name, value);
+        }
+        let all = KNOWN
+            .iter()
+            .map(|known| {
+                let (value, source) = raw[known.name].clone();
+                let value = if known.secret && !value.is_empty() { "••••••••".to_owned() } else { value };
+                Setting { name: known.name, value, source }
+            })
+            .collect();
+        let text = |name: &str| raw[name].0.clone();
+        let wrong = |name: &str, problem: &str| {
+            let (value, source) = &raw[name];
+            SettingsError(format!("--{name} is `{value}` (from the {source}), but {problem}"))
+        };
+        let span = |name: &str| match text(name).as_str() {
+            "0" => Ok(None),
+            value => humantime::parse_duration(value)
+                .map(|span| Some(span).filter(|span| !span.is_zero()))
+                .map_err(|_| wrong(name, "must be a span of time such as 90s, 10m, 2h or 7d, or 0")),
+        };
+        let some_span =
+            |name: &str| span(name)?.ok_or_else(|| wrong(name, "must be longer than nothing"));
+        let number = |name: &str| {
+            text(name).parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(|| {
+                wrong(name, "must be a whole number, 1 or more")
+            })
+        };
+        let database = database(&text("database")).map_err(|problem| wrong("database", problem))?;
+        let max_past = match (&database, raw["max-past-jobs"].1) {
+            (Database::Memory, Source::Default) => Limits::MEMORY.max_past,
+            _ => number("max-past-jobs")?,
+        };
+        let public = text("public-url").trim_end_matches('/').to_owned();
+        if !(public.is_empty() || public.starts_with("http://") || public.starts_with("https://")) {
+            return Err(wrong("public-url", "must begin with http:// or https://"));
+        }
+        let log_json = match text("log-format").as_str() {
+            "text" => false,
+            "json" => true,
+            _ => return Err(wrong("log-format", "must be text or json")),
+        };
+        let secret = |name: &str| Some(text(name)).filter(|value| !value.is_empty());
+        Ok(Self {
+            listen: text("listen")
+                .parse()
+                .map_err(|_| wrong("listen", "must be an address and a port, such as 127.0.0.1:3000"))?,
+            database,
+            files: PathBuf::from(text("files")),
+            public,
+            limits: Limits {
+                max_active: number("max-active-jobs")?,
+                max_past,
+                max_age: span("max-past-age")?,
+                timeouts: Timeouts { run: span("job-timeout")?, activity: span("activity-timeout")? },
+            },
+            sweep_every: some_span("sweep-every")?,
+            session_lasts: some_span("session-lasts")?,
+            stop_within: span("stop-within")?.unwrap_or_default(),
+            log: text("log"),
+            log_json,
+            admin_password: secret("admin-password"),
+            bootstrap_token: secret("bootstrap-token"),
+            node: secret("node").or_else(host_name).unwrap_or_else(|| "longhaul".to_owned()),
+            all,
+        })
+    }
+
+    /// Every setting as it stands, with its source.
+    pub fn all(&self) -> &[Setting] {
+        &self.all
+    }
+
+    /// How browsers reach the server.
+    pub fn public_url(&self) -> String {
+        if self.public.is_empty() { format!("http://{}", self.listen) } else { self.public.clone() }
+    }
+
+    /// Whether the session's cookie may only travel over https.
+    pub fn secure_cookie(&self) -> bool {
+        self.public.starts_with("https://")
+    }
+}
+
+fn database(text: &str) -> Result<Database, &'static str> {
+    if text == "memory:" || text == "memory" {
+        return Ok(Database::Memory);
+    }
+    match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+        Some("") => Err("must name a file: sqlite://longhaul.db"),
+        Some(path) => Ok(Database::Sqlite(PathBuf::from(path))),
+        None => Err("must be sqlite://FILE or memory:"),
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/etc/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// What the file says for the client commands.
+pub fn client_settings(config: Option<&Path>) -> Result<BTreeMap<String, String>, SettingsError> {
+    let path = config.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    if config.is_none() && !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let file = read_file(path)?;
+    Ok(file.into_iter().filter(|(name, _)| CLIENT_KEYS.contains(&name.as_str())).collect())
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
+    let cannot = |problem: String| SettingsError(format!("The settings file {} {problem}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(format!("cannot be read: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error| cannot(format!("is not TOML: {error}")))?;
+    table
+        .into_iter()
+        .map(|(name, value)| match value {
+            toml::Value::String(text) => Ok((name, text)),
+            toml::Value::Integer(number) => Ok((name, number.to_string())),
+            _ => Err(cannot(format!("gives `{name}` something that is neither text nor a number"))),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(given: &[(&'static str, &str)], file: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let given = given.iter().map(|(name, value)| (*name, ((*value).to_owned(), Source::Flag))).collect();
+        let file = file.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::from_parts(&SettingsArgs { config: None, given }, &file)
+    }
+
+    #[test]
+    fn the_defaults_are_the_requirements() {
+        let settings = settings(&[], &[]).unwrap();
+        assert_eq!(settings.limits, Limits::DURABLE);
+        assert_eq!(settings.sweep_every, Duration::from_secs(300));
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
+        assert!(!settings.secure_cookie());
+        let memory = super::tests::settings(&[("database", "memory:")], &[]).unwrap();
+        assert_eq!(memory.limits.max_past, 100);
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_source_is_told() {
+        let settings = settings(&[("listen", "0.0.0.0:80")], &[("listen", "x"), ("job-timeout", "0")]).unwrap();
+        assert_eq!(settings.listen.port(), 80);
+        assert_eq!(settings.limits.timeouts.run, None);
+        let of = |name: &str| settings.all().iter().find(|setting| setting.name == name).unwrap().source;
+        assert_eq!((of("listen"), of("job-timeout"), of("log")), (Source::Flag, Source::File, Source::Default));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_source() {
+        for (name, value) in [
+            ("listen", "here"),
+            ("database", "mysql://x"),
+            ("job-timeout", "soon"),
+            ("sweep-every", "0"),
+            ("max-active-jobs", "0"),
+            ("public-url", "example.org"),
+            ("log-format", "xml"),
+        ] {
+            let error = settings(&[], &[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("(from the file)"), "{error}");
+        }
+        assert!(settings(&[], &[("max-jobs", "1")]).unwrap_err().to_string().contains("no setting"));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings = settings(&[("admin-password", "correct horse")], &[]).unwrap();
+        assert!(settings.all().iter().all(|setting| !setting.value.contains("horse")));
+        assert_eq!(settings.admin_password.as_deref(), Some("correct horse"));
+    }
+}

@@ -1,0 +1,201 @@
+//! What people and programs can do, one function each (DESIGN decision 7).
+//!
+//! REST handlers, server functions and the command line all come through here; nothing else checks a
+//! permission or names an actor. A function takes the caller, checks it, acts, and returns model values:
+//! what they look like on a wire is the caller's business.
+
+pub mod accounts;
+mod error;
+mod jobs;
+mod recover;
+mod report;
+mod sign_in;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use accounts::{NewToken, TokenSecret};
+pub use error::ServiceError;
+pub use jobs::{StartRequest, StartTimeouts};
+pub use recover::{Cleaned, CleanupOutcome, CleanupReport};
+pub use sign_in::{Credential, SessionSecret};
+
+use crate::clock::Clock;
+use crate::engine::{AdminJob, Board, Runner, Sweeper, SweeperSettings};
+use crate::model::{Actor, Context, Limits, Permission, Role, Timestamp};
+use crate::store::{AccountStore, JobStore, StoreError};
+
+/// Who is calling: taken from a session or a bearer token, never from what a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// As the log records it.
+    pub actor: Actor,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it may name another author than itself.
+    pub act_as: bool,
+}
+
+impl Caller {
+    /// Whose jobs its jobs are: `user:anna`, `token:importer`.
+    pub fn owner(&self) -> String {
+        let kind = match self.actor.kind {
+            crate::model::ActorKind::User => "user",
+            crate::model::ActorKind::Token => "token",
+            crate::model::ActorKind::Runner => "runner",
+            crate::model::ActorKind::System => "system",
+        };
+        format!("{kind}:{}", self.actor.name)
+    }
+
+    /// Refused unless the caller may do it.
+    pub fn must(&self, permission: Permission) -> Result<(), ServiceError> {
+        if self.role.may(permission) {
+            Ok(())
+        } else {
+            Err(ServiceError::Forbidden { role: self.role, permission })
+        }
+    }
+}
+
+/// How a service is set up.
+#[derive(Clone, Debug)]
+pub struct ServiceSettings {
+    /// What the installation allows.
+    pub limits: Limits,
+    /// How often stale jobs are ended.
+    pub sweep_every: Duration,
+    /// Where built-in jobs put files.
+    pub files: PathBuf,
+    /// How long a session lasts.
+    pub session_lasts: Duration,
+    /// Names the build, so that an old page notices.
+    pub build: String,
+}
+
+/// Everything that can be done, over a store.
+pub struct Service {
+    store: Arc<dyn JobStore>,
+    accounts: Arc<dyn AccountStore>,
+    clock: Arc<dyn Clock>,
+    board: Arc<Board>,
+    runner: Arc<Runner>,
+    settings: ServiceSettings,
+    credentials: sign_in::CredentialCache,
+    attempts: sign_in::Attempts,
+    reports: recover::Reports,
+    stopping: AtomicBool,
+}
+
+impl Service {
+    /// Opens for business: fills the board and settles what a restart interrupted. Must be called within a
+    /// tokio runtime.
+    pub async fn new<S: JobStore + AccountStore>(
+        store: Arc<S>,
+        clock: Arc<dyn Clock>,
+        jobs: Vec<Arc<dyn AdminJob>>,
+        settings: ServiceSettings,
+    ) -> Result<Arc<Self>, StoreError> {
+        let accounts: Arc<dyn AccountStore> = Arc::clone(&store) as Arc<dyn AccountStore>;
+        let store: Arc<dyn JobStore> = store;
+        let board =
+            Board::over(&store, settings.limits.max_active, settings.build.clone(), clock.now()).await?;
+        let runner = Runner::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            settings.files.clone(),
+            settings.limits,
+            jobs,
+        );
+        let interrupted = runner.settle_interrupted().await?;
+        if interrupted > 0 {
+            tracing::warn!(jobs = interrupted, "Jobs were interrupted by the restart and are failed");
+        }
+        Ok(Arc::new(Self {
+            store,
+            accounts,
+            clock,
+            board,
+            runner,
+            settings,
+            credentials: sign_in::CredentialCache::default(),
+            attempts: sign_in::Attempts::default(),
+            reports: recover::Reports::default(),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The live board.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// The built-in jobs.
+    pub fn built_in(&self) -> &[Arc<dyn AdminJob>] {
+        self.runner.jobs()
+    }
+
+    /// What the installation allows.
+    pub fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    /// How it was set up.
+    pub fn settings(&self) -> &ServiceSettings {
+        &self.settings
+    }
+
+    /// The part that runs by itself.
+    pub fn sweeper(&self) -> Sweeper {
+        Sweeper::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.board),
+            SweeperSettings { every: self.settings.sweep_every, limits: self.settings.limits },
+        )
+    }
+
+    /// Takes no more work: every write is answered 503 from now on, but for those of runs that end.
+    pub fn stop_taking_work(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Lets runs come to an end, then closes the store.
+    pub async fn stop(&self, patience: Duration) {
+        self.stop_taking_work();
+        self.runner.stop(patience).await;
+        self.store.close().await;
+    }
+
+    /// Whether the store answers.
+    pub async fn ready(&self) -> Result<(), ServiceError> {
+        if self.is_stopping() {
+            return Err(ServiceError::Stopping);
+        }
+        self.store.ended_on(0).await?;
+        match self.store.write_error() {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::Unavailable(reason).into()),
+        }
+    }
+
+    fn context(&self, caller: &Caller) -> Context {
+        Context { actor: caller.actor.clone(), at: self.clock.now() }
+    }
+
+    fn must_be_open(&self) -> Result<(), ServiceError> {
+        if self.is_stopping() { Err(ServiceError::Stopping) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,290 @@
+//! Starting jobs, and looking at them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Caller, Service, ServiceError};
+use crate::model::{
+    Author, Cursor, Execution, Feature, Invalid, Job, JobFilter, JobId, LineKind, LogFilter, NewJob,
+    OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title,
+};
+use crate::store::{
+    CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery,
+};
+use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView};
+
+/// What a start asks for, as it came in: nothing of it is checked yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartRequest {
+    /// The job's type.
+    pub feature: String,
+    /// Whom it is for; the caller where absent.
+    pub author: Option<String>,
+    /// What people call it.
+    pub title: Option<String>,
+    /// What it works on.
+    pub input: Option<Value>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// How long it may take and be silent.
+    pub timeouts: StartTimeouts,
+    /// Refuse while one of the same feature has not ended.
+    pub one_per_feature: bool,
+    /// Recognises the request when it comes again.
+    pub idempotency_key: Option<String>,
+}
+
+/// Timeouts in seconds; 0 for none, absent for the installation's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartTimeouts {
+    /// How long it may take.
+    pub run: Option<u64>,
+    /// How long it may be silent.
+    pub activity: Option<u64>,
+}
+
+/// The most labels of a job.
+const MAX_TAGS: usize = 20;
+/// The most characters of an idempotency key.
+const MAX_KEY_CHARS: usize = 200;
+/// The longest timeout that can be set: a year, in seconds.
+const MAX_TIMEOUT: u64 = 366 * 86_400;
+
+impl Service {
+    /// Starts a job that somebody else runs and reports on.
+    pub async fn start_job(&self, caller: &Caller, request: StartRequest) -> Result<Created, ServiceError> {
+        caller.must(Permission::Start)?;
+        self.must_be_open()?;
+        let timeouts = self.settings.limits.timeouts;
+        let (new, rules) = self.prepare(caller, request, timeouts, Execution::External)?;
+        Ok(self.store.create(new, rules, self.context(caller)).await?)
+    }
+
+    /// Starts a built-in job, which this server runs.
+    pub async fn run_built_in(
+        &self,
+        caller: &Caller,
+        feature: &str,
+        input: Option<Value>,
+    ) -> Result<Created, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        let work = self.runner.find(feature).ok_or_else(|| {
+            let known: Vec<&str> = self.runner.jobs().iter().map(|job| job.feature()).collect();
+            ServiceError::NotFound(format!(
+                "There is no built-in job `{feature}`. There are: {}.",
+                known.join(", ")
+            ))
+        })?;
+        let request = StartRequest {
+            feature: feature.to_owned(),
+            title: Some(work.title().to_owned()),
+            input,
+            // Two copies of a demonstration do no harm; two backups at once do no good.
+            one_per_feature: feature != "demo-condensation",
+            ..StartRequest::default()
+        };
+        let (new, rules) = self.prepare(caller, request, work.timeouts(), Execution::InProcess)?;
+        let created = self.store.create(new, rules, self.context(caller)).await?;
+        self.runner.spawn(work, &created.job);
+        Ok(created)
+    }
+
+    fn prepare(
+        &self,
+        caller: &Caller,
+        request: StartRequest,
+        timeouts: Timeouts,
+        execution: Execution,
+    ) -> Result<(NewJob, CreateRules), ServiceError> {
+        let fingerprint = format!("{request:?}");
+        let idempotency = match request.idempotency_key {
+            None => None,
+            Some(key) if !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS => {
+                Some(IdempotencyKey { key: format!("{}:{key}", caller.owner()), fingerprint })
+            }
+            Some(_) => {
+                return Err(Invalid::new("Idempotency-Key", "must have 1 to 200 characters").into());
+            }
+        };
+        let author = match request.author {
+            Some(author) if author.trim() != caller.actor.name && !caller.act_as => {
+                return Err(ServiceError::MayNotActAs { author });
+            }
+            Some(author) => Author::new(author)?,
+            None => Author::new(caller.actor.name.as_str())?,
+        };
+        if request.tags.len() > MAX_TAGS {
+            return Err(Invalid::new("tags", "may be 20 at most").into());
+        }
+        for (field, seconds) in
+            [("timeout", request.timeouts.run), ("activityTimeout", request.timeouts.activity)]
+        {
+            if seconds.is_some_and(|seconds| seconds > MAX_TIMEOUT) {
+                return Err(
+                    Invalid::new(field, "must be a number of seconds up to a year, or 0 for none").into()
+                );
+            }
+        }
+        let spec = Spec {
+            feature: Feature::new(request.feature)?,
+            author,
+            owner: caller.owner(),
+            title: request.title.map(Title::new).transpose()?,
+            tags: request.tags.into_iter().map(Tag::new).collect::<Result<_, _>>()?,
+            input: request.input.filter(|input| !input.is_null()),
+            timeouts: timeouts.with_seconds(request.timeouts.run, request.timeouts.activity),
+            execution,
+            max_attempts: 1,
+            queue: "default".to_owned(),
+            priority: 0,
+        };
+        let rules = CreateRules {
+            max_active: Some(self.settings.limits.max_active),
+            one_per_feature: request.one_per_feature,
+            idempotency,
+        };
+        Ok((NewJob { id: JobId(Uuid::now_v7()), spec, enqueue: false, run_at: None }, rules))
+    }
+
+    /// A page of jobs.
+    pub async fn list_jobs(
+        &self,
+        caller: &Caller,
+        filter: JobFilter,
+        after: Option<Cursor>,
+        size: PageSize,
+    ) -> Result<JobPage, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.list(filter, after, size).await?)
+    }
+
+    /// A job as it stands.
+    pub async fn get_job(&self, caller: &Caller, id: JobId) -> Result<Arc<Job>, ServiceError> {
+        caller.must(Permission::Read)?;
+        self.job(id).await
+    }
+
+    /// A job, from the board where it is there.
+    pub(super) async fn job(&self, id: JobId) -> Result<Arc<Job>, ServiceError> {
+        if let Some(job) = self.board.job(id) {
+            return Ok(job);
+        }
+        Ok(self.store.get(id).await?.ok_or(Refusal::NotFound { id })?)
+    }
+
+    /// A part of a job's log.
+    pub async fn read_log(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        query: LogQuery,
+    ) -> Result<LogPage, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.log(id, query).await?)
+    }
+
+    /// The first error in a job's log.
+    pub async fn first_error(&self, caller: &Caller, id: JobId) -> Result<Option<u64>, ServiceError> {
+        let filter = LogFilter { kinds: vec![LineKind::Error], ..LogFilter::default() };
+        let query = LogQuery { filter, from: LogFrom::After(0), limit: 1, count: false };
+        Ok(self.read_log(caller, id, query).await?.lines.first().map(|line| line.seq))
+    }
+
+    /// The features there are, with their counters.
+    pub async fn features(&self, caller: &Caller) -> Result<Vec<FeatureCounts>, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.features(100).await?)
+    }
+
+    /// How many jobs ended today, UTC.
+    pub async fn ended_today(&self, caller: &Caller) -> Result<OutcomeCounts, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.ended_on(self.now().day()).await?)
+    }
+
+    /// The system's condition. Changes nothing.
+    pub fn system_health(&self, caller: &Caller) -> Result<SystemHealth, ServiceError> {
+        caller.must(Permission::Read)?;
+        let active = self.board.active();
+        Ok(SystemHealth::assess(
+            active.iter().map(|job| &**job),
+            &self.store.counts(),
+            &self.settings.limits,
+            self.store.write_error().as_deref(),
+            self.now(),
+        ))
+    }
+
+    /// The overview as it stands.
+    pub fn board_view(&self, caller: &Caller) -> Result<BoardView, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.board.view(self.now(), self.store.write_error()))
+    }
+
+    /// What changed on the overview since `since`.
+    pub fn board_poll(
+        &self,
+        caller: &Caller,
+        boot: &str,
+        build: &str,
+        since: u64,
+    ) -> Result<BoardAnswer, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.board.poll(boot, build, since, self.now(), self.store.write_error()))
+    }
+
+    /// A job's page as it stands.
+    pub async fn job_page(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        unfolded: bool,
+    ) -> Result<JobPageView, ServiceError> {
+        caller.must(Permission::Read)?;
+        let job = self.job(id).await?;
+        self.page_of(&job, unfolded).await
+    }
+
+    async fn page_of(&self, job: &Job, unfolded: bool) -> Result<JobPageView, ServiceError> {
+        let actions = if job.counts.operator == 0 {
+            Vec::new()
+        } else {
+            let filter = LogFilter { kinds: vec![LineKind::Operator], ..LogFilter::default() };
+            let query = LogQuery { filter, from: LogFrom::End, limit: 50, count: false };
+            let lines = self.store.log(job.id, query).await?.lines;
+            lines.into_iter().map(|line| Action { at: line.at, text: line.text }).collect()
+        };
+        Ok(JobPageView::new(job, actions, self.now(), self.board.build(), unfolded))
+    }
+
+    /// What changed on a job's page since revision `since`, and the lines after `after`. An answer of
+    /// "nothing" costs no query.
+    pub async fn job_poll(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        since: u64,
+        after: u64,
+        filter: LogFilter,
+        unfolded: bool,
+    ) -> Result<JobAnswer, ServiceError> {
+        const MOST: usize = 500;
+        caller.must(Permission::Read)?;
+        let job = self.job(id).await?;
+        if job.revision == since {
+            return Ok(JobAnswer::Unchanged { now: self.now() });
+        }
+        let (lines, more) = if job.seq > after {
+            let query = LogQuery { filter, from: LogFrom::After(after), limit: MOST, count: false };
+            let page = self.store.log(id, query).await?;
+            (page.lines, page.more)
+        } else {
+            (Vec::new(), false)
+        };
+        let view = Box::new(self.page_of(&job, unfolded).await?);
+        Ok(JobAnswer::Changed { view, lines, more })
+    }
+}

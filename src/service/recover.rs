@@ -1,0 +1,159 @@
+//! Getting a job, or all of them, out of trouble.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::{Caller, Service, ServiceError};
+use crate::model::{Command, Job, JobId, Permission, Reason, Status, Timestamp};
+use crate::store::StoreError;
+
+/// How many reports of emergency cleanups are kept at hand.
+const KEPT_REPORTS: usize = 20;
+
+/// What became of one job in a cleanup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CleanupOutcome {
+    /// It would be force-failed: this was a dry run.
+    Would,
+    /// It was force-failed.
+    Failed,
+    /// It had ended by itself meanwhile.
+    EndedMeanwhile(Status),
+    /// The store would not.
+    NotDone(String),
+}
+
+/// One job of a cleanup.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cleaned {
+    /// The job as the cleanup found it.
+    pub job: Arc<Job>,
+    /// What became of it.
+    pub outcome: CleanupOutcome,
+}
+
+/// What an emergency cleanup did, job by job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CleanupReport {
+    /// Names the report.
+    pub id: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Nothing was done.
+    pub dry_run: bool,
+    /// The jobs.
+    pub jobs: Vec<Cleaned>,
+    /// Jobs active afterwards: those that were started meanwhile.
+    pub active_remaining: u64,
+    /// Ended jobs that are kept. None is removed.
+    pub past_remaining: u64,
+}
+
+impl CleanupReport {
+    /// How many jobs it force-failed.
+    pub fn cleaned(&self) -> u64 {
+        self.jobs.iter().filter(|cleaned| cleaned.outcome == CleanupOutcome::Failed).count() as u64
+    }
+}
+
+/// The latest reports, for the page that shows one after the deed.
+#[derive(Default)]
+pub(super) struct Reports(Mutex<VecDeque<Arc<CleanupReport>>>);
+
+impl Service {
+    /// Asks a job to stop.
+    pub async fn abort(&self, caller: &Caller, id: JobId, reason: String) -> Result<Arc<Job>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        let reason = Reason::new(reason)?;
+        Ok(self.store.transact(id, Command::Abort { reason }, self.context(caller)).await?)
+    }
+
+    /// Ends a job now: cancels it where this server runs it, fences it wherever it runs.
+    pub async fn force_fail(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        reason: String,
+    ) -> Result<Arc<Job>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        let reason = Reason::new(reason)?;
+        Ok(self.store.transact(id, Command::ForceFail { reason }, self.context(caller)).await?)
+    }
+
+    /// Ends what is stale now, as the sweep does by itself. Returns the jobs it ended.
+    pub async fn sweep_now(&self, caller: &Caller) -> Result<Vec<Arc<Job>>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        let ended = crate::library::sweep(&*self.store, &self.context(caller)).await?;
+        self.sweeper().prune().await?;
+        Ok(ended)
+    }
+
+    /// Ends every job that has not ended; with `dry_run`, only says which. Every job is told apart in the
+    /// report: one that ends by itself meanwhile keeps its own outcome.
+    pub async fn emergency_cleanup(
+        &self,
+        caller: &Caller,
+        reason: String,
+        dry_run: bool,
+    ) -> Result<Arc<CleanupReport>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        let reason = Reason::new(reason)?;
+        let context = self.context(caller);
+        let mut jobs = Vec::new();
+        for job in self.board.open() {
+            let outcome = if dry_run {
+                CleanupOutcome::Would
+            } else {
+                let command = Command::EmergencyClean { reason: reason.clone() };
+                match self.store.transact(job.id, command, context.clone()).await {
+                    Ok(_) => CleanupOutcome::Failed,
+                    Err(StoreError::Refused(_)) => {
+                        let now = self.job(job.id).await.map_or(job.status, |job| job.status);
+                        CleanupOutcome::EndedMeanwhile(now)
+                    }
+                    Err(error) => CleanupOutcome::NotDone(error.to_string()),
+                }
+            };
+            jobs.push(Cleaned { job, outcome });
+        }
+        let counts = self.store.counts();
+        let report = Arc::new(CleanupReport {
+            id: Uuid::now_v7(),
+            at: context.at,
+            by: caller.actor.to_string(),
+            reason: reason.into_string(),
+            dry_run,
+            jobs,
+            active_remaining: counts.active(),
+            past_remaining: counts.past(),
+        });
+        if !dry_run {
+            tracing::warn!(by = %report.by, jobs = report.cleaned(), reason = %report.reason, "Emergency cleanup");
+            let mut reports = self.reports.0.lock().unwrap_or_else(PoisonError::into_inner);
+            reports.push_front(Arc::clone(&report));
+            reports.truncate(KEPT_REPORTS);
+        }
+        Ok(report)
+    }
+
+    /// A report of an emergency cleanup, while it is kept at hand. The jobs' own logs keep it for good.
+    pub fn cleanup_report(
+        &self,
+        caller: &Caller,
+        id: Uuid,
+    ) -> Result<Option<Arc<CleanupReport>>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        let reports = self.reports.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(reports.iter().find(|report| report.id == id).cloned())
+    }
+}

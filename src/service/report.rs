@@ -1,0 +1,79 @@
+//! What a runner says about its job.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Caller, Service, ServiceError};
+use crate::model::{Command, Job, JobId, Permission, Report};
+
+impl Service {
+    /// Whether the caller may report on the job: it is its own, or the caller may report on any.
+    async fn must_report(&self, caller: &Caller, id: JobId) -> Result<(), ServiceError> {
+        caller.must(Permission::ReportOwn)?;
+        if caller.role.may(Permission::ReportAny) {
+            return Ok(());
+        }
+        let job = self.job(id).await?;
+        if job.spec.owner == caller.owner() {
+            Ok(())
+        } else {
+            Err(ServiceError::NotYours { owner: job.spec.owner.clone() })
+        }
+    }
+
+    async fn write(&self, caller: &Caller, id: JobId, command: Command) -> Result<Arc<Job>, ServiceError> {
+        self.must_report(caller, id).await?;
+        self.must_be_open()?;
+        Ok(self.store.transact(id, command, self.context(caller)).await?)
+    }
+
+    /// Records steps, numbers and messages; with nothing in it, that the runner lives.
+    pub async fn report(&self, caller: &Caller, id: JobId, report: Report) -> Result<Arc<Job>, ServiceError> {
+        self.write(caller, id, Command::Report(report)).await
+    }
+
+    /// The work is done.
+    pub async fn complete(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        epoch: Option<u32>,
+        output: Option<Value>,
+    ) -> Result<Arc<Job>, ServiceError> {
+        let output = output.filter(|output| !output.is_null());
+        self.write(caller, id, Command::Complete { epoch, output }).await
+    }
+
+    /// The work cannot be done.
+    pub async fn fail(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        epoch: Option<u32>,
+        error: Option<String>,
+        retryable: bool,
+    ) -> Result<Arc<Job>, ServiceError> {
+        let error = error
+            .map(|text| crate::model::MessageText::new(text).map(crate::model::MessageText::into_string));
+        let error = match error {
+            Some(Err(invalid)) if invalid.problem.contains("bytes") => {
+                return Err(crate::model::Invalid { field: "errorMessage".to_owned(), ..invalid }.into());
+            }
+            Some(Ok(text)) => Some(text),
+            // An empty text says as much as none.
+            Some(Err(_)) | None => None,
+        };
+        self.write(caller, id, Command::Fail { epoch, error, retryable }).await
+    }
+
+    /// The work stopped because the job was asked to.
+    pub async fn acknowledge_abort(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        epoch: Option<u32>,
+    ) -> Result<Arc<Job>, ServiceError> {
+        self.write(caller, id, Command::AcknowledgeAbort { epoch }).await
+    }
+}

@@ -1,0 +1,14 @@
+//! What people are shown of the model: plain data that crosses from the server to the browser.
+//!
+//! A view is built on the server and carries what it needs to stay true while time passes: the browser
+//! works ages and verdicts out from the same functions, against the server's clock.
+
+mod attention;
+mod board;
+mod format;
+mod job_page;
+
+pub use attention::{Attention, Severity, attention, headline};
+pub use board::{BoardAnswer, BoardView, JobRow, PastRow};
+pub use format::{age, clock_time, date_time, duration, iso, percent_text, thousands};
+pub use job_page::{Action, Fact, JobAnswer, JobPageView, StepRow, StepState};

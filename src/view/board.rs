@@ -1,0 +1,173 @@
+//! The overview: every job that has not ended, and the counters.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, shorten};
+
+/// A job that has not ended, as a row of the overview. Also a job that has, while the process it ran in
+/// still writes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRow {
+    /// The job.
+    pub id: JobId,
+    /// What people call it.
+    pub title: String,
+    /// Its type.
+    pub feature: String,
+    /// Whom it is for.
+    pub author: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Whole percents, as shown.
+    pub percent: u8,
+    /// It has reported 1 and still runs.
+    pub finishing: bool,
+    /// More was declared than was known.
+    pub scope_grew: bool,
+    /// The step that is being worked on.
+    pub step: Option<String>,
+    /// The newest message.
+    pub message: Option<LastMessage>,
+    /// When the run began.
+    pub started_at: Timestamp,
+    /// When it was last active.
+    pub activity_at: Timestamp,
+    /// When its runner was last heard of.
+    pub heartbeat_at: Option<Timestamp>,
+    /// When and by whom it was asked to stop.
+    pub abort: Option<(Timestamp, String)>,
+    /// Its run timeout.
+    pub run_timeout: Option<Duration>,
+    /// Its activity timeout.
+    pub activity_timeout: Option<Duration>,
+    /// Refused writes of a fenced run, and when the last came.
+    pub late_writes: u64,
+    /// See `late_writes`.
+    pub late_write_at: Option<Timestamp>,
+    /// This server runs it.
+    pub in_process: bool,
+    /// Grows with every change.
+    pub revision: u64,
+}
+
+impl From<&Job> for JobRow {
+    fn from(job: &Job) -> Self {
+        let shown = job.shown();
+        Self {
+            id: job.id,
+            title: job.title().to_owned(),
+            feature: job.spec.feature.as_str().to_owned(),
+            author: job.spec.author.as_str().to_owned(),
+            status: job.status,
+            percent: shown.percent,
+            finishing: shown.finishing,
+            scope_grew: shown.scope_grew,
+            step: job.current_step(),
+            message: job.last_message.as_deref().cloned(),
+            started_at: job.start_time(),
+            activity_at: job.activity_at,
+            heartbeat_at: job.heartbeat_at,
+            abort: job.abort.as_ref().map(|abort| (abort.at, abort.by.clone())),
+            run_timeout: job.spec.timeouts.run,
+            activity_timeout: job.spec.timeouts.activity,
+            late_writes: job.late_writes,
+            late_write_at: job.late_write_at,
+            in_process: job.spec.execution == Execution::InProcess,
+            revision: job.revision,
+        }
+    }
+}
+
+/// A job that has ended, as a row of the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PastRow {
+    /// The job.
+    pub id: JobId,
+    /// What people call it.
+    pub title: String,
+    /// Its type.
+    pub feature: String,
+    /// Whom it is for.
+    pub author: String,
+    /// How it ended.
+    pub status: Status,
+    /// What came of it: the error, or the last thing it said.
+    pub result: String,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How long it ran.
+    pub took: Duration,
+    /// Refused writes of a fenced run.
+    pub late_writes: u64,
+}
+
+impl From<&Job> for PastRow {
+    fn from(job: &Job) -> Self {
+        let ended_at = job.ended_at.unwrap_or(job.activity_at);
+        let result = match (&job.error, &job.abort, &job.last_message) {
+            (Some(error), _, _) => error.to_string(),
+            (None, Some(abort), _) if job.status == Status::Aborted => {
+                format!("Stopped by {}: {}", abort.by, abort.reason.as_str())
+            }
+            (None, _, Some(message)) => message.text.clone(),
+            (None, _, None) => String::new(),
+        };
+        Self {
+            id: job.id,
+            title: job.title().to_owned(),
+            feature: job.spec.feature.as_str().to_owned(),
+            author: job.spec.author.as_str().to_owned(),
+            status: job.status,
+            result: shorten(&result, Job::LAST_MESSAGE_CHARS).into_owned(),
+            ended_at,
+            took: ended_at.since(job.start_time()),
+            late_writes: job.late_writes,
+        }
+    }
+}
+
+/// The overview as it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoardView {
+    /// Which run of the server this is: revisions of another mean nothing.
+    pub boot: String,
+    /// Which build of the program: another one's islands may not fit.
+    pub build: String,
+    /// Grows with every change, within a boot.
+    pub revision: u64,
+    /// Grows when a job ends or is removed, within a boot.
+    pub past_revision: u64,
+    /// The server's time.
+    pub now: Timestamp,
+    /// Every job that has not ended, newest first, and ended ones whose process still writes.
+    pub rows: Vec<JobRow>,
+    /// How many jobs there are.
+    pub counts: Counts,
+    /// How many ended today, UTC.
+    pub today: OutcomeCounts,
+    /// The most jobs that may be active.
+    pub max_active: u32,
+    /// Why the store refuses writes, where it does.
+    pub store_error: Option<String>,
+}
+
+/// What a poll of the overview brings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum BoardAnswer {
+    /// Nothing changed.
+    Unchanged {
+        /// The server's time.
+        now: Timestamp,
+    },
+    /// Some jobs changed. The rest of the view is small and comes whole, without rows.
+    Delta {
+        /// The view as it now stands, with only the rows that changed.
+        view: BoardView,
+        /// The jobs that are not on the board any more.
+        gone: Vec<JobId>,
+    },
+    /// Everything: the server is another one, or too much changed.
+    Full(BoardView),
+}

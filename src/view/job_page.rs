@@ -1,0 +1,267 @@
+//! One job in full.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Execution, Job, LogCounts, LogLine, StepTree, Timestamp, minutes, shorten};
+
+use super::board::JobRow;
+use super::format::{date_time, duration};
+
+/// What state a step is in, told by glyph, word and hue together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepState {
+    /// Not begun.
+    Waiting,
+    /// Being worked on.
+    Running,
+    /// Done.
+    Done,
+    /// Begun and not done when the job ended.
+    Stopped,
+}
+
+/// A row of the step tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRow {
+    /// The step's path; with a suffix for a row that stands for several.
+    pub key: String,
+    /// What people read.
+    pub label: String,
+    /// How deep it lies, from 0.
+    pub depth: u8,
+    /// Whole percents.
+    pub percent: u8,
+    /// Its state.
+    pub state: StepState,
+    /// Beside the label: how many parts are done, how long it took.
+    pub note: String,
+    /// It is made of other steps.
+    pub has_parts: bool,
+    /// The row stands for this many steps that are not shown.
+    pub folded: u32,
+}
+
+/// A line of the facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The value is an id or data.
+    pub mono: bool,
+}
+
+/// Something a person did to the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// When.
+    pub at: Timestamp,
+    /// Who did what, and why.
+    pub text: String,
+}
+
+/// A job's page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobPageView {
+    /// What the overview shows of it too.
+    pub row: JobRow,
+    /// The server's time.
+    pub now: Timestamp,
+    /// Which build of the program.
+    pub build: String,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Which try this is.
+    pub attempt: u32,
+    /// The most tries.
+    pub max_attempts: u32,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Its steps, as many as are worth showing.
+    pub steps: Vec<StepRow>,
+    /// How many steps there are.
+    pub step_count: u32,
+    /// What is known of it.
+    pub facts: Vec<Fact>,
+    /// How many lines its log has.
+    pub counts: LogCounts,
+    /// Who did what, oldest first.
+    pub actions: Vec<Action>,
+    /// The newest entry of its log.
+    pub seq: u64,
+}
+
+/// What a poll of a job's page brings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum JobAnswer {
+    /// Nothing changed.
+    Unchanged {
+        /// The server's time.
+        now: Timestamp,
+    },
+    /// The job as it now stands, and the lines that came since.
+    Changed {
+        /// The job.
+        view: Box<JobPageView>,
+        /// New lines that match the filter, oldest first.
+        lines: Vec<LogLine>,
+        /// More came than fit: ask again.
+        more: bool,
+    },
+}
+
+impl JobPageView {
+    /// Builds the page of a job. `unfolded` shows every step.
+    pub fn new(job: &Job, actions: Vec<Action>, now: Timestamp, build: &str, unfolded: bool) -> Self {
+        Self {
+            row: JobRow::from(job),
+            now,
+            build: build.to_owned(),
+            ended_at: job.ended_at,
+            attempt: job.attempt,
+            max_attempts: job.spec.max_attempts,
+            error: job.error.as_deref().map(str::to_owned),
+            steps: step_rows(job, unfolded),
+            step_count: u32::try_from(job.steps.steps().len()).unwrap_or(u32::MAX),
+            facts: facts(job),
+            counts: job.counts,
+            actions,
+            seq: job.seq,
+        }
+    }
+}
+
+/// On each level, this many steps around the one being worked on are shown.
+const SHOWN_BEFORE: usize = 3;
+const SHOWN_AFTER: usize = 5;
+/// A level of up to this many is shown whole.
+const SHOWN_WHOLE: usize = 12;
+/// The most rows of an unfolded tree.
+const MAX_ROWS: usize = 2_000;
+
+fn step_rows(job: &Job, unfolded: bool) -> Vec<StepRow> {
+    let mut rows = Vec::new();
+    add_level(job, job.steps.top(), 0, unfolded, &mut rows);
+    rows
+}
+
+fn add_level(job: &Job, level: &[usize], depth: u8, unfolded: bool, rows: &mut Vec<StepRow>) {
+    let steps = job.steps.steps();
+    let (from, to) = if unfolded || level.len() <= SHOWN_WHOLE {
+        (0, level.len())
+    } else {
+        let now = level.iter().position(|&index| !steps[index].is_done()).unwrap_or(level.len());
+        let from = now.saturating_sub(SHOWN_BEFORE);
+        (from, (now + SHOWN_AFTER).max(SHOWN_BEFORE + SHOWN_AFTER).min(level.len()))
+    };
+    let fold = |part: &[usize], what: &str, rows: &mut Vec<StepRow>| {
+        let Some(&first) = part.first() else { return };
+        rows.push(StepRow {
+            key: format!("{}*{what}", job.steps.path(first)),
+            label: format!("{} more", part.len()),
+            depth,
+            percent: 0,
+            state: StepState::Waiting,
+            note: String::new(),
+            has_parts: false,
+            folded: u32::try_from(part.len()).unwrap_or(u32::MAX),
+        });
+    };
+    fold(&level[..from], "before", rows);
+    for &index in &level[from..to] {
+        if rows.len() >= MAX_ROWS {
+            return;
+        }
+        rows.push(step_row(job, index, depth));
+        let step = &steps[index];
+        // What is done is one line, unless it is asked for.
+        if !step.children.is_empty()
+            && (unfolded || !step.is_done() || job.steps.steps().len() <= SHOWN_WHOLE)
+        {
+            add_level(job, &step.children, depth.saturating_add(1), unfolded, rows);
+        }
+    }
+    fold(&level[to..], "after", rows);
+}
+
+fn step_row(job: &Job, index: usize, depth: u8) -> StepRow {
+    let tree: &StepTree = &job.steps;
+    let step = &tree.steps()[index];
+    let state = if step.is_done() {
+        StepState::Done
+    } else if step.started_at.is_none() {
+        StepState::Waiting
+    } else if job.status.is_final() {
+        StepState::Stopped
+    } else {
+        StepState::Running
+    };
+    let took = step.started_at.zip(step.ended_at).map(|(start, end)| duration(end.since(start)));
+    let parts = (!step.children.is_empty()).then(|| {
+        let done = step.children.iter().filter(|&&child| tree.steps()[child].is_done()).count();
+        format!("{done} of {}", step.children.len())
+    });
+    let note = match (parts, took) {
+        (Some(parts), Some(took)) => format!("{parts} · {took}"),
+        (Some(note), None) | (None, Some(note)) => note,
+        (None, None) => String::new(),
+    };
+    StepRow {
+        key: tree.path(index),
+        label: step.label().to_owned(),
+        depth,
+        percent: ((step.progress * 100.0 + 1e-9).floor() as u8).min(100),
+        state,
+        note,
+        has_parts: !step.children.is_empty(),
+        folded: 0,
+    }
+}
+
+/// The most characters of input and output that a page shows; the API has them whole.
+const DATA_CHARS: usize = 2_000;
+
+fn facts(job: &Job) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut add =
+        |name: &str, value: String, mono: bool| facts.push(Fact { name: name.to_owned(), value, mono });
+    let spec = &job.spec;
+    add("Job", job.id.to_string(), true);
+    add("Feature", spec.feature.as_str().to_owned(), false);
+    add("Author", spec.author.as_str().to_owned(), false);
+    add("Started", date_time(job.start_time()), false);
+    if let Some(at) = job.ended_at {
+        add("Ended", date_time(at), false);
+        add("Took", duration(at.since(job.start_time())), false);
+    }
+    let runs = match spec.execution {
+        Execution::External => "elsewhere, and reports",
+        Execution::InProcess => "in this server",
+        Execution::Worker => "a worker",
+    };
+    add("Runs", format!("{runs} · epoch {}", job.epoch), false);
+    let span = |limit: Option<std::time::Duration>, what: &str| match limit {
+        Some(limit) if limit.as_secs() < 60 => format!("{} s {what}", limit.as_secs()),
+        Some(limit) => format!("{} min {what}", minutes(limit)),
+        None => format!("no {what} limit"),
+    };
+    add(
+        "Limits",
+        format!("{}, {}", span(spec.timeouts.run, "run"), span(spec.timeouts.activity, "silence")),
+        false,
+    );
+    if !spec.tags.is_empty() {
+        let tags: Vec<&str> = spec.tags.iter().map(crate::model::Tag::as_str).collect();
+        add("Tags", tags.join(", "), false);
+    }
+    for (name, data) in [("Input", spec.input.as_ref()), ("Output", job.output.as_deref())] {
+        if let Some(data) = data {
+            add(name, shorten(&data.to_string(), DATA_CHARS).into_owned(), true);
+        }
+    }
+    if job.late_writes > 0 {
+        add("Late writes", format!("{} refused after the run was ended", job.late_writes), false);
+    }
+    facts
+}
