@@ -15,6 +15,8 @@ pub mod rpc;
 pub mod view;
 
 #[cfg(feature = "ssr")]
+pub mod cli;
+#[cfg(feature = "ssr")]
 pub mod clock;
 #[cfg(feature = "ssr")]
 pub mod engine;

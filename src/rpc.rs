@@ -6,15 +6,20 @@
 mod error;
 #[cfg(feature = "ssr")]
 mod form;
+#[expect(missing_docs, reason = "made by the macro from the arguments")]
 mod jobs;
 mod live;
+#[expect(missing_docs, reason = "made by the macro from the arguments")]
 mod session;
+#[expect(missing_docs, reason = "made by the macro from the arguments")]
 mod system;
 
 pub use error::RpcError;
 #[cfg(feature = "ssr")]
 pub use form::{Notice, caller, service, settings};
 pub use jobs::{AbortJob, ForceFailJob, StartBuiltIn};
-pub use live::{LogView, PastFilter, PastPage, past_page, poll_board, poll_job};
+#[cfg(feature = "ssr")]
+pub use live::read_past;
+pub use live::{LogView, PastFilter, PastPage, list_past, poll_board, poll_job};
 pub use session::{ChoosePassword, SignIn, SignOut};
 pub use system::{EmergencyCleanup, SweepNow};

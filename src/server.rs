@@ -10,4 +10,4 @@ mod settings;
 
 pub use auth::{new_cookie, no_cookie, percent_encode, session_cookie};
 pub use router::{AppState, Routes, build, build_id, has_assets, openapi, routes};
-pub use settings::{Setting, Settings, SettingsArgs, Source};
+pub use settings::{Database, Setting, Settings, SettingsArgs, Source, client_settings};

@@ -143,7 +143,7 @@ impl Job {
                     log.record(EventSource::Run, EventKind::Aborted);
                 }
                 Status::Running => {
-                    log.record(actor, EventKind::AbortRequested { reason, before: self.status })
+                    log.record(actor, EventKind::AbortRequested { reason, before: self.status });
                 }
                 Status::Aborting => return Err(self.wrong_state(participle)),
                 Status::Completed | Status::Failed | Status::Aborted => return Err(self.finished()),

@@ -53,7 +53,10 @@ const NOTICES: [Notice; 23] = [
     refused("stopping", "The server is stopping. Try again in a moment."),
     refused("wrong_password", "That name and password do not go together."),
     refused("too_many_attempts", "Too many attempts. Wait a few minutes."),
-    refused("link_expired", "This sign-in link was already used or has expired. Make a new one with: longhaul user link admin"),
+    refused(
+        "link_expired",
+        "This sign-in link was already used or has expired. Make a new one with: longhaul user link admin",
+    ),
     refused("password_short", "A password must have at least 10 characters."),
     refused("password_differs", "The two passwords are not the same."),
     refused("malformed_input", "The server could not read the input: it must be JSON."),
@@ -101,7 +104,11 @@ pub fn refuse(error: &ServiceError) -> RpcError {
 
 fn is_form() -> bool {
     parts().is_some_and(|parts| {
-        parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+        parts
+            .headers
+            .get(ACCEPT)
+            .and_then(|accept| accept.to_str().ok())
+            .is_some_and(|accept| accept.contains("text/html"))
     })
 }
 

@@ -65,7 +65,7 @@ pub async fn poll_board(boot: String, build: String, since: u64) -> Result<Board
 
 /// A page of ended jobs.
 #[server(prefix = "/rpc", endpoint = "jobs/past", input = GetUrl)]
-pub async fn past_page(
+pub async fn list_past(
     feature: Option<String>,
     status: Option<Status>,
     author: Option<String>,

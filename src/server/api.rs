@@ -14,11 +14,9 @@ mod progress;
 mod recovery;
 mod run;
 
-use axum::Json;
-use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use super::router::AppState;
@@ -56,7 +54,7 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(run::run))
         .routes(routes!(progress::get, progress::post))
         .routes(routes!(messages::get))
-        .routes(routes!(messages::post))
+        .routes(routes!(messages::post).layer(super::router::messages_limit()))
         .routes(routes!(progress::heartbeat))
         .routes(routes!(progress::complete))
         .routes(routes!(progress::fail))
@@ -81,7 +79,5 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         "session",
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(super::auth::PLAIN_COOKIE))),
     );
-    let described = document.clone();
-    let router = router.route("/api/openapi.json", get(move || async move { Json(described) }));
     (router, document)
 }

@@ -58,7 +58,9 @@ fn file(name: &str, headers: &HeaderMap, keep: &'static str) -> Response {
     let (found, coding): (Option<EmbeddedFile>, Option<&str>) = [("br", ".br"), ("gzip", ".gz")]
         .into_iter()
         .filter(|(coding, _)| takes(coding))
-        .find_map(|(coding, ending)| Site::get(&format!("{name}{ending}")).map(|file| (Some(file), Some(coding))))
+        .find_map(|(coding, ending)| {
+            Site::get(&format!("{name}{ending}")).map(|file| (Some(file), Some(coding)))
+        })
         .unwrap_or_else(|| (Site::get(name), None));
     let Some(found) = found else {
         return (StatusCode::NOT_FOUND, "There is no such file.\n").into_response();

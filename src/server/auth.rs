@@ -33,8 +33,7 @@ pub const OPEN_PATHS: [&str; 6] = [
 pub const OPEN_FOLDERS: [&str; 1] = ["/pkg/"];
 
 fn is_open(path: &str) -> bool {
-    OPEN_PATHS.contains(&path)
-        || OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder))
+    OPEN_PATHS.contains(&path) || OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
 /// The credential a request shows; a token before a cookie.
@@ -50,7 +49,8 @@ fn credential(headers: &HeaderMap) -> Option<Credential> {
 /// The value of the session's cookie.
 pub fn session_cookie(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut cookies = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut cookies =
+        cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     cookies.find(|(name, _)| *name == HOST_COOKIE || *name == PLAIN_COOKIE).map(|(_, value)| value.to_owned())
 }
 
@@ -127,7 +127,12 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Caller>().cloned().map(Self).ok_or_else(|| ServiceError::Unauthenticated.into())
+        parts
+            .extensions
+            .get::<Caller>()
+            .cloned()
+            .map(Self)
+            .ok_or_else(|| ServiceError::Unauthenticated.into())
     }
 }
 

@@ -106,7 +106,8 @@ pub fn routes() -> Routes {
     }
     routes.extend(pages::paths().into_iter().map(|path| ("GET".to_owned(), path)));
     routes.extend(
-        leptos::server_fn::axum::server_fn_paths().map(|(path, method)| (method.to_string(), path.to_owned())),
+        leptos::server_fn::axum::server_fn_paths()
+            .map(|(path, method)| (method.to_string(), path.to_owned())),
     );
     routes.sort();
     routes.dedup();
@@ -118,11 +119,9 @@ pub fn build(app: AppState) -> Router {
     let (api, document) = api::routes();
     // The larger limit goes on the one route that needs it.
     let api = api.layer(DefaultBodyLimit::max(BODY_LIMIT));
-    let reference = SwaggerUi::new("/api/docs").external_url_unchecked(
-        "/api/openapi.json",
-        serde_json::to_value(&document).unwrap_or_default(),
-    );
-    let reference = reference.config(Config::new(["/api/openapi.json"]).try_it_out_enabled(false));
+    let reference = SwaggerUi::new("/api/docs")
+        .url("/api/openapi.json", document)
+        .config(Config::default().try_it_out_enabled(false));
     let pages = pages::routes(&app)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT));

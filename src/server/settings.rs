@@ -239,7 +239,11 @@ impl Settings {
             .iter()
             .map(|known| {
                 let (value, source) = raw[known.name].clone();
-                let value = if known.secret && !value.is_empty() { "••••••••".to_owned() } else { value };
+                let value = if known.secret && !value.is_empty() {
+                    "••••••••".to_owned()
+                } else {
+                    value
+                };
                 Setting { name: known.name, value, source }
             })
             .collect();
@@ -254,12 +258,13 @@ impl Settings {
                 .map(|span| Some(span).filter(|span| !span.is_zero()))
                 .map_err(|_| wrong(name, "must be a span of time such as 90s, 10m, 2h or 7d, or 0")),
         };
-        let some_span =
-            |name: &str| span(name)?.ok_or_else(|| wrong(name, "must be longer than nothing"));
+        let some_span = |name: &str| span(name)?.ok_or_else(|| wrong(name, "must be longer than nothing"));
         let number = |name: &str| {
-            text(name).parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(|| {
-                wrong(name, "must be a whole number, 1 or more")
-            })
+            text(name)
+                .parse::<u32>()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(|| wrong(name, "must be a whole number, 1 or more"))
         };
         let database = database(&text("database")).map_err(|problem| wrong("database", problem))?;
         let max_past = match (&database, raw["max-past-jobs"].1) {
@@ -380,11 +385,15 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_file_and_the_source_is_told() {
-        let settings = settings(&[("listen", "0.0.0.0:80")], &[("listen", "x"), ("job-timeout", "0")]).unwrap();
+        let settings =
+            settings(&[("listen", "0.0.0.0:80")], &[("listen", "x"), ("job-timeout", "0")]).unwrap();
         assert_eq!(settings.listen.port(), 80);
         assert_eq!(settings.limits.timeouts.run, None);
         let of = |name: &str| settings.all().iter().find(|setting| setting.name == name).unwrap().source;
-        assert_eq!((of("listen"), of("job-timeout"), of("log")), (Source::Flag, Source::File, Source::Default));
+        assert_eq!(
+            (of("listen"), of("job-timeout"), of("log")),
+            (Source::Flag, Source::File, Source::Default)
+        );
     }
 
     #[test]

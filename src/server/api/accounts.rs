@@ -17,7 +17,9 @@ use crate::service::NewToken;
 use crate::view::iso;
 
 fn role(text: Option<&str>) -> Result<Role, Invalid> {
-    text.unwrap_or("viewer").parse().map_err(|problem: String| Invalid::new("role", format!("is wrong: {problem}")))
+    text.unwrap_or("viewer")
+        .parse()
+        .map_err(|problem: String| Invalid::new("role", format!("is wrong: {problem}")))
 }
 
 /// A user.

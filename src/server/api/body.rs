@@ -10,8 +10,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use crate::model::{JobId, Refusal};
-use crate::service::ServiceError;
+use crate::model::JobId;
 
 /// A JSON body. An empty one is refused.
 pub struct Body<T>(pub T);
@@ -120,9 +119,4 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
         let Path(id) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| unknown(""))?;
         id.parse().map(Self).map_err(|_| unknown(&id))
     }
-}
-
-/// The refusal of an unknown job, for handlers that look one up themselves.
-pub fn not_found(id: JobId) -> ApiError {
-    ServiceError::from(crate::store::StoreError::from(Refusal::NotFound { id })).into()
 }

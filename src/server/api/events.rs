@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
-use axum::response::sse::{Event, KeepAlive};
+use axum::response::sse::Event;
 use futures::Stream;
 use serde::Deserialize;
 use serde_json::json;
@@ -27,6 +27,8 @@ use crate::server::router::AppState;
 
 /// Changes within this time are one event.
 const GATHER: Duration = Duration::from_millis(15);
+/// A quiet stream shows this often that it lives.
+const BEAT: Duration = Duration::from_secs(15);
 /// A stream is ended after this long.
 const LASTS: Duration = Duration::from_secs(10 * 60);
 /// More changed jobs than this are not named one by one.
@@ -70,7 +72,7 @@ pub async fn events(
         .filter(|(boot, _)| *boot == board.boot())
         .and_then(|(_, revision)| revision.parse::<u64>().ok());
     let closing = app.closing.clone();
-    let stream = stream_of(|emit| async move {
+    let stream = stream_of(move |emit| async move {
         let end = tokio::time::sleep(LASTS);
         tokio::pin!(end);
         loop {
@@ -97,13 +99,19 @@ pub async fn events(
             }
             tokio::select! {
                 changed = heard.changed() => if changed.is_err() { return },
+                // Seen by the browser's code, as a comment would not be: a stream that fell silent is dead.
+                () = tokio::time::sleep(BEAT) => {
+                    if emit.send(Ok(Event::default().event("beat").data(""))).await.is_err() {
+                        return;
+                    }
+                }
                 () = &mut end => return,
                 () = closing.cancelled() => return,
                 () = emit.closed() => return,
             }
         }
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    Ok(Sse::new(stream))
 }
 
 /// A stream of what a task emits. The task ends when nobody listens any more.

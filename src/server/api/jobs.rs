@@ -67,7 +67,9 @@ pub async fn list(
 ) -> Result<Json<JobList>, ApiError> {
     let status = params
         .status
-        .map(|status| status.parse::<Status>().map_err(|problem| Invalid::new("status", format!("is wrong: {problem}"))))
+        .map(|status| {
+            status.parse::<Status>().map_err(|problem| Invalid::new("status", format!("is wrong: {problem}")))
+        })
         .transpose()?;
     let past = params.include_past.unwrap_or(false) || status.is_some_and(Status::is_final);
     let filter = JobFilter {
@@ -173,9 +175,5 @@ pub fn started(created: &crate::store::Created) -> impl IntoResponse + use<> {
     let job = &created.job;
     let message = format!("Job started for {}", job.spec.feature.as_str());
     let location = format!("/api/admin/jobs/{}/progress", job.id);
-    (
-        StatusCode::CREATED,
-        [(LOCATION, location)],
-        Json(Started { job_id: job.id, epoch: job.epoch, message }),
-    )
+    (StatusCode::CREATED, [(LOCATION, location)], Json(Started { job_id: job.id, epoch: job.epoch, message }))
 }

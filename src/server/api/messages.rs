@@ -23,7 +23,7 @@ const MAX_LIST: usize = 10_000;
 const MAX_PAGE: u32 = 1_000;
 
 /// A message.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct MessageBody {
     /// `info`, `warning` or `error`.
     #[serde(rename = "type")]
@@ -40,8 +40,8 @@ pub struct MessageBody {
 }
 
 /// One message, or a list of them. A list is recorded whole or not at all.
-#[derive(Debug, ToSchema)]
-#[schema(untagged)]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
 pub enum MessagesBody {
     /// A list: up to 10 000.
     Many(Vec<MessageBody>),
@@ -211,8 +211,9 @@ fn kinds(level: Option<&str>) -> Result<Vec<LineKind>, Invalid> {
         Some(list) => list
             .split(',')
             .map(|name| {
-                LineKind::from_name(name.trim())
-                    .ok_or_else(|| Invalid::new("level", "must be info, warning, error, system, operator or all"))
+                LineKind::from_name(name.trim()).ok_or_else(|| {
+                    Invalid::new("level", "must be info, warning, error, system, operator or all")
+                })
             })
             .collect(),
     }

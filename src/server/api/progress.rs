@@ -37,7 +37,8 @@ pub async fn get(
     let job = app.service.get_job(&caller, id).await?;
     let tag = format!("\"r{}\"", job.revision);
     let seen = headers.get_all(IF_NONE_MATCH).iter().any(|seen| {
-        seen.to_str().is_ok_and(|seen| seen.split(',').any(|seen| seen.trim().trim_start_matches("W/") == tag))
+        seen.to_str()
+            .is_ok_and(|seen| seen.split(',').any(|seen| seen.trim().trim_start_matches("W/") == tag))
     });
     if seen {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());

@@ -1,0 +1,48 @@
+//! The dashboard.
+//!
+//! Pages are rendered on the server, whole, and routed by it: links and filters are addresses, recovery is
+//! plain forms. What moves is an island, which starts from the data it was rendered with (DESIGN decision
+//! 10). `pages` run on the server only; `components` draw and know no browser; `islands` are what the
+//! browser is sent, and `islands/live` the only place that speaks to it.
+
+pub mod components;
+pub mod islands;
+#[cfg(feature = "ssr")]
+mod pages;
+
+use leptos::config::LeptosOptions;
+use leptos::prelude::*;
+use leptos_meta::{MetaTags, provide_meta_context};
+
+/// The document every page is put into.
+pub fn shell(options: LeptosOptions) -> impl IntoView {
+    let style = format!("/{}/longhaul.css", options.site_pkg_dir);
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8" />
+                <meta name="viewport" content="width=device-width, initial-scale=1" />
+                <meta name="color-scheme" content="light dark" />
+                <link rel="icon" type="image/svg+xml" href="/favicon.svg" />
+                <link rel="stylesheet" href=style />
+                <AutoReload options=options.clone() />
+                <HydrationScripts options islands=true />
+                <MetaTags />
+            </head>
+            <body>
+                <App />
+            </body>
+        </html>
+    }
+}
+
+/// The pages, by address.
+#[component]
+pub fn App() -> impl IntoView {
+    provide_meta_context();
+    #[cfg(feature = "ssr")]
+    return pages::Pages();
+    #[cfg(not(feature = "ssr"))]
+    ();
+}

@@ -1,0 +1,42 @@
+//! The bar at the top of every page.
+
+use leptos::prelude::*;
+
+use super::Logo;
+use crate::app::islands::LiveBadge;
+
+/// The bar at the top.
+#[component]
+pub fn TopBar(
+    /// Who is signed in.
+    name: String,
+    /// What they may do.
+    role: &'static str,
+) -> impl IntoView {
+    view! {
+        <header class="top">
+            <a class="brand" href="/admin/jobs">
+                <Logo />
+                "Longhaul"
+            </a>
+            <nav aria-label="Main">
+                <a href="/admin/jobs" aria-current="page">
+                    "Jobs"
+                </a>
+                <a href="/api/docs/">"API"</a>
+            </nav>
+            <LiveBadge />
+            <details class="menu">
+                <summary class="button quiet">{name.clone()}</summary>
+                <div class="card">
+                    <p>
+                        "Signed in as " <b>{name}</b> <br /> <span class="sub">"Role: " {role}</span>
+                    </p>
+                    <form method="post" action="/rpc/session/sign-out">
+                        <button>"Sign out"</button>
+                    </form>
+                </div>
+            </details>
+        </header>
+    }
+}

@@ -1,0 +1,123 @@
+//! A file a page. Each reads its address, asks the services, and draws what it got.
+
+mod emergency_cleanup;
+mod job;
+mod not_found;
+mod overview;
+mod sign_in;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use leptos::prelude::*;
+use leptos_axum::ResponseOptions;
+use leptos_router::components::{FlatRoutes, Route, Router};
+use leptos_router::hooks::use_query_map;
+use leptos_router::{SsrMode, path};
+
+use crate::app::components::{NoticeBar, TopBar};
+use crate::model::Permission;
+use crate::rpc::{Notice, RpcError, caller, service};
+use crate::server::api::error::status_of;
+use crate::service::{Caller, Service, ServiceError};
+
+/// The pages, by address.
+#[component]
+pub fn Pages() -> impl IntoView {
+    view! {
+        <Router>
+            <FlatRoutes fallback=not_found::NotFound>
+                <Route path=path!("/login") view=sign_in::SignInPage ssr=SsrMode::Async />
+                <Route path=path!("/admin/jobs") view=overview::Overview ssr=SsrMode::Async />
+                <Route
+                    path=path!("/admin/jobs/emergency-cleanup")
+                    view=emergency_cleanup::EmergencyCleanupPage
+                    ssr=SsrMode::Async
+                />
+                <Route path=path!("/admin/jobs/:id") view=job::JobPage ssr=SsrMode::Async />
+                <Route path=path!("/admin/*any") view=not_found::NotFound ssr=SsrMode::Async />
+            </FlatRoutes>
+        </Router>
+    }
+}
+
+/// A value of the address, where it says something.
+fn query(name: &str) -> Option<String> {
+    use_query_map().read_untracked().get(name).filter(|value| !value.trim().is_empty())
+}
+
+/// Sets the status of the page being rendered.
+fn set_status(status: StatusCode) {
+    if let Some(response) = use_context::<ResponseOptions>() {
+        response.set_status(status);
+    }
+}
+
+/// What a page works with: taken from the context before anything is awaited.
+#[derive(Clone)]
+struct Visit {
+    service: Arc<Service>,
+    caller: Caller,
+    response: Option<ResponseOptions>,
+}
+
+impl Visit {
+    fn here() -> Result<Self, RpcError> {
+        Ok(Self { service: service()?, caller: caller()?, response: use_context::<ResponseOptions>() })
+    }
+
+    fn may_recover(&self) -> bool {
+        self.caller.role.may(Permission::Recover)
+    }
+
+    /// A page whose data could not be had.
+    fn trouble(&self, error: &ServiceError) -> AnyView {
+        if let Some(response) = &self.response {
+            response.set_status(status_of(error));
+        }
+        trouble(error.to_string())
+    }
+}
+
+fn trouble(text: String) -> AnyView {
+    view! {
+        <section class="card empty">
+            <h1>"This page cannot be shown"</h1>
+            <p>{text}</p>
+            <p>
+                <a class="button" href="/admin/jobs">"Back to the jobs"</a>
+            </p>
+        </section>
+    }
+    .into_any()
+}
+
+/// Renders a page for whoever is signed in: the bar, what just happened, and what `draw` makes of it.
+fn page<Drawing>(draw: impl FnOnce(Visit) -> Drawing + Send + 'static) -> AnyView
+where
+    Drawing: Future<Output = Result<AnyView, ServiceError>> + Send + 'static,
+{
+    let visit = match Visit::here() {
+        Ok(visit) => visit,
+        Err(error) => return trouble(error.error),
+    };
+    let notice = query("notice").and_then(|code| Notice::of(&code));
+    let (name, role) = (visit.caller.actor.name.clone(), visit.caller.role);
+    let drawing = draw(visit.clone());
+    view! {
+        <a class="skip" href="#main">"Skip to the content"</a>
+        <TopBar name role=role.name() />
+        <main id="main" tabindex="-1">
+            {notice.map(|notice| view! { <NoticeBar text=notice.text refused=notice.refused /> })}
+            <Suspense>
+                {Suspend::new(async move {
+                    match drawing.await {
+                        Ok(view) => view,
+                        Err(error) => visit.trouble(&error),
+                    }
+                })}
+            </Suspense>
+        </main>
+    }
+    .into_any()
+}

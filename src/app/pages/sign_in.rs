@@ -1,0 +1,102 @@
+//! `/login`: with a name and a password, or with a one-time link.
+
+use leptos::prelude::*;
+use leptos_meta::Title;
+
+use super::{query, service};
+use crate::app::components::{Logo, NoticeBar};
+use crate::rpc::Notice;
+
+/// The way in.
+#[component]
+pub fn SignInPage() -> impl IntoView {
+    let notice = query("notice").and_then(|code| Notice::of(&code));
+    let notice = notice.map(|notice| view! { <NoticeBar text=notice.text refused=notice.refused /> });
+    let (next, link) = (query("next").unwrap_or_default(), query("link"));
+    let form = match link {
+        Some(link) => view! { <Suspense>{by_link(link)}</Suspense> }.into_any(),
+        None => by_password(next).into_any(),
+    };
+    view! {
+        <Title text="Sign in · Longhaul" />
+        <main id="main" class="narrow">
+            <div class="brand big">
+                <Logo />
+                "Longhaul"
+            </div>
+            {notice}
+            {form}
+        </main>
+    }
+}
+
+fn by_password(next: String) -> impl IntoView {
+    view! {
+        <form class="card form" method="post" action="/rpc/session/sign-in">
+            <h1>"Sign in"</h1>
+            <input type="hidden" name="next" value=next />
+            <label>
+                "Name" <input name="name" required autocomplete="username" autocapitalize="none" autofocus />
+            </label>
+            <label>
+                "Password"
+                <input name="password" type="password" required autocomplete="current-password" />
+            </label>
+            <button class="primary">"Sign in"</button>
+            <p class="sub">
+                "No password yet, or forgotten? On the server, " <code>"longhaul user link NAME"</code>
+                " makes a one-time link."
+            </p>
+        </form>
+    }
+}
+
+fn by_link(link: String) -> impl IntoView {
+    let service = service();
+    Suspend::new(async move {
+        let user = match service {
+            Ok(service) => service.link_user(&link).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.error),
+        };
+        match user {
+            Ok(name) => view! {
+                <form class="card form" method="post" action="/rpc/session/choose-password">
+                    <h1>"Welcome, " {name.clone()}</h1>
+                    <p>"Choose a password. You are signed in right after."</p>
+                    <input type="hidden" name="link" value=link />
+                    <input type="hidden" name="name" value=name autocomplete="username" />
+                    <label>
+                        "Password"
+                        <input
+                            name="password"
+                            type="password"
+                            required
+                            minlength="10"
+                            autocomplete="new-password"
+                            autofocus
+                        />
+                        <small>"At least 10 characters."</small>
+                    </label>
+                    <label>
+                        "Once more"
+                        <input name="again" type="password" required minlength="10" autocomplete="new-password" />
+                    </label>
+                    <button class="primary">"Save and sign in"</button>
+                </form>
+            }
+            .into_any(),
+            Err(text) => view! {
+                <section class="card empty">
+                    <h1>"This link does not work any more"</h1>
+                    <p>{text}</p>
+                    <p>
+                        <a class="button" href="/login">
+                            "Sign in with a password"
+                        </a>
+                    </p>
+                </section>
+            }
+            .into_any(),
+        }
+    })
+}

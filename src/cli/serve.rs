@@ -1,0 +1,159 @@
+//! `longhaul serve`: the server.
+
+use std::future::{Future, IntoFuture as _};
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::clock::SystemClock;
+use crate::jobs;
+use crate::server::{AppState, Settings, SettingsArgs, build, build_id, has_assets};
+use crate::service::{Service, ServiceSettings};
+use crate::store::{AccountStore, JobStore, MemoryStore, SqliteStore};
+
+/// Runs a server until it is told to stop.
+pub async fn run(args: &SettingsArgs) -> ExitCode {
+    let served = match Settings::new(args) {
+        Ok(settings) => serve(settings).await,
+        Err(error) => Err(error.into()),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("longhaul: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    log_to_stderr(&settings)?;
+    match settings.database.clone() {
+        crate::server::Database::Memory => {
+            let store = Arc::new(MemoryStore::new(settings.limits.max_past));
+            serve_store(settings, store).await
+        }
+        crate::server::Database::Sqlite(path) => {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder)?;
+            }
+            let store = Arc::new(SqliteStore::open(&path)?);
+            serve_store(settings, store).await
+        }
+    }
+}
+
+async fn serve_store<S: JobStore + AccountStore>(settings: Settings, store: Arc<S>) -> anyhow::Result<()> {
+    // Before anything is changed: a port that is taken is the commonest mistake.
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+        anyhow::anyhow!("cannot listen on {}: {error}. Choose another with --listen.", settings.listen)
+    })?;
+    let service = Service::new(
+        store,
+        Arc::new(SystemClock),
+        jobs::all(),
+        ServiceSettings {
+            limits: settings.limits,
+            sweep_every: settings.sweep_every,
+            files: settings.files.clone(),
+            session_lasts: settings.session_lasts,
+            build: build_id(),
+        },
+    )
+    .await?;
+    service.set_first_credentials(settings.admin_password.clone(), settings.bootstrap_token.clone()).await?;
+    let link = service.first_link().await?;
+
+    let closing = CancellationToken::new();
+    let patience = settings.stop_within;
+    greet(&settings, link.as_deref());
+    let app = AppState::new(Arc::clone(&service), Arc::new(settings), closing.clone());
+    let sweeper = tokio::spawn(service.sweeper().run(closing.clone()));
+
+    let told = told_to_stop()?;
+    let stopping = (Arc::clone(&service), closing.clone());
+    let server = axum::serve(
+        listener.tap_io(|connection| {
+            // Small answers, at once.
+            let _ = connection.set_nodelay(true);
+        }),
+        build(app),
+    )
+    .with_graceful_shutdown(async move {
+        told.await;
+        tracing::info!("Stopping: no more work is taken");
+        stopping.0.stop_taking_work();
+        stopping.1.cancel();
+    });
+    let server = server.into_future();
+    tokio::pin!(server);
+    let closed = closing.clone();
+    tokio::select! {
+        ended = &mut server => ended?,
+        () = async {
+            closed.cancelled().await;
+            tokio::time::sleep(patience / 2).await;
+        } => tracing::warn!("Some connections were still open"),
+    }
+    closing.cancel();
+    let _ = sweeper.await;
+    service.stop(patience.max(Duration::from_millis(100))).await;
+    tracing::info!("Stopped");
+    Ok(())
+}
+
+/// Resolves when the process is asked to stop.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn greet(settings: &Settings, link: Option<&str>) {
+    let url = settings.public_url();
+    tracing::info!(listen = %settings.listen, "Longhaul listens");
+    if !settings.listen.ip().is_loopback() && !settings.secure_cookie() {
+        tracing::warn!(
+            "Listening beyond this machine over plain http: passwords travel readable. Put a proxy with TLS in \
+             front and set --public-url https://…"
+        );
+    }
+    if !has_assets() {
+        tracing::warn!(
+            "The browser's part was not built in: pages work, but do not move. Build with cargo-leptos."
+        );
+    }
+    match link {
+        Some(link) => println!(
+            "\n  Longhaul is ready. Open this link once to choose a password and sign in:\n\n    {url}/login?link={link}\n"
+        ),
+        None => println!("\n  Longhaul is ready at {url}\n"),
+    }
+}
+
+fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.log)
+        .map_err(|error| anyhow::anyhow!("--log is `{}`, which is no filter: {error}", settings.log))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    if settings.log_json {
+        log.json().init()
+    } else {
+        log.with_target(false).init()
+    }
+    Ok(())
+}
