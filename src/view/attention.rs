@@ -6,7 +6,7 @@
 use crate::model::{Status, minutes};
 
 use super::board::JobRow;
-use super::format::duration;
+use super::format::age;
 use crate::model::Timestamp;
 
 /// How urgent.
@@ -47,9 +47,9 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
             severity: Severity::Now,
             verdict: "has ended, but its process is still running.".to_owned(),
             evidence: format!(
-                "{} late {writes} refused, the last {} ago. Stop the process where it runs; nothing it reports counts.",
+                "{} late {writes} refused, the last {}. Stop the process where it runs; nothing it reports counts.",
                 row.late_writes,
-                duration(now.since(last))
+                age(now.since(last))
             ),
             only_force: false,
             elsewhere: true,
@@ -62,9 +62,9 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
     let inactive = now.since(row.activity_at);
     let heard = match row.heartbeat_at {
         Some(at) if now.since(at) < std::time::Duration::from_secs(30) => {
-            format!("Its process is alive: last heard of {} ago.", duration(now.since(at)))
+            format!("Its process is alive: last heard of {}.", age(now.since(at)))
         }
-        Some(at) => format!("Its process was last heard of {} ago.", duration(now.since(at))),
+        Some(at) => format!("Its process was last heard of {}.", age(now.since(at))),
         None => "Its process was never heard of.".to_owned(),
     };
     let over = |span: std::time::Duration, limit: Option<std::time::Duration>, share: f64| {
@@ -94,7 +94,7 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
         return make(
             Severity::Now,
             "was asked to stop and has not.".to_owned(),
-            format!("{by} asked {} ago. {heard}", duration(now.since(*at))),
+            format!("{by} asked {}. {heard}", age(now.since(*at))),
             true,
         );
     }
