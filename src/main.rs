@@ -1,24 +1,23 @@
-//! The program. Everything it does is in the library; see `longhaul help`.
+//! The program. Everything it does is in the library; `longhaul help` lists it.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Parser as _;
+use longhaul::cli::{self, Cli};
 
 /// Small and steady under many short-lived allocations, which is what a page is.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[derive(Parser)]
-struct Tmp {
-    #[command(flatten)]
-    settings: longhaul::server::SettingsArgs,
-}
-
 fn main() -> ExitCode {
-    let args = Tmp::parse();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(longhaul::cli::serve::run(&args.settings))
+    let cli = Cli::parse();
+    // Two threads even on one core: a page that waits for itself must find another to go on.
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli::run(cli)),
+        Err(error) => {
+            eprintln!("longhaul: the runtime could not be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

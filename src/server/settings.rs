@@ -108,6 +108,14 @@ pub struct SettingsArgs {
     given: BTreeMap<&'static str, (String, Source)>,
 }
 
+impl SettingsArgs {
+    /// As if only these had been given.
+    pub fn with_database(config: Option<PathBuf>, database: Option<String>) -> Self {
+        let given = database.map(|database| ("database", (database, Source::Flag))).into_iter().collect();
+        Self { config, given }
+    }
+}
+
 fn variable(name: &str) -> String {
     format!("LONGHAUL_{}", name.to_uppercase().replace('-', "_"))
 }

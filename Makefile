@@ -1,0 +1,123 @@
+# Longhaul: `make run` to use it, `make test` to prove it, `make dev` to work on it.
+#
+# Each brings what it needs and is missing, says what it does, and can be run again. What it installs goes
+# to a cache of its own, shared by all checkouts, never into yours: cargo-leptos and wasm-bindgen must have
+# the very versions this project is locked to.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+LEPTOS := 0.3.10
+BINDGEN := $(shell sed -n 's/^wasm-bindgen = "=\([0-9.]*\)"/\1/p' Cargo.toml)
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longhaul/tools-$(LEPTOS)-$(BINDGEN)
+NPM := $(CURDIR)/end2end/node_modules/.bin
+
+# Tools of ours first, then those that are there anyway.
+export PATH := $(TOOLS)/bin:$(NPM):$(PATH)
+export LEPTOS_WASM_BINDGEN_VERSION := $(BINDGEN)
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
+
+# make run LISTEN=127.0.0.1:4000 DATABASE_URL=sqlite://elsewhere.db
+LISTEN ?= 127.0.0.1:3000
+DATABASE_URL ?= sqlite://longhaul.db
+
+# The weight of a first visit, in bytes, brotli.
+WEIGHT_LIMIT := 200000
+
+say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
+
+.PHONY: help run test dev build tools npm chromium lint rust weight e2e clean-tools
+
+help:
+	@echo 'make run    build the release and serve it on http://$(LISTEN)'
+	@echo 'make test   formatting, lints, every Rust test, the browser tests'
+	@echo 'make dev    serve, and build and reload on every change'
+	@echo 'make build  build the release: target/release/longhaul, complete in one file'
+
+run: build
+	$(call say,Serving on http://$(LISTEN) with $(DATABASE_URL); stop with Ctrl-C)
+	@exec target/release/longhaul serve --listen $(LISTEN) --database '$(DATABASE_URL)'
+
+dev: tools
+	$(call say,Watching: http://$(LISTEN) reloads on every change)
+	@exec env LEPTOS_SITE_ADDR=$(LISTEN) cargo leptos watch -- serve --listen $(LISTEN) --database '$(DATABASE_URL)'
+
+test: lint rust build weight e2e
+	$(call say,All tests passed)
+
+# The browser's part first: the program carries it inside.
+build: tools
+	$(call say,Building the browser's part)
+	@cargo leptos build --release --precompress --frontend-only
+	$(call say,Building the program)
+	@cargo leptos build --release --server-only
+
+lint: tools
+	$(call say,Checking formatting and lints)
+	@cargo fmt --check
+	@cargo clippy --features ssr --all-targets -- -D warnings
+	@cargo clippy --lib --features hydrate --target wasm32-unknown-unknown --target-dir target/front -- -D warnings
+
+rust:
+	$(call say,Running the Rust tests)
+	@cargo test --features ssr
+
+weight:
+	$(call say,Weighing a first visit)
+	@total=0; for file in js wasm css; do \
+	  size=$$(stat -c %s target/site/pkg/longhaul.$$file.br); total=$$((total + size)); \
+	  printf '    %-5s %7d bytes brotli\n' $$file $$size; \
+	done; \
+	printf '    %-5s %7d of at most $(WEIGHT_LIMIT)\n' all $$total; \
+	test $$total -le $(WEIGHT_LIMIT) || { echo 'A first visit weighs too much.'; exit 1; }
+
+e2e: npm chromium
+	$(call say,Running the browser tests)
+	@cd end2end && CHROMIUM=$$($(MAKE) -s -C .. which-chromium) npx playwright test $(E2E)
+
+tools: npm
+	@command -v cargo >/dev/null || { echo 'Rust is missing. Install it from https://rustup.rs and run this again.'; exit 1; }
+	@rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs -r test -d \
+	  || { printf '\033[1m==> Adding the wasm32 target\033[0m\n'; \
+	       command -v rustup >/dev/null || { echo 'The wasm32-unknown-unknown target is missing, and rustup is not there to add it.'; exit 1; }; \
+	       rustup target add wasm32-unknown-unknown; }
+	@[ "$$(cargo leptos --version 2>/dev/null | awk '{print $$2}')" = '$(LEPTOS)' ] || $(MAKE) install-leptos
+	@[ "$$(wasm-bindgen --version 2>/dev/null | awk '{print $$2}')" = '$(BINDGEN)' ] || $(MAKE) install-bindgen
+	@command -v wasm-opt >/dev/null || { echo 'wasm-opt is missing; it comes with: npm ci --prefix end2end'; exit 1; }
+
+# Prebuilt where one can be had; from source otherwise, without the link-time optimisation that would
+# double the time for a tool that waits for rustc anyway.
+.PHONY: install-leptos install-bindgen which-chromium
+install-leptos:
+	$(call say,Installing cargo-leptos $(LEPTOS): about a minute prebuilt or 11 minutes from source)
+	@{ command -v cargo-binstall >/dev/null && cargo binstall --no-confirm --root '$(TOOLS)' 'cargo-leptos@$(LEPTOS)'; } \
+	  || CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	     cargo install --quiet --locked --root '$(TOOLS)' --features no_downloads 'cargo-leptos@$(LEPTOS)'
+
+install-bindgen:
+	$(call say,Installing wasm-bindgen-cli $(BINDGEN): 2 minutes from source)
+	@{ command -v cargo-binstall >/dev/null && cargo binstall --no-confirm --root '$(TOOLS)' 'wasm-bindgen-cli@$(BINDGEN)'; } \
+	  || CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	     cargo install --quiet --root '$(TOOLS)' 'wasm-bindgen-cli@$(BINDGEN)'
+
+npm: end2end/node_modules/.installed
+end2end/node_modules/.installed: end2end/package-lock.json
+	$(call say,Installing npm packages)
+	@command -v npm >/dev/null || { echo 'npm is missing. Install Node.js 20 or newer and run this again.'; exit 1; }
+	@npm ci --prefix end2end --no-audit --no-fund --loglevel=error
+	@touch $@
+
+chromium:
+	@$(MAKE) -s which-chromium >/dev/null || { \
+	  printf '\033[1m==> Installing Chromium\033[0m\n'; \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
+	    || { echo 'Chromium is missing. Install it (Debian: apt-get install chromium), or set CHROMIUM=/path/to/it.'; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+
+which-chromium:
+	@{ [ -n "$${CHROMIUM:-}" ] && command -v "$$CHROMIUM"; } || command -v chromium || command -v chromium-browser || command -v google-chrome
+
+clean-tools:
+	rm -rf '$(TOOLS)' end2end/node_modules

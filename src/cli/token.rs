@@ -1,0 +1,73 @@
+//! `longhaul token`: the credentials of programs.
+
+use clap::{Args, Subcommand};
+
+use super::database::DatabaseArgs;
+use crate::clock::{Clock as _, SystemClock};
+use crate::model::Role;
+use crate::service::{NewToken, accounts};
+use crate::view::date_time;
+
+/// `longhaul token`.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// List the tokens, without their secrets
+    List,
+    /// Make a token, and print it. It is not shown again
+    Add {
+        /// The name its actions are recorded under
+        name: String,
+        /// viewer, reporter, operator or admin
+        #[arg(long, default_value = "reporter")]
+        role: Role,
+        /// Let it start jobs in the name of others
+        #[arg(long)]
+        act_as: bool,
+        /// How long it is good, such as 90d; until revoked where nothing is said
+        #[arg(long, value_name = "SPAN")]
+        expires: Option<humantime::Duration>,
+    },
+    /// Revoke a token
+    Revoke {
+        /// The token's name
+        name: String,
+    },
+}
+
+/// Does it.
+pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
+    let store = args.database.accounts()?;
+    match args.what {
+        What::List => {
+            for token in store.tokens().await? {
+                let act_as = if token.act_as { "  acts as others" } else { "" };
+                let expires =
+                    token.expires_at.map_or(String::new(), |at| format!("  until {}", date_time(at)));
+                println!(
+                    "{:<9} {}  since {}{expires}{act_as}",
+                    token.role,
+                    token.name,
+                    date_time(token.created_at)
+                );
+            }
+        }
+        What::Add { name, role, act_as, expires } => {
+            let new = NewToken { name, role, act_as, lasts: expires.map(Into::into) };
+            // Alone on standard output, so that a script can take it.
+            println!("{}", accounts::add_token(&*store, new, SystemClock.now()).await?.0);
+        }
+        What::Revoke { name } => {
+            accounts::remove_token(&*store, &name).await?;
+            println!("Revoked {name}; a running server knows within 5 seconds.");
+        }
+    }
+    Ok(())
+}
