@@ -175,6 +175,18 @@ pub fn LiveBoard(
         board.rows.get().iter().filter(|row| is_stale(&row.job.read(), now)).count()
     });
     let max_active = board.frame.read_untracked().max_active;
+    let warnings = Memo::new(move |_| {
+        let active = counts.get().active();
+        let full = active >= u64::from(max_active);
+        let near = active * 5 > u64::from(max_active) * 4;
+        let store = board.frame.read().store_error.clone();
+        let store = store.map(|error| (true, format!("The store refuses writes: {error}.")));
+        let limit = (full || near).then(|| {
+            let what = if full { "is reached: no other job can start until one ends" } else { "is near" };
+            (full, format!("The limit of active jobs {what} ({active} of {max_active})."))
+        });
+        store.into_iter().chain(limit).collect::<Vec<_>>()
+    });
     let health = Memo::new(move |_| {
         let active = counts.get().active();
         if board.frame.read().store_error.is_some() || active >= u64::from(max_active) {
@@ -209,8 +221,14 @@ pub fn LiveBoard(
             </div>
             <div class="actions">{children()}</div>
         </div>
-        <Show when=move || !needing.read().is_empty()>
+        <Show when=move || !needing.read().is_empty() || !warnings.read().is_empty()>
             <section class="card" aria-label="Needs attention">
+                <For each=move || warnings.get() key=Clone::clone let((urgent, text))>
+                    <div class="verdict" class:bad=urgent>
+                        <Icon glyph=if urgent { Glyph::Cross } else { Glyph::Warning } />
+                        <div>{text}</div>
+                    </div>
+                </For>
                 <For each=move || needing.get() key=|row| row.id let:row>
                     <Needs row now may_recover />
                 </For>
@@ -222,7 +240,19 @@ pub fn LiveBoard(
                 <h2 id="running">
                     "Running" <span class="count">{move || open.read().len().to_string()}</span>
                 </h2>
-                <Updated now />
+                <div class="actions">
+                    <Updated now />
+                    {may_recover
+                        .then(|| {
+                            view! {
+                                <form method="post" action="/rpc/system/sweep">
+                                    <button class="quiet" title="End the jobs that are stale, now">
+                                        "Sweep now"
+                                    </button>
+                                </form>
+                            }
+                        })}
+                </div>
             </header>
             <Show
                 when=move || !open.read().is_empty()
