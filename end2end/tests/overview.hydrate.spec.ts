@@ -79,8 +79,9 @@ test('two people see what the other does', async ({ overview, visitor, jar, api,
   await job.visit(running.path);
   await job.ask('Abort…', 'Seen from the other side');
   await expect(other.overview.row('Seen by two')).toContainText('asked to stop by admin', { timeout: 2_000 });
-  await other.overview.row('Seen by two').getByRole('link', { name: 'Force fail…' }).click();
+  await other.overview.row('Seen by two').getByRole('link', { name: 'Seen by two', exact: true }).click();
   await other.job.settled();
+  await other.job.actions.getByRole('link', { name: 'Force fail…' }).click();
   await expect(other.job.dialog).toBeVisible();
   await other.job.dialog.getByLabel('Reason').fill('It does not stop');
   await other.job.dialog.getByRole('button', { name: 'Force fail' }).click();
