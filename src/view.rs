@@ -7,8 +7,10 @@ mod attention;
 mod board;
 mod format;
 mod job_page;
+mod packed;
 
 pub use attention::{Attention, Severity, attention, headline};
 pub use board::{BoardAnswer, BoardView, JobRow, PastRow};
 pub use format::{age, clock_time, date_time, duration, iso, percent_text, thousands};
 pub use job_page::{Action, Fact, JobAnswer, JobPageView, StepRow, StepState};
+pub use packed::Packed;

@@ -150,16 +150,16 @@ impl Board {
         store_error: Option<String>,
     ) -> BoardAnswer {
         if boot != self.boot || build != self.build {
-            return BoardAnswer::Full(self.view(now, store_error));
+            return BoardAnswer::full(self.view(now, store_error));
         }
         let mut state = self.state();
         state.tidy(now);
         if since == state.revision {
-            return BoardAnswer::Unchanged { now };
+            return BoardAnswer::unchanged(now);
         }
         let Some(ids) = state.changed_since(since) else {
             drop(state);
-            return BoardAnswer::Full(self.view(now, store_error));
+            return BoardAnswer::full(self.view(now, store_error));
         };
         let (mut rows, mut gone) = (Vec::new(), Vec::new());
         for id in ids {
@@ -168,7 +168,7 @@ impl Board {
                 None => gone.push(id),
             }
         }
-        BoardAnswer::Delta { view: self.frame(&state, rows, now, store_error), gone }
+        BoardAnswer::delta(self.frame(&state, rows, now, store_error), gone)
     }
 
     fn frame(
@@ -326,7 +326,7 @@ mod tests {
     impl Fixture {
         fn poll(&mut self) -> BoardAnswer {
             let answer = self.board.poll(self.board.boot(), "build", self.seen, NOW, None);
-            if let BoardAnswer::Delta { view, .. } | BoardAnswer::Full(view) = &answer {
+            if let Some(view) = &answer.view {
                 self.seen = view.revision;
             }
             answer
@@ -341,14 +341,18 @@ mod tests {
     #[tokio::test]
     async fn a_poll_brings_what_changed_and_nothing_twice() {
         let mut f = fixture().await;
-        assert_eq!(f.poll(), BoardAnswer::Unchanged { now: NOW });
+        assert_eq!(f.poll(), BoardAnswer::unchanged(NOW));
         let (a, b) = (f.jobs.create_job("a", "x").await.unwrap(), f.jobs.create_job("b", "x").await.unwrap());
-        let BoardAnswer::Delta { view, gone } = f.poll() else { panic!("a delta was due") };
+        let BoardAnswer { view: Some(view), gone, full: false, .. } = f.poll() else {
+            panic!("a delta was due")
+        };
         assert_eq!((view.rows.len(), gone.len(), view.counts.active()), (2, 0, 2));
         assert!(f.run(a, Command::Complete { epoch: None, output: None }).await);
-        let BoardAnswer::Delta { view, gone } = f.poll() else { panic!("a delta was due") };
+        let BoardAnswer { view: Some(view), gone, full: false, .. } = f.poll() else {
+            panic!("a delta was due")
+        };
         assert_eq!((view.rows.len(), gone, view.today.completed), (0, vec![a], 1));
-        assert_eq!(f.poll(), BoardAnswer::Unchanged { now: NOW });
+        assert_eq!(f.poll(), BoardAnswer::unchanged(NOW));
         assert_eq!(f.board.job(a).unwrap().id, a, "an ended job stays at hand");
         assert_eq!(f.board.active()[0].id, b);
     }
@@ -357,13 +361,14 @@ mod tests {
     async fn another_run_another_build_or_a_long_sleep_get_everything() {
         let mut f = fixture().await;
         let id = f.jobs.create_job("a", "x").await.unwrap();
-        assert!(matches!(f.board.poll("other", "build", 0, NOW, None), BoardAnswer::Full(_)));
-        assert!(matches!(f.board.poll(f.board.boot(), "old", 1, NOW, None), BoardAnswer::Full(_)));
-        assert!(matches!(f.board.poll(f.board.boot(), "build", 99, NOW, None), BoardAnswer::Full(_)));
+        assert!(f.board.poll("other", "build", 0, NOW, None).full);
+        assert!(f.board.poll(f.board.boot(), "old", 1, NOW, None).full);
+        assert!(f.board.poll(f.board.boot(), "build", 99, NOW, None).full);
         for _ in 0..=RING {
             f.run(id, Command::Report(Default::default())).await;
         }
-        assert!(matches!(f.poll(), BoardAnswer::Full(view) if view.rows.len() == 1));
+        let answer = f.poll();
+        assert!(answer.full && answer.view.is_some_and(|view| view.rows.len() == 1));
     }
 
     #[tokio::test]
@@ -378,6 +383,6 @@ mod tests {
         let later = NOW.plus(ZOMBIE_FOR);
         assert_eq!(f.board.view(later, None).rows.len(), 0);
         let answer = f.board.poll(f.board.boot(), "build", f.seen, later, None);
-        assert!(matches!(answer, BoardAnswer::Delta { gone, .. } if gone == [id]));
+        assert!(!answer.full && answer.gone == [id]);
     }
 }

@@ -275,7 +275,7 @@ impl Service {
         caller.must(Permission::Read)?;
         let job = self.job(id).await?;
         if job.revision == since {
-            return Ok(JobAnswer::Unchanged { now: self.now() });
+            return Ok(JobAnswer { now: self.now(), view: None, lines: Vec::new(), more: false });
         }
         let (lines, more) = if job.seq > after {
             let query = LogQuery { filter, from: LogFrom::After(after), limit: MOST, count: false };
@@ -284,7 +284,7 @@ impl Service {
         } else {
             (Vec::new(), false)
         };
-        let view = Box::new(self.page_of(&job, unfolded).await?);
-        Ok(JobAnswer::Changed { view, lines, more })
+        let view = self.page_of(&job, unfolded).await?;
+        Ok(JobAnswer { now: view.now, view: Some(view), lines, more })
     }
 }

@@ -154,20 +154,33 @@ pub struct BoardView {
 }
 
 /// What a poll of the overview brings.
+///
+/// One flat shape rather than an enum: the browser carries the code that reads it, once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum BoardAnswer {
+pub struct BoardAnswer {
+    /// The server's time.
+    pub now: Timestamp,
+    /// The view as it now stands; `None` where nothing changed.
+    pub view: Option<BoardView>,
+    /// `view` holds every row. Otherwise only those that changed, and the rest stays.
+    pub full: bool,
+    /// The jobs that are not on the board any more.
+    pub gone: Vec<JobId>,
+}
+
+impl BoardAnswer {
     /// Nothing changed.
-    Unchanged {
-        /// The server's time.
-        now: Timestamp,
-    },
-    /// Some jobs changed. The rest of the view is small and comes whole, without rows.
-    Delta {
-        /// The view as it now stands, with only the rows that changed.
-        view: BoardView,
-        /// The jobs that are not on the board any more.
-        gone: Vec<JobId>,
-    },
+    pub fn unchanged(now: Timestamp) -> Self {
+        Self { now, view: None, full: false, gone: Vec::new() }
+    }
+
     /// Everything: the server is another one, or too much changed.
-    Full(BoardView),
+    pub fn full(view: BoardView) -> Self {
+        Self { now: view.now, view: Some(view), full: true, gone: Vec::new() }
+    }
+
+    /// Some jobs changed.
+    pub fn delta(view: BoardView, gone: Vec<JobId>) -> Self {
+        Self { now: view.now, view: Some(view), full: false, gone }
+    }
 }

@@ -92,23 +92,17 @@ pub struct JobPageView {
     pub seq: u64,
 }
 
-/// What a poll of a job's page brings.
+/// What a poll of a job's page brings. Flat, as [`BoardAnswer`](super::BoardAnswer) is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum JobAnswer {
-    /// Nothing changed.
-    Unchanged {
-        /// The server's time.
-        now: Timestamp,
-    },
-    /// The job as it now stands, and the lines that came since.
-    Changed {
-        /// The job.
-        view: Box<JobPageView>,
-        /// New lines that match the filter, oldest first.
-        lines: Vec<LogLine>,
-        /// More came than fit: ask again.
-        more: bool,
-    },
+pub struct JobAnswer {
+    /// The server's time.
+    pub now: Timestamp,
+    /// The job as it now stands; `None` where nothing changed.
+    pub view: Option<JobPageView>,
+    /// New lines that match the filter, oldest first.
+    pub lines: Vec<LogLine>,
+    /// More came than fit: ask again.
+    pub more: bool,
 }
 
 impl JobPageView {

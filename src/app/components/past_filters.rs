@@ -2,9 +2,9 @@
 
 use leptos::prelude::*;
 
-use crate::model::{Counts, Status};
+use crate::app::islands::PastCount;
+use crate::model::Status;
 use crate::rpc::PastFilter;
-use crate::view::thousands;
 
 /// Text as it may stand in an address.
 pub fn encode(text: &str) -> String {
@@ -52,24 +52,17 @@ pub fn address(filter: &PastFilter, status: Option<Status>, cursor: Option<&str>
 pub fn PastFilters(
     /// As they are.
     filter: PastFilter,
-    /// The features there are, with their counters.
-    features: Vec<(String, Counts)>,
-    /// How many jobs there are, of the feature that is chosen or of all.
-    #[prop(into)]
-    counts: Signal<Counts>,
+    /// The features there are.
+    features: Vec<String>,
 ) -> impl IntoView {
     // A text or an author narrows in a way nothing counts; better no number than a wrong one.
     let counted = filter.text.is_none() && filter.author.is_none();
     let chip = |status: Option<Status>, word: &'static str| {
         let here = filter.status == status;
-        let number = move || {
-            let counts = counts.get();
-            counted.then(|| thousands(status.map_or(counts.past(), |status| counts.of(status))))
-        };
         view! {
             <a class="chip" href=address(&filter, status, None) aria-current=here.then_some("true")>
                 {word}
-                <span class="count">{number}</span>
+                {counted.then(|| view! { <PastCount status /> })}
             </a>
         }
     };
@@ -80,7 +73,7 @@ pub fn PastFilters(
         chip(Some(Status::Aborted), "Aborted"),
     ];
     let chosen = filter.feature.clone().unwrap_or_default();
-    let mut names: Vec<String> = features.into_iter().map(|(feature, _)| feature).collect();
+    let mut names = features;
     if !chosen.is_empty() && !names.contains(&chosen) {
         names.push(chosen.clone());
     }

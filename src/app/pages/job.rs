@@ -5,11 +5,15 @@ use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
 
 use super::{Visit, page, query};
-use crate::app::islands::LiveJob;
-use crate::model::{JobId, LineKind, LogFilter, Refusal};
-use crate::rpc::LogView;
+use crate::app::components::{AskDialog, LogKinds, LogSearch, past_address};
+use crate::app::islands::{
+    Deeds, FactList, JobActions, JobBar, JobHead, JobProps, LineCount, LiveJob, LogLines, StepCount, Steps,
+};
+use crate::model::{JobId, LineKind, LogFilter, Refusal, visible};
+use crate::rpc::{LogView, PastFilter};
 use crate::service::ServiceError;
 use crate::store::{LogFrom, LogQuery};
+use crate::view::Packed;
 
 /// How many lines a page begins with.
 const LINES: usize = 200;
@@ -77,22 +81,100 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
             (!service.read_log(caller, id, before).await?.lines.is_empty(), log.more)
         }
     };
-    let title = format!("{} · Longhaul", crate::model::visible(&initial.row.title, false));
+    let title = visible(&initial.row.title, false).into_owned();
+    let feature = initial.row.feature.clone();
+    let ended = initial.row.status.is_final();
+    let props = Packed(JobProps {
+        view: initial,
+        lines: log.lines,
+        total: log.total.unwrap_or(0),
+        older,
+        newer,
+        log: asked.log.clone(),
+        marked: asked.from,
+        unfolded: asked.unfolded,
+        ask: asked.ask.as_ref().map(|ask| format!("ask-{ask}")),
+    });
+    let narrowed = PastFilter { feature: Some(feature.clone()), ..PastFilter::default() };
+    let actions = (visit.may_recover() && !ended).then(|| actions(id, title.clone(), asked.ask));
     Ok(view! {
-        <Title text=title />
-        <LiveJob
-            initial
-            lines=log.lines
-            total=log.total.unwrap_or(0)
-            older
-            newer
-            first_error
-            log=asked.log
-            marked=asked.from
-            unfolded=asked.unfolded
-            ask=asked.ask
-            may_recover=visit.may_recover()
-        />
+        <Title text=format!("{title} · Longhaul") />
+        <LiveJob props>
+            <div class="headline">
+                <div>
+                    <p>
+                        <a href="/admin/jobs">"Jobs"</a>
+                        " / "
+                        <a href=past_address(&narrowed, None, None)>{visible(&feature, false).into_owned()}</a>
+                    </p>
+                    <JobHead />
+                </div>
+                {actions}
+            </div>
+            <div>
+                <JobBar />
+            </div>
+            <div class="two">
+                <div class="stack">
+                    <section class="card" aria-labelledby="steps">
+                        <header>
+                            <h2 id="steps">"Steps" <StepCount /></h2>
+                            {asked.unfolded.then(|| view! { <a href=format!("/admin/jobs/{id}")>"Fold"</a> })}
+                        </header>
+                        <Steps>
+                            <p class="empty sub">"This job has declared no steps."</p>
+                        </Steps>
+                    </section>
+                    <section class="card" aria-labelledby="facts">
+                        <header>
+                            <h2 id="facts">"Facts"</h2>
+                        </header>
+                        <FactList />
+                    </section>
+                    <Deeds />
+                </div>
+                <section class="card log-card" id="log" aria-labelledby="log-title">
+                    <header>
+                        <h2 id="log-title">"Log" <LineCount /></h2>
+                        <LogKinds id log=asked.log.clone() />
+                    </header>
+                    <LogSearch id log=asked.log first_error />
+                    <LogLines />
+                </section>
+            </div>
+        </LiveJob>
     }
     .into_any())
+}
+
+/// Abort and force-fail, each with the question it asks.
+fn actions(id: JobId, title: String, ask: Option<String>) -> impl IntoView {
+    let (abort, force_fail) = (ask.as_deref() == Some("abort"), ask.as_deref() == Some("force-fail"));
+    view! {
+        <JobActions>
+            <a class="button abort" data-ask="ask-abort" href=format!("/admin/jobs/{id}?ask=abort")>
+                "Abort…"
+            </a>
+            <a class="button danger" data-ask="ask-force-fail" href=format!("/admin/jobs/{id}?ask=force-fail")>
+                "Force fail…"
+            </a>
+            <AskDialog
+                what="abort"
+                id
+                title=format!("Ask “{title}” to stop?")
+                text="Its process is told with its next heartbeat and stops when it can. Nothing is killed."
+                button="Ask it to stop"
+                open=abort
+            />
+            <AskDialog
+                what="force-fail"
+                id
+                title=format!("Force-fail “{title}”?")
+                text="The job ends as failed now. A run in this server is cancelled; a run elsewhere is fenced: \
+                      whatever it still reports is refused. This cannot be undone."
+                button="Force fail"
+                open=force_fail
+            />
+        </JobActions>
+    }
 }

@@ -4,11 +4,14 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 
 use super::{Visit, page, query};
-use crate::app::components::StartPanel;
-use crate::app::islands::LiveBoard;
-use crate::model::Status;
+use crate::app::components::{PastFilters, StartPanel};
+use crate::app::islands::{
+    BoardProps, Lead, LiveBoard, Needs, OpenCount, OpenTable, PastCount, PastTable, Tiles, Updated,
+};
+use crate::model::{Status, visible};
 use crate::rpc::{PastFilter, read_past};
 use crate::service::ServiceError;
+use crate::view::Packed;
 
 /// The overview.
 #[component]
@@ -31,27 +34,85 @@ pub fn Overview() -> impl IntoView {
 
 async fn draw(visit: Visit, filter: PastFilter, starting: bool) -> Result<AnyView, ServiceError> {
     let Visit { service, caller, .. } = &visit;
-    let initial = service.board_view(caller)?;
-    let past = read_past(service, caller, filter.clone()).await?;
     let features = service.features(caller).await?;
-    let features: Vec<_> = features.into_iter().map(|row| (row.feature, row.counts)).collect();
+    let of_feature = filter.feature.as_ref().map(|feature| {
+        features.iter().find(|row| row.feature == *feature).map(|row| row.counts).unwrap_or_default()
+    });
     let may_recover = visit.may_recover();
+    let props = Packed(BoardProps {
+        view: service.board_view(caller)?,
+        past: read_past(service, caller, filter.clone()).await?,
+        filter: filter.clone(),
+        of_feature,
+        may_recover,
+    });
     let built_in: Vec<_> = service
         .built_in()
         .iter()
         .map(|job| (job.feature().to_owned(), job.title().to_owned(), job.summary().to_owned()))
         .collect();
+    let features: Vec<String> = features.into_iter().map(|row| row.feature).collect();
+    let crumbs = filter.feature.as_ref().map(|feature| {
+        view! {
+            <p>
+                <a href="/admin/jobs">"Jobs"</a>
+                " / "
+                {visible(feature, false).into_owned()}
+            </p>
+        }
+    });
+    let actions = may_recover.then(|| {
+        view! {
+            <div class="actions">
+                <StartPanel built_in open=starting />
+                <a class="button danger" href="/admin/jobs/emergency-cleanup">
+                    "Emergency cleanup…"
+                </a>
+            </div>
+        }
+    });
+    let sweep = may_recover.then(|| {
+        view! {
+            <form method="post" action="/rpc/system/sweep">
+                <button class="quiet" title="End the jobs that are stale, now">
+                    "Sweep now"
+                </button>
+            </form>
+        }
+    });
     Ok(view! {
-        <LiveBoard initial past filter features may_recover>
-            {may_recover
-                .then(|| {
-                    view! {
-                        <StartPanel built_in open=starting />
-                        <a class="button danger" href="/admin/jobs/emergency-cleanup">
-                            "Emergency cleanup…"
-                        </a>
-                    }
-                })}
+        <LiveBoard props>
+            <div class="headline">
+                <div>{crumbs} <Lead /></div>
+                {actions}
+            </div>
+            <Needs />
+            <Tiles />
+            <section class="card" aria-labelledby="running">
+                <header>
+                    <h2 id="running">"Running" <OpenCount /></h2>
+                    <div class="actions">
+                        <Updated />
+                        {sweep}
+                    </div>
+                </header>
+                <OpenTable>
+                    <div class="empty">
+                        <p>"Nothing is running."</p>
+                        <p class="sub">
+                            "Start a built-in job above, or wrap a command: "
+                            <code>"longhaul exec -- ./import.sh"</code>
+                        </p>
+                    </div>
+                </OpenTable>
+            </section>
+            <section class="card" aria-labelledby="past">
+                <header>
+                    <h2 id="past">"Past" <PastCount status=None /></h2>
+                </header>
+                <PastFilters filter features />
+                <PastTable />
+            </section>
         </LiveBoard>
     }
     .into_any())

@@ -50,6 +50,12 @@ pub fn reload() {
     }
 }
 
+/// The dialog that the element which was clicked asks for.
+pub fn asked_for(event: &Event) -> Option<String> {
+    let clicked: Element = event.target()?.dyn_into().ok()?;
+    clicked.closest("[data-ask]").ok()??.get_attribute("data-ask")
+}
+
 /// Opens a dialog over the page. False where it is not there or the browser cannot.
 pub fn open_dialog(id: &str) -> bool {
     let Some(dialog) = document().and_then(|document| document.get_element_by_id(id)) else { return false };

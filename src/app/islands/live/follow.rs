@@ -1,7 +1,6 @@
 //! The loop that keeps a page up to date.
 
-use std::future::Future;
-
+use futures::future::LocalBoxFuture;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -33,13 +32,12 @@ const APART_MS: u32 = 30;
 const RETRY_MS: u32 = 1_000;
 const LONGEST_RETRY_MS: u32 = 20_000;
 
+/// Asks for what changed, and takes it in. Boxed, so that the loop is made once and not once a page.
+pub type Fetch = Box<dyn Fn() -> LocalBoxFuture<'static, Result<Pace, RpcError>>>;
+
 /// Keeps a page up to date for its life: `fetch` asks for what changed and takes it in. `stream` is where
 /// the nudges come from.
-pub fn follow<Fetch, Fetching>(stream: String, fetch: Fetch)
-where
-    Fetch: Fn() -> Fetching + 'static,
-    Fetching: Future<Output = Result<Pace, RpcError>> + 'static,
-{
+pub fn follow(stream: String, fetch: Fetch) {
     mark_hydrated();
     let wake = Wake::default();
     let ring = wake.clone();
@@ -47,11 +45,7 @@ where
     spawn_local(run(stream, wake, fetch));
 }
 
-async fn run<Fetch, Fetching>(address: String, wake: Wake, fetch: Fetch)
-where
-    Fetch: Fn() -> Fetching,
-    Fetching: Future<Output = Result<Pace, RpcError>>,
-{
+async fn run(address: String, wake: Wake, fetch: Fetch) {
     let state = live_state();
     let mut stream: Option<Stream> = None;
     let mut failures = 0_u32;

@@ -1,0 +1,133 @@
+//! The jobs that have not ended.
+
+use leptos::prelude::*;
+
+use super::{Board, Row};
+use crate::app::components::Bar;
+use crate::model::{Level, Status, visible};
+use crate::view::{JobRow, Severity, age, attention, duration, percent_text};
+
+/// The jobs that have not ended.
+#[island]
+pub fn OpenTable(
+    /// What is shown where there is none.
+    children: Children,
+) -> impl IntoView {
+    let board = Board::here();
+    let open = Memo::new(move |_| {
+        board.shown().into_iter().filter(|row| !row.job.read().status.is_final()).collect::<Vec<_>>()
+    });
+    let none = move || open.read().is_empty();
+    view! {
+        <div class="when-none" hidden=move || !none()>
+            {children()}
+        </div>
+        <table class="jobs" hidden=none>
+            <thead>
+                <tr>
+                    <th scope="col">"Job"</th>
+                    <th scope="col">"Where it is"</th>
+                    <th scope="col">"Last message"</th>
+                    <th scope="col" class="num">
+                        "Running for"
+                    </th>
+                    <th scope="col">"Started by"</th>
+                    <th scope="col">
+                        <span class="sr">"Actions"</span>
+                    </th>
+                </tr>
+            </thead>
+            <tbody>
+                <For each=move || open.get() key=|row| row.id let:row>
+                    {open_row(board, row)}
+                </For>
+            </tbody>
+        </table>
+    }
+}
+
+/// A job that has not ended.
+fn open_row(board: Board, row: Row) -> impl IntoView {
+    let (id, now) = (row.id, board.now);
+    let job: RwSignal<JobRow> = row.job.into();
+    let text = move |pick: fn(&JobRow) -> String| Memo::new(move |_| pick(&job.read()));
+    let title = text(|job| visible(&job.title, false).into_owned());
+    let feature = text(|job| {
+        let feature = visible(&job.feature, false);
+        if job.in_process { format!("{feature} · in this server") } else { feature.into_owned() }
+    });
+    let author = text(|job| visible(&job.author, false).into_owned());
+    let message = text(|job| {
+        job.message.as_ref().map(|message| visible(&message.text, false).into_owned()).unwrap_or_default()
+    });
+    let place = text(|job| match (&job.step, job.status) {
+        _ if job.finishing => "Finishing".to_owned(),
+        (_, Status::Scheduled) => "Scheduled".to_owned(),
+        (_, Status::Queued) => "Waiting for a worker".to_owned(),
+        (Some(step), _) => visible(step, false).into_owned(),
+        (None, _) => "Working".to_owned(),
+    });
+    let level = move || match job.read().message.as_ref().map(|message| message.level) {
+        Some(Level::Error) => "last bad",
+        Some(Level::Warning) => "last warn",
+        _ => "last",
+    };
+    let percent = Memo::new(move |_| job.read().percent);
+    let tone = Memo::new(move |_| {
+        let row = job.read();
+        match attention(&row, now.get()).map(|need| need.severity) {
+            _ if row.status == Status::Aborting => "warn",
+            Some(Severity::Now) => "bad",
+            Some(Severity::Soon) => "warn",
+            None => "run",
+        }
+    });
+    let note = text(|job| match (&job.abort, job.scope_grew) {
+        (Some((_, by)), _) if job.status == Status::Aborting => format!("asked to stop by {by}"),
+        (_, true) => "scope grew".to_owned(),
+        _ => String::new(),
+    });
+    let running = move || duration(now.get().since(job.read().started_at));
+    let beat = move || match job.read().heartbeat_at {
+        Some(at) => format!("beat {}", age(now.get().since(at))),
+        None => "no beat yet".to_owned(),
+    };
+    let aborting = Memo::new(move |_| job.read().status == Status::Aborting);
+    let ask = move || {
+        let ask = if aborting.get() { "force-fail" } else { "abort" };
+        format!("/admin/jobs/{id}?ask={ask}")
+    };
+    let word = move || if aborting.get() { "Force fail…" } else { "Abort…" };
+    let action = board.may_recover.then(|| {
+        view! {
+            <a class="button quiet" href=ask>
+                {word}
+                <span class="sr">" " {title}</span>
+            </a>
+        }
+    });
+    view! {
+        <tr>
+            <td>
+                <a class="name" href=format!("/admin/jobs/{id}")>
+                    {title}
+                </a>
+                <div class="sub">{feature}</div>
+            </td>
+            <td class="where">
+                <div class="line">
+                    <span>{place}</span>
+                    <span>{move || percent_text(percent.get())}</span>
+                </div>
+                <Bar percent label=title tone />
+                <div class="sub">{note}</div>
+            </td>
+            <td class=level>{message}</td>
+            <td class="num">
+                {running} <div class="sub">{beat}</div>
+            </td>
+            <td>{author}</td>
+            <td class="num">{action}</td>
+        </tr>
+    }
+}

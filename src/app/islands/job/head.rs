@@ -1,0 +1,135 @@
+//! A job's title, state and bar, and what can be done about it.
+
+use leptos::ev::MouseEvent;
+use leptos::prelude::*;
+
+use super::Known;
+use crate::app::components::{Bar, StatusBadge, status_tone, status_word};
+use crate::app::islands::live::dom;
+use crate::model::{Status, visible};
+use crate::view::{age, attention, duration, percent_text};
+
+fn status(known: Known) -> Memo<Status> {
+    Memo::new(move |_| known.view.read().row.status)
+}
+
+fn percent(known: Known) -> Memo<u8> {
+    Memo::new(move |_| known.view.read().row.percent)
+}
+
+/// Title and state.
+#[island]
+pub fn JobHead() -> impl IntoView {
+    let known = Known::here();
+    let (view, now, status, percent) = (known.view, known.now, status(known), percent(known));
+    let title = Memo::new(move |_| visible(&view.read().row.title, false).into_owned());
+    Effect::new(move |_| {
+        let (status, percent) = (status.get(), percent.get());
+        let state = if status.is_active() { format!("{percent} %") } else { status_word(status).to_owned() };
+        dom::set_title(&format!("{state} · {} · Longhaul", title.get()));
+    });
+    let summary = move || {
+        let view = view.read();
+        let row = &view.row;
+        let mut summary = if row.finishing { "finishing".to_owned() } else { percent_text(row.percent) };
+        summary.push_str(" · ");
+        match view.ended_at {
+            Some(ended) => {
+                summary.push_str("took ");
+                summary.push_str(&duration(ended.since(row.started_at)));
+            }
+            None => {
+                summary.push_str("running for ");
+                summary.push_str(&duration(now.get().since(row.started_at)));
+            }
+        }
+        if view.max_attempts > 1 {
+            summary.push_str(&format!(" · attempt {} of {}", view.attempt, view.max_attempts));
+        }
+        summary.push_str(" · started by ");
+        summary.push_str(&visible(&row.author, false));
+        summary
+    };
+    let error = move || view.read().error.as_deref().map(|error| visible(error, true).into_owned());
+    view! {
+        <h1>{title}</h1>
+        <p class="state-line">
+            <StatusBadge status />
+            " "
+            {summary}
+        </p>
+        <p class="error-text" hidden=move || view.read().error.is_none()>
+            {error}
+        </p>
+    }
+}
+
+/// What can be done: drawn by the server, shown while there is something to do.
+#[island]
+pub fn JobActions(
+    /// Buttons and their dialogs.
+    children: Children,
+) -> impl IntoView {
+    let status = status(Known::here());
+    let open = move |event: MouseEvent| {
+        if dom::asked_for(&event).is_some_and(|what| dom::open_dialog(&what)) {
+            event.prevent_default();
+        }
+    };
+    view! {
+        <div
+            class="actions"
+            class:aborting=move || status.get() == Status::Aborting
+            hidden=move || status.get().is_final()
+            on:click=open
+        >
+            {children()}
+        </div>
+    }
+}
+
+/// How far the job has come, and how it is.
+#[island]
+pub fn JobBar() -> impl IntoView {
+    let known = Known::here();
+    let (view, now, status, percent) = (known.view, known.now, status(known), percent(known));
+    let need = Memo::new(move |_| attention(&view.read().row, now.get()));
+    let under = move || {
+        if let Some(need) = need.get() {
+            return format!("This job {} {}", need.verdict, need.evidence);
+        }
+        let (view, now) = (view.read(), now.get());
+        let row = &view.row;
+        if row.status.is_final() {
+            return String::new();
+        }
+        let mut text = format!("Last activity {}", age(now.since(row.activity_at)));
+        if let Some(at) = row.heartbeat_at {
+            text.push_str(", heartbeat ");
+            text.push_str(&age(now.since(at)));
+        }
+        if row.scope_grew {
+            text.push_str(". Scope grew: there is more to do than was known, so the bar waits");
+        }
+        text.push('.');
+        text
+    };
+    let tone = Memo::new(move |_| {
+        let status = status.get();
+        if status.is_active() && need.read().is_some() { "warn" } else { status_tone(status) }
+    });
+    // Said in tens, so that a screen reader is not talked over.
+    let said = Memo::new(move |_| match status.get() {
+        status if status.is_active() => format!("{} %", percent.get() / 10 * 10),
+        status => status_word(status).to_owned(),
+    });
+    view! {
+        <Bar percent label=Signal::stored("Overall progress".to_owned()) tone big=true />
+        <p class="under" class:pressing=move || need.read().is_some()>
+            {under}
+        </p>
+        <p class="sr" role="status">
+            {said}
+        </p>
+    }
+}
