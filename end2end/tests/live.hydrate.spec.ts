@@ -14,14 +14,6 @@ function requests(page: Page): string[] {
   return asked;
 }
 
-/** Whether the browser says that the page can be seen. */
-async function show(page: Page, seen: boolean): Promise<void> {
-  await page.evaluate((hidden) => {
-    Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
-    document.dispatchEvent(new Event('visibilitychange'));
-  }, !seen);
-}
-
 for (const where of ['overview', 'job'] as const) {
   test(`the ${where} recovers from a server that was killed @desktop`, async ({ page, overview, job, api, server, guard }) => {
     // A server that is away cannot be asked without the browser noting it.
@@ -88,14 +80,13 @@ test('a page nobody looks at pauses, and is fresh when it is seen @desktop', asy
   await other.overview.visit();
   await overview.visit();
   await expect(overview.badge).toHaveText('Live');
-  await show(page, false);
-  await expect(overview.badge).toHaveText('Paused');
+  await overview.look(false);
   const asked = requests(page);
   await api.start({ feature: 'import', title: 'Nobody looked' });
   await expect(other.overview.row('Nobody looked')).toBeVisible();
   await expect(overview.row('Nobody looked')).toHaveCount(0);
   expect(asked).toEqual([]);
-  await show(page, true);
+  await overview.look(true);
   await expect(overview.row('Nobody looked')).toBeVisible({ timeout: 2_000 });
   await expect(overview.badge).toHaveText('Live');
 });
@@ -122,7 +113,7 @@ test('a page of another version offers to be loaded again @desktop', async ({ pa
     url.searchParams.set('boot', 'another');
     const answer = await route.fetch({ url: url.href });
     const json = await answer.json();
-    json.Full.build = 'a newer one';
+    json.view.build = 'a newer one';
     await route.fulfill({ response: answer, json });
   });
   await api.start({ feature: 'import', title: 'Of the new version' });
