@@ -22,6 +22,6 @@ pub use notice::NoticeBar;
 pub use past_filters::{PastFilters, address as past_address};
 pub use start_panel::StartPanel;
 pub use status_badge::{StatusBadge, tone as status_tone, word as status_word};
-pub use step_tree::StepTreeView;
+pub use step_tree::StepRowView;
 pub use time_at::TimeAt;
 pub use top_bar::TopBar;

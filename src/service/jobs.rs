@@ -13,7 +13,7 @@ use crate::model::{
 use crate::store::{
     CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery,
 };
-use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView};
+use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, date_time};
 
 /// What a start asks for, as it came in: nothing of it is checked yet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -255,7 +255,7 @@ impl Service {
             let filter = LogFilter { kinds: vec![LineKind::Operator], ..LogFilter::default() };
             let query = LogQuery { filter, from: LogFrom::End, limit: 50, count: false };
             let lines = self.store.log(job.id, query).await?.lines;
-            lines.into_iter().map(|line| Action { at: line.at, text: line.text }).collect()
+            lines.into_iter().map(|line| Action { when: date_time(line.at), text: line.text }).collect()
         };
         Ok(JobPageView::new(job, actions, self.now(), self.board.build(), unfolded))
     }

@@ -5,7 +5,7 @@
 
 use crate::model::{Status, minutes};
 
-use super::board::JobRow;
+use super::board::{JobRow, over};
 use super::format::age;
 use crate::model::Timestamp;
 
@@ -67,14 +67,13 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
         Some(at) => format!("Its process was last heard of {}.", age(now.since(at))),
         None => "Its process was never heard of.".to_owned(),
     };
-    let over = |span: std::time::Duration, limit: Option<std::time::Duration>, share: f64| {
-        limit.is_some_and(|limit| span > limit.mul_f64(share))
-    };
+    let ran = |fifths| over(now, row.started_at, row.run_timeout_ms, fifths);
+    let silent = |fifths| over(now, row.activity_at, row.activity_timeout_ms, fifths);
     let make = |severity, verdict: String, evidence: String, only_force| {
         Some(Attention { severity, verdict, evidence, only_force, elsewhere: false })
     };
     let aborting = row.status == Status::Aborting;
-    if over(running, row.run_timeout, 1.0) {
+    if ran(5) {
         return make(
             Severity::Now,
             format!("has run for {}, longer than it may.", plain_minutes(running)),
@@ -82,7 +81,7 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
             aborting,
         );
     }
-    if over(inactive, row.activity_timeout, 1.0) {
+    if silent(5) {
         return make(
             Severity::Now,
             format!("has been silent for {}.", plain_minutes(inactive)),
@@ -98,19 +97,19 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
             true,
         );
     }
-    if over(inactive, row.activity_timeout, 0.8) {
+    if silent(4) {
         return make(
             Severity::Soon,
             format!("has been silent for {}.", plain_minutes(inactive)),
-            format!("{heard} It counts as stale after {}.", limit(row.activity_timeout)),
+            format!("{heard} It counts as stale after {}.", limit(row.activity_timeout_ms)),
             aborting,
         );
     }
-    if over(running, row.run_timeout, 0.8) {
+    if ran(4) {
         return make(
             Severity::Soon,
             format!("has run for {}.", plain_minutes(running)),
-            format!("{heard} It may run for {}.", limit(row.run_timeout)),
+            format!("{heard} It may run for {}.", limit(row.run_timeout_ms)),
             aborting,
         );
     }
@@ -127,8 +126,8 @@ fn plain_minutes(span: std::time::Duration) -> String {
     }
 }
 
-fn limit(span: Option<std::time::Duration>) -> String {
-    span.map(plain_minutes).unwrap_or_default()
+fn limit(ms: Option<u64>) -> String {
+    ms.map(|ms| plain_minutes(std::time::Duration::from_millis(ms))).unwrap_or_default()
 }
 
 /// The sentence the overview opens with, and the one under it.
@@ -162,8 +161,6 @@ pub fn headline(rows: &[JobRow], now: Timestamp, store_error: Option<&str>) -> (
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use uuid::Uuid;
 
     use super::*;
@@ -187,8 +184,8 @@ mod tests {
             activity_at: Timestamp(0),
             heartbeat_at: Some(Timestamp(0)),
             abort: None,
-            run_timeout: Some(Duration::from_secs(1_800)),
-            activity_timeout: Some(Duration::from_secs(600)),
+            run_timeout_ms: Some(1_800_000),
+            activity_timeout_ms: Some(600_000),
             late_writes: 0,
             late_write_at: None,
             in_process: false,

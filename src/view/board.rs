@@ -1,9 +1,8 @@
 //! The overview: every job that has not ended, and the counters.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
+use super::format::{date_time, duration, iso};
 use crate::model::{Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, shorten};
 
 /// A job that has not ended, as a row of the overview. Also a job that has, while the process it ran in
@@ -38,10 +37,10 @@ pub struct JobRow {
     pub heartbeat_at: Option<Timestamp>,
     /// When and by whom it was asked to stop.
     pub abort: Option<(Timestamp, String)>,
-    /// Its run timeout.
-    pub run_timeout: Option<Duration>,
-    /// Its activity timeout.
-    pub activity_timeout: Option<Duration>,
+    /// Its run timeout, in milliseconds.
+    pub run_timeout_ms: Option<u64>,
+    /// Its activity timeout, in milliseconds.
+    pub activity_timeout_ms: Option<u64>,
     /// Refused writes of a fenced run, and when the last came.
     pub late_writes: u64,
     /// See `late_writes`.
@@ -70,8 +69,8 @@ impl From<&Job> for JobRow {
             activity_at: job.activity_at,
             heartbeat_at: job.heartbeat_at,
             abort: job.abort.as_ref().map(|abort| (abort.at, abort.by.clone())),
-            run_timeout: job.spec.timeouts.run,
-            activity_timeout: job.spec.timeouts.activity,
+            run_timeout_ms: job.spec.timeouts.run.map(|limit| limit.as_millis() as u64),
+            activity_timeout_ms: job.spec.timeouts.activity.map(|limit| limit.as_millis() as u64),
             late_writes: job.late_writes,
             late_write_at: job.late_write_at,
             in_process: job.spec.execution == Execution::InProcess,
@@ -95,10 +94,13 @@ pub struct PastRow {
     pub status: Status,
     /// What came of it: the error, or the last thing it said.
     pub result: String,
-    /// When it ended.
-    pub ended_at: Timestamp,
-    /// How long it ran.
-    pub took: Duration,
+    /// When it ended, as people read it and as RFC 3339. Written out by the server: the browser has no
+    /// calendar with it.
+    pub ended: String,
+    /// See `ended`.
+    pub ended_iso: String,
+    /// How long it ran, as people read it.
+    pub took: String,
     /// Refused writes of a fenced run.
     pub late_writes: u64,
 }
@@ -121,11 +123,28 @@ impl From<&Job> for PastRow {
             author: job.spec.author.as_str().to_owned(),
             status: job.status,
             result: shorten(&result, Job::LAST_MESSAGE_CHARS).into_owned(),
-            ended_at,
-            took: ended_at.since(job.start_time()),
+            ended: date_time(ended_at),
+            ended_iso: iso(ended_at),
+            took: duration(ended_at.since(job.start_time())),
             late_writes: job.late_writes,
         }
     }
+}
+
+impl JobRow {
+    /// Whether it is stale at `now`: the rule of [`Job::health`], on what a row knows.
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        self.status.is_active()
+            && (over(now, self.started_at, self.run_timeout_ms, 5)
+                || over(now, self.activity_at, self.activity_timeout_ms, 5))
+    }
+}
+
+/// Whether more than `fifths` fifths of a limit have passed. In whole numbers: the browser would carry
+/// the conversion of fractions to durations otherwise.
+pub(super) fn over(now: Timestamp, since: Timestamp, limit_ms: Option<u64>, fifths: u64) -> bool {
+    let passed = u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0);
+    limit_ms.is_some_and(|limit| passed.saturating_mul(5) > limit.saturating_mul(fifths))
 }
 
 /// The overview as it stands.

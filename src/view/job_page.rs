@@ -55,8 +55,8 @@ pub struct Fact {
 /// Something a person did to the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
-    /// When.
-    pub at: Timestamp,
+    /// When, as people read it.
+    pub when: String,
     /// Who did what, and why.
     pub text: String,
 }

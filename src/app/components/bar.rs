@@ -7,25 +7,15 @@ use leptos::prelude::*;
 #[component]
 pub fn Bar(
     /// Whole percents.
-    #[prop(into)]
-    percent: Signal<u8>,
+    percent: u8,
     /// What it measures.
-    #[prop(into)]
-    label: Signal<String>,
+    label: String,
     /// `run`, `ok`, `bad`, `warn`: the hue. The words say the same.
-    #[prop(into)]
-    tone: Signal<&'static str>,
+    tone: &'static str,
     /// Taller.
     #[prop(optional)]
     big: bool,
 ) -> impl IntoView {
-    view! {
-        <progress
-            class=move || format!("bar {}", tone.get())
-            class:big=big
-            max="100"
-            value=move || percent.get().to_string()
-            aria-label=move || label.get()
-        ></progress>
-    }
+    let class = format!("bar {tone}{}", if big { " big" } else { "" });
+    view! { <progress class=class max="100" value=percent.to_string() aria-label=label></progress> }
 }

@@ -64,12 +64,11 @@ impl Glyph {
 #[component]
 pub fn Icon(
     /// Which.
-    #[prop(into)]
-    glyph: Signal<Glyph>,
+    glyph: Glyph,
 ) -> impl IntoView {
     view! {
         <svg class="icon" viewBox="0 0 12 12" aria-hidden="true">
-            <path d=move || glyph.get().path() />
+            <path d=glyph.path() />
         </svg>
     }
 }

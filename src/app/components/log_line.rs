@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use crate::model::{LineKind, LogLine, visible};
-use crate::view::{clock_time, iso, thousands};
+use crate::view::{clock_time, thousands};
 
 /// A sign for the kind, and a word for those who do not see it.
 fn sign(kind: LineKind) -> (&'static str, &'static str) {
@@ -25,12 +25,13 @@ pub fn LogLineRow(
     marked: bool,
 ) -> impl IntoView {
     let (sign, word) = sign(line.kind);
+    let at = clock_time(line.at);
     let anchor = format!("L{}", line.seq);
     let address = format!("?from={}#{anchor}", line.seq);
     view! {
         <p id=anchor class=line.kind.name() class:marked=marked>
             <a href=address>{thousands(line.seq)}</a>
-            <time datetime=iso(line.at)>{clock_time(line.at)}</time>
+            <time>{at}</time>
             <b aria-hidden="true">{sign}</b>
             <span>
                 {(!word.is_empty()).then(|| view! { <span class="sr">{word}</span> })}

@@ -34,13 +34,12 @@ pub fn word(status: Status) -> &'static str {
 #[component]
 pub fn StatusBadge(
     /// Where.
-    #[prop(into)]
-    status: Signal<Status>,
+    status: Status,
 ) -> impl IntoView {
     view! {
-        <span class=move || format!("state {}", tone(status.get()))>
-            <Icon glyph=Signal::derive(move || Glyph::from(status.get())) />
-            {move || word(status.get())}
+        <span class=format!("state {}", tone(status))>
+            <Icon glyph=Glyph::from(status) />
+            {word(status)}
         </span>
     }
 }

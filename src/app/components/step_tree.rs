@@ -25,51 +25,36 @@ fn word(state: StepState) -> &'static str {
     }
 }
 
-/// A job's steps.
+/// A step, or a row that stands for several.
 #[component]
-pub fn StepTreeView(
-    /// The rows, in order.
-    #[prop(into)]
-    rows: Signal<Vec<StepRow>>,
-    /// Where all of them are shown.
+pub fn StepRowView(
+    /// The row.
+    row: StepRow,
+    /// Where all steps are shown.
     unfold: String,
 ) -> impl IntoView {
-    let row = move |row: StepRow| {
-        let depth = format!(
-            "step d{} {}",
-            row.depth.min(6),
-            if row.state == StepState::Running && !row.has_parts { "now" } else { "" }
-        );
-        if row.folded > 0 {
-            return view! {
-                <li class=depth>
-                    <span></span>
-                    <a href=unfold.clone()>{row.label}</a>
-                </li>
-            }
-            .into_any();
-        }
-        let label = visible(&row.label, false).into_owned();
-        let bar = row.state == StepState::Running
-            || row.state == StepState::Stopped
-            || row.has_parts
-            || row.depth == 0;
-        let name = label.clone();
-        view! {
-            <li class=depth>
-                <span class=format!("hue {}", tone(row.state))>
-                    <Icon glyph=Glyph::from(row.state) />
-                    <span class="sr">{word(row.state)}</span>
-                </span>
-                <span>{label}</span>
-                <span class="sub">{row.note}</span>
-                {bar
-                    .then(|| {
-                        view! { <Bar percent=row.percent label=name tone=tone(row.state) /> }
-                    })}
-            </li>
-        }
-        .into_any()
+    let now = row.state == StepState::Running && !row.has_parts && row.folded == 0;
+    let class = format!("step d{}{}", row.depth.min(6), if now { " now" } else { "" });
+    let label = visible(&row.label, false).into_owned();
+    // One shape for both kinds of row: the browser carries each shape there is.
+    let (shown, glyph_class, state) = if row.folded > 0 {
+        (None, "hue none".to_owned(), "")
+    } else {
+        (Some(label.clone()), format!("hue {}", tone(row.state)), word(row.state))
     };
-    view! { <ul class="steps">{move || rows.get().into_iter().map(row.clone()).collect_view()}</ul> }
+    let unfold = (row.folded > 0).then_some(unfold);
+    let bar = row.folded == 0
+        && (row.has_parts || row.depth == 0 || matches!(row.state, StepState::Running | StepState::Stopped));
+    let link = unfold.as_ref().map(|_| label.clone());
+    view! {
+        <li class=class>
+            <span class=glyph_class>
+                <Icon glyph=Glyph::from(row.state) />
+                <span class="sr">{state}</span>
+            </span>
+            <span>{shown} <a href=unfold>{link}</a></span>
+            <span class="sub">{row.note}</span>
+            {bar.then(|| view! { <Bar percent=row.percent label tone=tone(row.state) /> })}
+        </li>
+    }
 }

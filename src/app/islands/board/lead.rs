@@ -10,13 +10,13 @@ use crate::view::{JobRow, clock_time, headline};
 #[island]
 pub fn Lead() -> impl IntoView {
     let board = Board::here();
-    let lead = Memo::new(move |_| {
+    let lead = move || {
         let rows: Vec<JobRow> = board.shown().iter().map(|row| row.job.get()).collect();
         headline(&rows, board.now.get(), board.frame.read().store_error.as_deref())
-    });
+    };
     view! {
-        <h1>{move || lead.get().0}</h1>
-        <p>{move || lead.get().1}</p>
+        <h1>{move || lead().0}</h1>
+        <p>{move || lead().1}</p>
     }
 }
 

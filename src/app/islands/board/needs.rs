@@ -28,11 +28,12 @@ fn warnings(board: Board) -> Vec<(bool, String)> {
 #[island]
 pub fn Needs() -> impl IntoView {
     let board = Board::here();
-    let needing = Memo::new(move |_| {
+    let needing = move || {
         let now = board.now.get();
-        board.shown().into_iter().filter(|row| attention(&row.job.read(), now).is_some()).collect::<Vec<_>>()
-    });
-    let warnings = Memo::new(move |_| warnings(board));
+        let mut rows = board.shown();
+        rows.retain(|row| attention(&row.job.read(), now).is_some());
+        rows
+    };
     let warning = |(urgent, text): (bool, String)| {
         view! {
             <div class="verdict" class:bad=urgent>
@@ -41,15 +42,14 @@ pub fn Needs() -> impl IntoView {
             </div>
         }
     };
+    let calm = move || needing().is_empty() && warnings(board).is_empty();
     view! {
-        <Show when=move || !needing.read().is_empty() || !warnings.read().is_empty()>
-            <section class="card" aria-label="Needs attention">
-                {move || warnings.get().into_iter().map(warning).collect_view()}
-                <For each=move || needing.get() key=|row| row.id let:row>
-                    {need(board, row)}
-                </For>
-            </section>
-        </Show>
+        <section class="card" aria-label="Needs attention" hidden=calm>
+            {move || warnings(board).into_iter().map(warning).collect_view()}
+            <For each=needing key=|row| row.id let:row>
+                {need(board, row)}
+            </For>
+        </section>
     }
 }
 
@@ -57,38 +57,27 @@ pub fn Needs() -> impl IntoView {
 fn need(board: Board, row: Row) -> impl IntoView {
     let id = row.id;
     let job: RwSignal<JobRow> = row.job.into();
-    let need = Memo::new(move |_| attention(&job.read(), board.now.get()));
-    let urgent = move || need.read().as_ref().is_some_and(|need| need.severity == Severity::Now);
-    let action = move || {
-        let need = need.get()?;
-        if !board.may_recover || need.elsewhere {
-            return None;
-        }
-        let (ask, word) = if need.only_force || need.severity == Severity::Now {
-            ("force-fail", "Force fail…")
-        } else {
-            ("abort", "Abort…")
-        };
-        Some(view! {
-            <a class="button" href=format!("/admin/jobs/{id}?ask={ask}")>
-                {word}
-            </a>
-        })
-    };
+    let need = move || attention(&job.read(), board.now.get());
+    let urgent = move || need().is_some_and(|need| need.severity == Severity::Now);
+    let force = move || need().is_some_and(|need| need.only_force || need.severity == Severity::Now);
+    let ask = move || format!("/admin/jobs/{id}?ask={}", if force() { "force-fail" } else { "abort" });
+    let no_action = move || !board.may_recover || need().is_none_or(|need| need.elsewhere);
     view! {
         <div class="verdict" class:bad=urgent>
-            <Icon glyph=Signal::derive(move || glyph(urgent())) />
+            {move || view! { <Icon glyph=glyph(urgent()) /> }}
             <div>
                 <b>{move || visible(&job.read().title, false).into_owned()}</b>
                 " "
-                {move || need.get().map(|need| need.verdict)}
-                <p>{move || need.get().map(|need| need.evidence)}</p>
+                {move || need().map(|need| need.verdict)}
+                <p>{move || need().map(|need| need.evidence)}</p>
             </div>
             <div class="actions">
                 <a class="button" href=format!("/admin/jobs/{id}")>
                     "Details"
                 </a>
-                {action}
+                <a class="button" href=ask hidden=no_action>
+                    {move || if force() { "Force fail…" } else { "Abort…" }}
+                </a>
             </div>
         </div>
     }

@@ -14,10 +14,12 @@ pub fn OpenTable(
     children: Children,
 ) -> impl IntoView {
     let board = Board::here();
-    let open = Memo::new(move |_| {
-        board.shown().into_iter().filter(|row| !row.job.read().status.is_final()).collect::<Vec<_>>()
-    });
-    let none = move || open.read().is_empty();
+    let open = move || {
+        let mut rows = board.shown();
+        rows.retain(|row| !row.job.read().status.is_final());
+        rows
+    };
+    let none = move || open().is_empty();
     view! {
         <div class="when-none" hidden=move || !none()>
             {children()}
@@ -38,7 +40,7 @@ pub fn OpenTable(
                 </tr>
             </thead>
             <tbody>
-                <For each=move || open.get() key=|row| row.id let:row>
+                <For each=open key=|row| row.id let:row>
                     {open_row(board, row)}
                 </For>
             </tbody>
@@ -50,7 +52,7 @@ pub fn OpenTable(
 fn open_row(board: Board, row: Row) -> impl IntoView {
     let (id, now) = (row.id, board.now);
     let job: RwSignal<JobRow> = row.job.into();
-    let text = move |pick: fn(&JobRow) -> String| Memo::new(move |_| pick(&job.read()));
+    let text = move |pick: fn(&JobRow) -> String| move || pick(&job.read());
     let title = text(|job| visible(&job.title, false).into_owned());
     let feature = text(|job| {
         let feature = visible(&job.feature, false);
@@ -67,21 +69,25 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
         (Some(step), _) => visible(step, false).into_owned(),
         (None, _) => "Working".to_owned(),
     });
-    let level = move || match job.read().message.as_ref().map(|message| message.level) {
-        Some(Level::Error) => "last bad",
-        Some(Level::Warning) => "last warn",
-        _ => "last",
-    };
-    let percent = Memo::new(move |_| job.read().percent);
-    let tone = Memo::new(move |_| {
+    let percent = text(|job| percent_text(job.percent));
+    let level = text(|job| {
+        let level = match job.message.as_ref().map(|message| message.level) {
+            Some(Level::Error) => "last bad",
+            Some(Level::Warning) => "last warn",
+            _ => "last",
+        };
+        level.to_owned()
+    });
+    let bar = move || {
         let row = job.read();
-        match attention(&row, now.get()).map(|need| need.severity) {
+        let tone = match attention(&row, now.get()).map(|need| need.severity) {
             _ if row.status == Status::Aborting => "warn",
             Some(Severity::Now) => "bad",
             Some(Severity::Soon) => "warn",
             None => "run",
-        }
-    });
+        };
+        view! { <Bar percent=row.percent label=visible(&row.title, false).into_owned() tone /> }
+    };
     let note = text(|job| match (&job.abort, job.scope_grew) {
         (Some((_, by)), _) if job.status == Status::Aborting => format!("asked to stop by {by}"),
         (_, true) => "scope grew".to_owned(),
@@ -92,20 +98,9 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
         Some(at) => format!("beat {}", age(now.get().since(at))),
         None => "no beat yet".to_owned(),
     };
-    let aborting = Memo::new(move |_| job.read().status == Status::Aborting);
-    let ask = move || {
-        let ask = if aborting.get() { "force-fail" } else { "abort" };
-        format!("/admin/jobs/{id}?ask={ask}")
-    };
-    let word = move || if aborting.get() { "Force fail…" } else { "Abort…" };
-    let action = board.may_recover.then(|| {
-        view! {
-            <a class="button quiet" href=ask>
-                {word}
-                <span class="sr">" " {title}</span>
-            </a>
-        }
-    });
+    let aborting = move || job.read().status == Status::Aborting;
+    let ask = move || format!("/admin/jobs/{id}?ask={}", if aborting() { "force-fail" } else { "abort" });
+    let word = move || if aborting() { "Force fail…" } else { "Abort…" };
     view! {
         <tr>
             <td>
@@ -117,9 +112,9 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
             <td class="where">
                 <div class="line">
                     <span>{place}</span>
-                    <span>{move || percent_text(percent.get())}</span>
+                    <span>{percent}</span>
                 </div>
-                <Bar percent label=title tone />
+                {bar}
                 <div class="sub">{note}</div>
             </td>
             <td class=level>{message}</td>
@@ -127,7 +122,12 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
                 {running} <div class="sub">{beat}</div>
             </td>
             <td>{author}</td>
-            <td class="num">{action}</td>
+            <td class="num">
+                <a class="button quiet" href=ask hidden=!board.may_recover>
+                    {word}
+                    <span class="sr">" " {title}</span>
+                </a>
+            </td>
         </tr>
     }
 }

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::Board;
 use crate::app::components::{StatusBadge, past_address};
 use crate::model::{Status, visible};
-use crate::view::{PastRow, date_time, duration, iso, thousands};
+use crate::view::{PastRow, thousands};
 
 /// How many jobs ended that way, of the feature the page is narrowed to or of all.
 #[island]
@@ -34,10 +34,11 @@ pub fn PastTable() -> impl IntoView {
         "No job has ended yet."
     };
     let newest = filter.cursor.is_some().then(|| past_address(&filter, filter.status, None));
-    let next = Memo::new(move |_| {
+    let next = move || {
         let page = board.past.read();
         page.next.as_ref().map(|cursor| past_address(&filter, filter.status, Some(cursor)))
-    });
+    };
+    let last = move || board.past.read().next.is_none();
     let pages = newest.is_some();
     view! {
         <p class="empty" hidden=move || !none()>
@@ -57,11 +58,11 @@ pub fn PastTable() -> impl IntoView {
             </thead>
             <tbody>{move || board.past.get().rows.into_iter().map(past_row).collect_view()}</tbody>
         </table>
-        <div class="pager" hidden=move || !pages && next.read().is_none()>
+        <div class="pager" hidden=move || !pages && last()>
             <a class="button" rel="prev" href=newest hidden=!pages>
                 "Newest"
             </a>
-            <a class="button" rel="next" href=move || next.get() hidden=move || next.read().is_none()>
+            <a class="button" rel="next" href=next hidden=last>
                 "Older"
             </a>
         </div>
@@ -91,8 +92,8 @@ fn past_row(row: PastRow) -> impl IntoView {
                 {result}
             </td>
             <td class="num">
-                <time datetime=iso(row.ended_at)>{date_time(row.ended_at)}</time>
-                <div class="sub">{duration(row.took)}</div>
+                <time datetime=row.ended_iso>{row.ended}</time>
+                <div class="sub">{row.took}</div>
             </td>
             <td>{visible(&row.author, false).into_owned()}</td>
         </tr>

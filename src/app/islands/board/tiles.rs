@@ -3,95 +3,62 @@
 use leptos::prelude::*;
 
 use super::Board;
-use crate::model::{HealthStatus, Timestamp};
-use crate::view::{JobRow, thousands};
+use crate::view::thousands;
 
-fn is_stale(row: &JobRow, now: Timestamp) -> bool {
-    let over = |since: Timestamp, limit: Option<std::time::Duration>| {
-        limit.is_some_and(|limit| now.since(since) > limit)
+/// What a tile shows: what it is, how it looks, its number, and what is said beside it.
+struct Tile {
+    name: &'static str,
+    class: &'static str,
+    number: String,
+    note: String,
+}
+
+fn tiles(board: Board) -> [Tile; 7] {
+    let frame = board.frame.read();
+    let now = board.now.get();
+    let stale = board.rows.get().iter().filter(|row| row.job.read().is_stale(now)).count() as u64;
+    let (active, most) = (frame.counts.active(), u64::from(frame.max_active));
+    let near = active * 5 > most * 4;
+    let (health_class, health) = if frame.store_error.is_some() || active >= most {
+        ("tile word bad", "Critical")
+    } else if stale > 0 || near {
+        ("tile word warn", "Degraded")
+    } else {
+        ("tile word ok", "Healthy")
     };
-    row.status.is_active()
-        && (over(row.started_at, row.run_timeout) || over(row.activity_at, row.activity_timeout))
+    let (all, today) = (frame.counts.outcomes(), frame.today);
+    let tile = |name, class, number: String, note: String| Tile { name, class, number, note };
+    let when = |holds: bool, class: &'static str| if holds { class } else { "tile" };
+    let of_today = |count: u64| format!("{} today", thousands(count));
+    let none = String::new;
+    [
+        tile("Health", health_class, health.to_owned(), none()),
+        tile("Active", when(near, "tile warn"), thousands(active), format!("of {most}")),
+        tile("Waiting", "tile", thousands(frame.counts.waiting()), none()),
+        tile("Stale", when(stale > 0, "tile warn"), thousands(stale), none()),
+        tile("Completed", "tile", thousands(all.completed), of_today(today.completed)),
+        tile("Failed", when(today.failed > 0, "tile bad"), thousands(all.failed), of_today(today.failed)),
+        tile("Aborted", "tile", thousands(all.aborted), of_today(today.aborted)),
+    ]
 }
 
 /// The numbers of the overview.
 #[island]
 pub fn Tiles() -> impl IntoView {
     let board = Board::here();
-    let counts = Memo::new(move |_| board.frame.read().counts);
-    let today = Memo::new(move |_| board.frame.read().today);
-    let stale = Memo::new(move |_| {
-        let now = board.now.get();
-        board.rows.get().iter().filter(|row| is_stale(&row.job.read(), now)).count() as u64
-    });
-    let max_active = board.frame.read_untracked().max_active;
-    let near = move || counts.get().active() * 5 > u64::from(max_active) * 4;
-    let health = Memo::new(move |_| {
-        if board.frame.read().store_error.is_some() || counts.get().active() >= u64::from(max_active) {
-            HealthStatus::Critical
-        } else if stale.get() > 0 || near() {
-            HealthStatus::Degraded
-        } else {
-            HealthStatus::Healthy
+    let tile = |tile: Tile| {
+        view! {
+            <div class=tile.class>
+                <dt>{tile.name}</dt>
+                <dd>
+                    {tile.number} " " <small>{tile.note}</small>
+                </dd>
+            </div>
         }
-    });
-    let (health_class, health_word) = (
-        move || match health.get() {
-            HealthStatus::Healthy => "tile word ok",
-            HealthStatus::Degraded => "tile word warn",
-            HealthStatus::Critical => "tile word bad",
-        },
-        move || match health.get() {
-            HealthStatus::Healthy => "Healthy",
-            HealthStatus::Degraded => "Degraded",
-            HealthStatus::Critical => "Critical",
-        },
-    );
-    let when = |class: &'static str, holds: bool| if holds { class } else { "tile" };
-    // One shape for all: what it is, its number, what is said beside it, and how it looks.
-    let tile =
-        |name: &'static str, class: Signal<&'static str>, number: Signal<String>, note: Signal<String>| {
-            view! {
-                <div class=class>
-                    <dt>{name}</dt>
-                    <dd>
-                        {number} " " <small>{note}</small>
-                    </dd>
-                </div>
-            }
-        };
-    let plain = Signal::stored("tile");
-    let nothing = Signal::stored(String::new());
-    let of_today = |count: fn(crate::model::OutcomeCounts) -> u64| {
-        Signal::derive(move || format!("{} today", thousands(count(today.get()))))
     };
-    let of_all = |count: fn(crate::model::OutcomeCounts) -> u64| {
-        Signal::derive(move || thousands(count(counts.get().outcomes())))
-    };
-    let number = |count: Signal<u64>| Signal::derive(move || thousands(count.get()));
     view! {
         <dl class="tiles" aria-label="System health">
-            {[
-                tile("Health", Signal::derive(health_class), Signal::derive(move || health_word().to_owned()), nothing),
-                tile(
-                    "Active",
-                    Signal::derive(move || when("tile warn", near())),
-                    number(Signal::derive(move || counts.get().active())),
-                    Signal::stored(format!("of {max_active}")),
-                ),
-                tile("Waiting", plain, number(Signal::derive(move || counts.get().waiting())), nothing),
-                tile("Stale", Signal::derive(move || when("tile warn", stale.get() > 0)), number(stale.into()), nothing),
-                tile("Completed", plain, of_all(|all| all.completed), of_today(|today| today.completed)),
-                tile(
-                    "Failed",
-                    Signal::derive(move || when("tile bad", today.get().failed > 0)),
-                    of_all(|all| all.failed),
-                    of_today(|today| today.failed),
-                ),
-                tile("Aborted", plain, of_all(|all| all.aborted), of_today(|today| today.aborted)),
-            ]
-                .into_iter()
-                .collect_view()}
+            {move || tiles(board).into_iter().map(tile).collect_view()}
         </dl>
     }
 }

@@ -9,24 +9,21 @@ use crate::app::islands::live::dom;
 use crate::model::{Status, visible};
 use crate::view::{age, attention, duration, percent_text};
 
-fn status(known: Known) -> Memo<Status> {
-    Memo::new(move |_| known.view.read().row.status)
-}
-
-fn percent(known: Known) -> Memo<u8> {
-    Memo::new(move |_| known.view.read().row.percent)
+fn status(known: Known) -> Status {
+    known.view.read().row.status
 }
 
 /// Title and state.
 #[island]
 pub fn JobHead() -> impl IntoView {
     let known = Known::here();
-    let (view, now, status, percent) = (known.view, known.now, status(known), percent(known));
-    let title = Memo::new(move |_| visible(&view.read().row.title, false).into_owned());
+    let (view, now) = (known.view, known.now);
+    let title = move || visible(&view.read().row.title, false).into_owned();
     Effect::new(move |_| {
-        let (status, percent) = (status.get(), percent.get());
+        let percent = view.read().row.percent;
+        let status = status(known);
         let state = if status.is_active() { format!("{percent} %") } else { status_word(status).to_owned() };
-        dom::set_title(&format!("{state} · {} · Longhaul", title.get()));
+        dom::set_title(&format!("{state} · {} · Longhaul", title()));
     });
     let summary = move || {
         let view = view.read();
@@ -54,7 +51,7 @@ pub fn JobHead() -> impl IntoView {
     view! {
         <h1>{title}</h1>
         <p class="state-line">
-            <StatusBadge status />
+            {move || view! { <StatusBadge status=status(known) /> }}
             " "
             {summary}
         </p>
@@ -70,7 +67,7 @@ pub fn JobActions(
     /// Buttons and their dialogs.
     children: Children,
 ) -> impl IntoView {
-    let status = status(Known::here());
+    let known = Known::here();
     let open = move |event: MouseEvent| {
         if dom::asked_for(&event).is_some_and(|what| dom::open_dialog(&what)) {
             event.prevent_default();
@@ -79,8 +76,8 @@ pub fn JobActions(
     view! {
         <div
             class="actions"
-            class:aborting=move || status.get() == Status::Aborting
-            hidden=move || status.get().is_final()
+            class:aborting=move || status(known) == Status::Aborting
+            hidden=move || status(known).is_final()
             on:click=open
         >
             {children()}
@@ -92,13 +89,12 @@ pub fn JobActions(
 #[island]
 pub fn JobBar() -> impl IntoView {
     let known = Known::here();
-    let (view, now, status, percent) = (known.view, known.now, status(known), percent(known));
-    let need = Memo::new(move |_| attention(&view.read().row, now.get()));
+    let need = move || attention(&known.view.read().row, known.now.get());
     let under = move || {
-        if let Some(need) = need.get() {
+        if let Some(need) = need() {
             return format!("This job {} {}", need.verdict, need.evidence);
         }
-        let (view, now) = (view.read(), now.get());
+        let (view, now) = (known.view.read(), known.now.get());
         let row = &view.row;
         if row.status.is_final() {
             return String::new();
@@ -114,18 +110,20 @@ pub fn JobBar() -> impl IntoView {
         text.push('.');
         text
     };
-    let tone = Memo::new(move |_| {
-        let status = status.get();
-        if status.is_active() && need.read().is_some() { "warn" } else { status_tone(status) }
-    });
+    let bar = move || {
+        let status = status(known);
+        let percent = known.view.read().row.percent;
+        let tone = if status.is_active() && need().is_some() { "warn" } else { status_tone(status) };
+        view! { <Bar percent label="Overall progress".to_owned() tone big=true /> }
+    };
     // Said in tens, so that a screen reader is not talked over.
-    let said = Memo::new(move |_| match status.get() {
-        status if status.is_active() => format!("{} %", percent.get() / 10 * 10),
+    let said = move || match status(known) {
+        status if status.is_active() => format!("{} %", known.view.read().row.percent / 10 * 10),
         status => status_word(status).to_owned(),
-    });
+    };
     view! {
-        <Bar percent label=Signal::stored("Overall progress".to_owned()) tone big=true />
-        <p class="under" class:pressing=move || need.read().is_some()>
+        {bar}
+        <p class="under" class:pressing=move || need().is_some()>
             {under}
         </p>
         <p class="sr" role="status">

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::Known;
-use crate::app::components::StepTreeView;
+use crate::app::components::StepRowView;
 use crate::view::thousands;
 
 /// How many steps the job has.
@@ -20,9 +20,13 @@ pub fn Steps(
     children: Children,
 ) -> impl IntoView {
     let known = Known::here();
-    let rows = Memo::new(move |_| known.view.read().steps.clone());
+    let rows = move || {
+        let unfold = format!("/admin/jobs/{}?steps=all", known.id);
+        let rows = known.view.read().steps.clone();
+        rows.into_iter().map(|row| view! { <StepRowView row unfold=unfold.clone() /> }).collect_view()
+    };
     view! {
-        <div hidden=move || !rows.read().is_empty()>{children()}</div>
-        <StepTreeView rows unfold=format!("/admin/jobs/{}?steps=all", known.id) />
+        <div hidden=move || !known.view.read().steps.is_empty()>{children()}</div>
+        <ul class="steps">{rows}</ul>
     }
 }
