@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
 
-use super::{Visit, page, query};
+use super::{Visit, page, query, title_text};
 use crate::app::islands::LiveJob;
 use crate::model::{JobId, LineKind, LogFilter, Refusal};
 use crate::rpc::LogView;
@@ -77,7 +77,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
             (!service.read_log(caller, id, before).await?.lines.is_empty(), log.more)
         }
     };
-    let title = format!("{} · Longhaul", crate::model::visible(&initial.row.title, false));
+    let title = title_text(&format!("{} · Longhaul", crate::model::visible(&initial.row.title, false)));
     Ok(view! {
         <Title text=title />
         <LiveJob
