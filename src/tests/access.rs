@@ -91,8 +91,7 @@ fn may(role: Role, owns_the_job: bool, takes: Takes) -> bool {
 
 /// Sends what the route would take, about this job. Answers the head alone: a stream has no end.
 async fn ask(client: &Client, method: &str, path: &str, job: &str, html: bool) -> Reply {
-    let about =
-        path.replace("{id}", job).replace("{*any}", "nothing").replace("{name}", "nobody");
+    let about = path.replace("{id}", job).replace("{*any}", "nothing").replace("{name}", "nobody");
     let about = about.replace("{build}", "any");
     let rpc = path.starts_with("/rpc/");
     let fields = format!(
@@ -100,7 +99,9 @@ async fn ask(client: &Client, method: &str, path: &str, job: &str, html: bool) -
          &name=nobody&password=nothing-of-note&link=none&again=nothing-of-note"
     );
     let address = if rpc && method == "GET" { format!("{about}?{fields}") } else { about };
-    let request = client.request(method, &address).header("accept", if html { "text/html" } else { "application/json" });
+    let request = client
+        .request(method, &address)
+        .header("accept", if html { "text/html" } else { "application/json" });
     match (method, rpc) {
         ("POST", true) => {
             request.header("content-type", "application/x-www-form-urlencoded").body(fields).head().await
@@ -140,12 +141,20 @@ async fn every_route_is_open_to_whom_it_is_for_and_to_nobody_else() {
             let (status, to) = (reply.status().as_u16(), reply.location());
             let page = method == "GET" && !path.starts_with("/api/admin") && !path.starts_with("/rpc/");
             match takes {
-                Takes::Nobody => assert!(status != 403 && !to.starts_with("/login?next="), "{method} {path}: {status}"),
-                _ if html && page => assert!(status == 303 && to.starts_with("/login?next="), "{method} {path}: {status} {to}"),
+                Takes::Nobody => {
+                    assert!(status != 403 && !to.starts_with("/login?next="), "{method} {path}: {status}")
+                }
+                _ if html && page => {
+                    assert!(status == 303 && to.starts_with("/login?next="), "{method} {path}: {status} {to}")
+                }
                 _ => assert_eq!(status, 401, "{method} {path} for nobody in particular"),
             }
         }
-        assert_eq!(app.jobs.get(job.parse().unwrap()).await.unwrap(), before, "{method} {path} changed something");
+        assert_eq!(
+            app.jobs.get(job.parse().unwrap()).await.unwrap(),
+            before,
+            "{method} {path} changed something"
+        );
 
         for (name, role, client) in people {
             let job = reporter.start("import").await.id;
@@ -211,13 +220,16 @@ async fn what_is_no_credential_is_refused_in_words() {
         let reply = anon.request("GET", "/api/admin/jobs").header("authorization", &value).send().await;
         assert_eq!(reply.status(), 200, "{value}");
     }
-    for cookie in [format!("longhaul={token}"), "longhaul=".to_owned(), "longhaul".to_owned(), ";;=;".to_owned()] {
+    for cookie in
+        [format!("longhaul={token}"), "longhaul=".to_owned(), "longhaul".to_owned(), ";;=;".to_owned()]
+    {
         let reply = app.client(Some(Credential::Cookie(cookie))).get("/api/admin/jobs").await;
         reply.assert_refused(401, "not_signed_in");
     }
     // A wrong token is not made good by a cookie beside it: whoever sends one means it.
     let browser = app.signed_in("anna", Role::Admin).await;
-    let reply = browser.request("GET", "/api/admin/jobs").header("authorization", "Bearer wrong").send().await;
+    let reply =
+        browser.request("GET", "/api/admin/jobs").header("authorization", "Bearer wrong").send().await;
     reply.assert_refused(401, "not_signed_in");
 }
 
@@ -287,7 +299,9 @@ async fn a_request_from_another_site_is_refused_though_the_cookie_comes_with_it(
     assert_eq!(form.send().await.status(), 403);
     assert_eq!(app.everything().await, before);
 
-    for (name, value) in [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none"), ("origin", "https://longhaul.test")] {
+    for (name, value) in
+        [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none"), ("origin", "https://longhaul.test")]
+    {
         let status = send(&browser, name, value).await.status().as_u16();
         assert!([200, 409].contains(&status), "{name}: {value}: {status}");
     }
@@ -386,9 +400,16 @@ async fn signing_in_leads_back_here_and_nowhere_else() {
     let (app, anon, ..) = TestApp::init().await;
     app.user("anna", Role::Viewer, "correct horse").await;
     let lost = anon.page("/admin/jobs?status=failed&q=a%26b").await;
-    assert_eq!((lost.status().as_u16(), lost.location()), (303, "/login?next=/admin/jobs%3Fstatus%3Dfailed%26q%3Da%2526b"));
+    assert_eq!(
+        (lost.status().as_u16(), lost.location()),
+        (303, "/login?next=/admin/jobs%3Fstatus%3Dfailed%26q%3Da%2526b")
+    );
     let form = anon.page(lost.location()).await;
-    assert!(form.assert_page(200).contains("value=\"/admin/jobs?status=failed&amp;q=a%26b\""), "{}", form.text());
+    assert!(
+        form.assert_page(200).contains("value=\"/admin/jobs?status=failed&amp;q=a%26b\""),
+        "{}",
+        form.text()
+    );
     for (next, to) in [
         ("/admin/jobs?status=failed&q=a%26b", "/admin/jobs?status=failed&q=a%26b"),
         ("", "/admin/jobs"),
@@ -421,7 +442,14 @@ async fn a_browser_is_told_to_keep_out_what_does_not_belong() {
     for path in ["/login", "/admin/jobs", &job.page(), "/admin/jobs/nothing", "/admin/nothing/at/all"] {
         let page = viewer.page(path).await;
         let policy = page.header("content-security-policy");
-        for part in ["default-src 'self'", "object-src 'none'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'", "style-src 'self';"] {
+        for part in [
+            "default-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "style-src 'self';",
+        ] {
             assert!(policy.contains(part), "{path}: {part}: {policy}");
         }
         assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{path}: {policy}");
@@ -435,7 +463,11 @@ async fn a_browser_is_told_to_keep_out_what_does_not_belong() {
     }
     for path in ["/api/admin/jobs", "/api/admin/nothing", "/healthz"] {
         let reply = viewer.get(path).await;
-        assert_eq!(reply.header("content-security-policy"), "default-src 'none'; frame-ancestors 'none'", "{path}");
+        assert_eq!(
+            reply.header("content-security-policy"),
+            "default-src 'none'; frame-ancestors 'none'",
+            "{path}"
+        );
         common(&reply, path);
     }
     assert_eq!(viewer.get("/api/admin/jobs").await.header("cache-control"), "no-store");

@@ -88,7 +88,10 @@ async fn flaw_8_the_51st_job_killed_the_oldest_instead_of_being_refused() {
     reply.assert_refused(429, "active_limit");
     assert_eq!(reply.header("retry-after"), "5");
     assert_eq!(reply.json()["details"], json!({"limit": 50}));
-    operator.post("/api/admin/jobs/run", json!({"feature": "retention"})).await.assert_refused(429, "active_limit");
+    operator
+        .post("/api/admin/jobs/run", json!({"feature": "retention"}))
+        .await
+        .assert_refused(429, "active_limit");
     operator.post_nothing("/api/admin/jobs/cleanup").await;
     assert_eq!(app.everything().await, before);
     assert_eq!(viewer.job(&oldest).await["status"], "running");
@@ -102,7 +105,8 @@ async fn flaw_10_early_warnings_never_reached_the_health() {
     let job = reporter.start("import").await;
     app.minutes_pass(9);
     let health = viewer.get("/api/admin/jobs/health").await.json();
-    let warning = format!("Job {}: Job has been inactive for 9 minutes (inactivity timeout: 10 minutes)", job.id);
+    let warning =
+        format!("Job {}: Job has been inactive for 9 minutes (inactivity timeout: 10 minutes)", job.id);
     assert_eq!((&health["warnings"], &health["staleJobs"]), (&json!([warning]), &json!(0)));
     assert_eq!(viewer.job(&job).await["verdict"]["severity"], "soon");
 }
@@ -190,7 +194,8 @@ async fn flaw_20_a_start_that_nobody_executes_ran_for_ever() {
 async fn flaw_22_the_history_showed_the_oldest() {
     let (app, _, viewer, reporter, ..) = TestApp::init().await;
     for number in 0..40 {
-        let job = reporter.start_with(json!({"feature": "import", "title": format!("Number {number}.")})).await;
+        let job =
+            reporter.start_with(json!({"feature": "import", "title": format!("Number {number}.")})).await;
         app.clock.advance(std::time::Duration::from_secs(1));
         reporter.post_nothing(&job.at("complete")).await;
     }
@@ -210,7 +215,9 @@ async fn flaw_27_why_a_past_job_had_failed_could_not_be_seen() {
     reporter.post(&job.at("fail"), json!({"errorMessage": "the disk is full"})).await;
     assert_eq!(viewer.log(&job, "").await, ["the disk is nearly full", "the disk is full"]);
     let page = viewer.page(&job.page()).await;
-    assert!(page.assert_page(200).contains("the disk is nearly full") && page.text().contains("the disk is full"));
+    assert!(
+        page.assert_page(200).contains("the disk is nearly full") && page.text().contains("the disk is full")
+    );
     assert!(viewer.page("/admin/jobs").await.text().contains("the disk is full"));
 }
 

@@ -14,12 +14,16 @@ pub use events::EventReader;
 pub use reply::Reply;
 
 /// Text that a page must never obey.
-pub const HOSTILE: &str = "</title><script>alert('x')</script><img src=x onerror=alert(1)>\"'&\u{202e}\u{1b}[31m";
+pub const HOSTILE: &str =
+    "</title><script>alert('x')</script><img src=x onerror=alert(1)>\"'&\u{202e}\u{1b}[31m";
 
 /// What `check` comes to hold, within a bounded time. For what other tasks do: nothing here waits for a
 /// timeout of the product.
 #[track_caller]
-pub fn eventually<'a, T, F, Check>(what: &'a str, mut check: F) -> impl Future<Output = T> + use<'a, T, F, Check>
+pub fn eventually<'a, T, F, Check>(
+    what: &'a str,
+    mut check: F,
+) -> impl Future<Output = T> + use<'a, T, F, Check>
 where
     F: FnMut() -> Check,
     Check: Future<Output = Option<T>>,

@@ -20,7 +20,12 @@ async fn a_user_is_added_listed_and_removed() {
     );
     let before = app.everything().await;
     admin.post("/api/admin/users", json!({"name": "anna"})).await.assert_refused(409, "conflict");
-    for body in [json!({"name": ""}), json!({"name": "a\u{0}b"}), json!({"name": "b", "role": "king"}), json!({"name": "ä".repeat(201)})] {
+    for body in [
+        json!({"name": ""}),
+        json!({"name": "a\u{0}b"}),
+        json!({"name": "b", "role": "king"}),
+        json!({"name": "ä".repeat(201)}),
+    ] {
         admin.post("/api/admin/users", body).await.assert_refused(400, "invalid_value");
     }
     admin.post("/api/admin/users", json!({})).await.assert_refused(400, "wrong_shape");
@@ -42,7 +47,9 @@ async fn the_last_admin_cannot_be_removed() {
 #[tokio::test]
 async fn a_token_is_shown_once_works_and_is_revoked_at_once() {
     let (app, .., admin) = TestApp::init().await;
-    let reply = admin.post("/api/admin/tokens", json!({"name": "importer", "role": "reporter", "expiresIn": 60})).await;
+    let reply = admin
+        .post("/api/admin/tokens", json!({"name": "importer", "role": "reporter", "expiresIn": 60}))
+        .await;
     assert_eq!(reply.status(), 201);
     let token = reply.json()["token"].as_str().unwrap().to_owned();
     let list = admin.get("/api/admin/tokens").await;
@@ -60,7 +67,10 @@ async fn a_token_is_shown_once_works_and_is_revoked_at_once() {
     importer.start("import").await;
     admin.post("/api/admin/tokens", json!({"name": "importer"})).await.assert_refused(409, "conflict");
     admin.post("/api/admin/tokens", json!({"name": " "})).await.assert_refused(400, "invalid_value");
-    admin.post("/api/admin/tokens", json!({"name": "x", "role": "king"})).await.assert_refused(400, "invalid_value");
+    admin
+        .post("/api/admin/tokens", json!({"name": "x", "role": "king"}))
+        .await
+        .assert_refused(400, "invalid_value");
     assert_eq!(admin.delete("/api/admin/tokens/importer").await.status(), 204);
     importer.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");
     admin.delete("/api/admin/tokens/importer").await.assert_refused(404, "not_found");

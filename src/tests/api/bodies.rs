@@ -62,7 +62,9 @@ async fn what_is_no_json_or_the_wrong_json_is_refused_and_changes_nothing() {
 #[tokio::test]
 async fn json_is_taken_under_each_of_its_names_and_under_none() {
     let (_, _, _, reporter, ..) = TestApp::init().await;
-    for kind in ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/x+json"] {
+    for kind in
+        ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/x+json"]
+    {
         let request = reporter.request("POST", "/api/admin/jobs/start").header("content-type", kind);
         assert_eq!(request.body(r#"{"feature":"a"}"#).send().await.status(), 201, "{kind}");
     }
@@ -77,7 +79,9 @@ async fn more_than_a_mebibyte_is_refused() {
     let before = app.everything().await;
     let huge = format!("{{\"feature\":\"a\",\"input\":\"{}\"}}", "x".repeat(1024 * 1024));
     let mut paths: Vec<String> = OTHER_POSTS.map(str::to_owned).into();
-    paths.extend(job_posts().map(|(what, ..)| job.at(what)).into_iter().filter(|path| !path.ends_with("message")));
+    paths.extend(
+        job_posts().map(|(what, ..)| job.at(what)).into_iter().filter(|path| !path.ends_with("message")),
+    );
     for path in paths {
         admin.post_text(&path, huge.as_str()).await.assert_refused(413, "body_too_large");
     }
@@ -90,9 +94,14 @@ async fn more_than_a_mebibyte_is_refused() {
 async fn a_job_that_is_not_there_is_not_found_whatever_is_asked_of_it() {
     let (app, .., admin) = TestApp::init().await;
     let before = app.everything().await;
-    for id in ["00000000-0000-7000-8000-000000000000", "not-a-uuid", "%00", "1", "%F0%9F%92%A3", &"a".repeat(5000)] {
+    for id in
+        ["00000000-0000-7000-8000-000000000000", "not-a-uuid", "%00", "1", "%F0%9F%92%A3", &"a".repeat(5000)]
+    {
         for (what, body, _) in job_posts() {
-            admin.post(&format!("/api/admin/jobs/{id}/{what}"), body).await.assert_refused(404, "job_not_found");
+            admin
+                .post(&format!("/api/admin/jobs/{id}/{what}"), body)
+                .await
+                .assert_refused(404, "job_not_found");
         }
         for what in ["progress", "messages"] {
             admin.get(&format!("/api/admin/jobs/{id}/{what}")).await.assert_refused(404, "job_not_found");
@@ -144,7 +153,10 @@ async fn another_epoch_is_refused_and_that_of_a_fenced_run_is_counted_and_shown(
     }
     reporter.post_nothing(&job.at("heartbeat")).await.assert_refused(409, "job_finished");
     let ended = viewer.job(&job).await;
-    assert_eq!((&ended["lateWrites"], &ended["epoch"], &ended["progress"]), (&json!(7), &json!(2), &json!(0.0)));
+    assert_eq!(
+        (&ended["lateWrites"], &ended["epoch"], &ended["progress"]),
+        (&json!(7), &json!(2), &json!(0.0))
+    );
     assert!(ended["verdict"]["text"].as_str().unwrap().contains("7 late writes were refused"), "{ended}");
     let page = viewer.page("/admin/jobs").await;
     assert!(page.assert_page(200).contains("7 late writes were refused"));

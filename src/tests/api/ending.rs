@@ -12,7 +12,10 @@ async fn a_heartbeat_tells_whether_to_stop_and_is_no_activity() {
     let job = reporter.start("import").await;
     app.clock.advance(Duration::from_secs(5));
     let reply = reporter.post_nothing(&job.at("heartbeat")).await;
-    assert_eq!((reply.status().as_u16(), reply.json()), (200, json!({"abortRequested": false, "status": "running"})));
+    assert_eq!(
+        (reply.status().as_u16(), reply.json()),
+        (200, json!({"abortRequested": false, "status": "running"}))
+    );
     let seen = viewer.job(&job).await;
     assert_eq!(seen["heartbeatTime"], "2026-11-22T16:20:10.123Z");
     assert_eq!(seen["lastActivityTime"], "2026-11-22T16:20:05.123Z");
@@ -54,9 +57,15 @@ async fn a_failed_job_stays_where_it_was_and_says_why() {
         let job = reporter.start("import").await;
         reporter.post(&job.at("progress"), json!({"progress": 0.3})).await;
         let reply = reporter.post_text(&job.at("fail"), body).await;
-        assert_eq!((reply.status().as_u16(), &reply.json()["message"]), (200, &json!("Job marked as failed")));
+        assert_eq!(
+            (reply.status().as_u16(), &reply.json()["message"]),
+            (200, &json!("Job marked as failed"))
+        );
         let seen = viewer.job(&job).await;
-        assert_eq!((&seen["status"], &seen["progress"], &seen["error"]), (&json!("failed"), &json!(0.3), &json!(error)));
+        assert_eq!(
+            (&seen["status"], &seen["progress"], &seen["error"]),
+            (&json!("failed"), &json!(0.3), &json!(error))
+        );
         assert_eq!(seen["errorMessages"][0]["message"], error);
     }
     let job = reporter.start("import").await;
@@ -109,6 +118,9 @@ async fn of_many_finishers_one_wins_and_all_others_are_told() {
         let cleaned = d.json()["cleanedJobs"].as_u64().unwrap() as usize;
         assert_eq!(won + cleaned, 1);
         let ends = viewer.log(&job, "all").await;
-        assert!(["completed", "failed"].contains(&viewer.job(&job).await["status"].as_str().unwrap()), "{ends:?}");
+        assert!(
+            ["completed", "failed"].contains(&viewer.job(&job).await["status"].as_str().unwrap()),
+            "{ends:?}"
+        );
     }
 }

@@ -34,7 +34,10 @@ async fn health_goes_from_healthy_to_degraded_to_critical_and_back() {
     assert_eq!(health().await["status"], "healthy");
     reporter.start("import").await;
     let near = health().await;
-    assert_eq!((&near["status"], &near["warnings"][0]), (&json!("degraded"), &json!("High number of active jobs: 9/10")));
+    assert_eq!(
+        (&near["status"], &near["warnings"][0]),
+        (&json!("degraded"), &json!("High number of active jobs: 9/10"))
+    );
     reporter.start("import").await;
     let full = health().await;
     assert_eq!(full["status"], "critical");
@@ -46,7 +49,8 @@ async fn health_goes_from_healthy_to_degraded_to_critical_and_back() {
     app.minutes_pass(11);
     let stale = health().await;
     assert_eq!((&stale["status"], &stale["staleJobs"]), (&json!("degraded"), &json!(1)));
-    let warning = format!("Job {}: Job has been inactive for 11 minutes (inactivity timeout: 10 minutes)", job.id);
+    let warning =
+        format!("Job {}: Job has been inactive for 11 minutes (inactivity timeout: 10 minutes)", job.id);
     assert_eq!(stale["warnings"], json!([warning]));
     reporter.post(&job.at("message"), json!({"type": "info", "message": "alive"})).await;
     assert_eq!(health().await["status"], "healthy");

@@ -131,6 +131,9 @@ async fn a_job_in_a_list_carries_its_newest_ten_messages_and_says_how_many_more_
     reporter.post(&job.at("message"), json!(list)).await;
     let listed = viewer.get("/api/admin/jobs").await.json()["jobs"][0].clone();
     let infos = listed["infoMessages"].as_array().unwrap();
-    assert_eq!((infos.len(), &infos[0]["message"], &infos[9]["message"]), (10, &json!("line 3"), &json!("line 12")));
+    assert_eq!(
+        (infos.len(), &infos[0]["message"], &infos[9]["message"]),
+        (10, &json!("line 3"), &json!("line 12"))
+    );
     assert_eq!(listed["truncated"], json!({"info": 2, "warning": 0, "error": 0}));
 }

@@ -9,7 +9,8 @@ async fn a_message_is_recorded_with_its_place_and_time() {
     let (_, _, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;
     for (kind, seq) in [("info", 2), ("warning", 3), ("error", 4)] {
-        let reply = reporter.post(&job.at("message"), json!({"type": kind, "message": format!("one {kind}")})).await;
+        let reply =
+            reporter.post(&job.at("message"), json!({"type": kind, "message": format!("one {kind}")})).await;
         let expected = json!({"seq": seq, "abortRequested": false, "message": "Message added successfully"});
         assert_eq!((reply.status().as_u16(), reply.json()), (200, expected));
     }
@@ -48,13 +49,21 @@ async fn a_message_that_makes_no_sense_is_refused_and_changes_nothing() {
         (json!({"type": "info", "message": "x", "key": 0}), "key"),
         (json!([]), "messages"),
         (json!(vec![json!({"type": "info", "message": "x"}); 10_001]), "messages"),
-        (json!([{"type": "info", "message": "x", "epoch": 1}, {"type": "info", "message": "x", "epoch": 2}]), "epoch"),
+        (
+            json!([{"type": "info", "message": "x", "epoch": 1}, {"type": "info", "message": "x", "epoch": 2}]),
+            "epoch",
+        ),
     ] {
         let reply = reporter.post(&job.at("message"), body).await;
         reply.assert_refused(400, "invalid_value");
         assert_eq!(reply.json()["details"], json!({"field": field}));
     }
-    for body in [json!({"type": 1, "message": "x"}), json!({"type": "info", "message": ["x"]}), json!([[]]), json!([1])] {
+    for body in [
+        json!({"type": 1, "message": "x"}),
+        json!({"type": "info", "message": ["x"]}),
+        json!([[]]),
+        json!([1]),
+    ] {
         reporter.post(&job.at("message"), body).await.assert_refused(400, "wrong_shape");
     }
     let unknown = json!({"type": "info", "message": "x", "step": "nothing"});
@@ -86,7 +95,10 @@ async fn sixty_four_kibibytes_are_taken_in_bytes_not_characters() {
     let (_, _, _, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;
     for text in ["x".repeat(64 * 1024), "ä".repeat(32 * 1024)] {
-        assert_eq!(reporter.post(&job.at("message"), json!({"type": "info", "message": text})).await.status(), 200);
+        assert_eq!(
+            reporter.post(&job.at("message"), json!({"type": "info", "message": text})).await.status(),
+            200
+        );
     }
     let text = "ä".repeat(32 * 1024) + "x";
     let reply = reporter.post(&job.at("message"), json!({"type": "info", "message": text})).await;
@@ -112,7 +124,14 @@ async fn every_character_is_kept_as_it_came() {
     let (_, _, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;
     let controls: String = (0..=0x9f_u8).map(char::from).collect();
-    let texts = [controls.as_str(), HOSTILE, " \t surrounded \n", "\u{1f4a3}\u{0}\u{ffff}\u{10ffff}", "\r\n", "%00 %s ${x}"];
+    let texts = [
+        controls.as_str(),
+        HOSTILE,
+        " \t surrounded \n",
+        "\u{1f4a3}\u{0}\u{ffff}\u{10ffff}",
+        "\r\n",
+        "%00 %s ${x}",
+    ];
     let list: Vec<Value> = texts.iter().map(|text| json!({"type": "info", "message": text})).collect();
     assert_eq!(reporter.post(&job.at("message"), json!(list)).await.status(), 200);
     assert_eq!(viewer.log(&job, "info").await, texts);
@@ -193,8 +212,12 @@ async fn messages_are_narrowed_by_level_step_and_text() {
         ("q=a&step=load&level=info", vec!["Alpha 100%"]),
     ] {
         let page = viewer.get(&job.at(&format!("messages?{query}"))).await.json();
-        let texts: Vec<&str> =
-            page["messages"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap()).collect();
+        let texts: Vec<&str> = page["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["message"].as_str().unwrap())
+            .collect();
         assert_eq!(texts, expected, "{query}");
         assert_eq!(page["total"], texts.len(), "{query}");
     }
@@ -218,7 +241,10 @@ async fn the_largest_place_is_taken_by_a_file_too() {
     let reply = viewer.get(&job.at("messages?after=18446744073709551615")).await;
     assert_eq!((reply.status().as_u16(), reply.json()), (200, json!({"messages": [], "total": 1})));
     assert_eq!(
-        reporter.post(&job.at("message"), json!({"type": "info", "message": "x", "key": u64::MAX})).await.status(),
+        reporter
+            .post(&job.at("message"), json!({"type": "info", "message": "x", "key": u64::MAX}))
+            .await
+            .status(),
         200
     );
 }

@@ -47,9 +47,9 @@ fn every_field_of_every_shape_is_described() {
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {
             let described = |value: &Value| value["description"].is_string();
-            let in_parts = ["oneOf", "allOf"].iter().any(|key| {
-                property[key].as_array().into_iter().flatten().any(described)
-            });
+            let in_parts = ["oneOf", "allOf"]
+                .iter()
+                .any(|key| property[key].as_array().into_iter().flatten().any(described));
             assert!(described(property) || in_parts, "{name}.{field} says nothing");
             assert!(!field.contains('_'), "{name}.{field} is not camelCase");
         }

@@ -91,7 +91,8 @@ async fn steps_of_any_depth_weigh_what_they_weigh() {
 async fn a_step_that_makes_no_sense_is_refused_and_changes_nothing() {
     let (app, _, _, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;
-    let steps = json!([{"id": "a", "steps": [{"id": "x"}]}, {"id": "b", "steps": [{"id": "x"}]}, {"id": "c"}]);
+    let steps =
+        json!([{"id": "a", "steps": [{"id": "x"}]}, {"id": "b", "steps": [{"id": "x"}]}, {"id": "c"}]);
     reporter.post(&job.at("progress"), json!({"steps": steps})).await;
     let before = app.everything().await;
     for (body, code) in [
@@ -126,12 +127,10 @@ async fn parallel_reports_lose_nothing() {
     let job = reporter.start("import").await;
     let steps: Vec<_> = (0..20).map(|number| json!({"id": format!("s{number}")})).collect();
     reporter.post(&job.at("progress"), json!({"steps": steps})).await;
-    let done = (0..20)
-        .map(|number| (number, job.at("progress")))
-        .map(async |(number, path)| {
-            let step = format!("s{number}");
-            reporter.post(&path, json!({"step": step, "progress": 1})).await.status().as_u16()
-        });
+    let done = (0..20).map(|number| (number, job.at("progress"))).map(async |(number, path)| {
+        let step = format!("s{number}");
+        reporter.post(&path, json!({"step": step, "progress": 1})).await.status().as_u16()
+    });
     assert_eq!(futures::future::join_all(done).await, [200; 20]);
     assert_eq!(reporter.job(&job).await["progress"], 1.0);
 }

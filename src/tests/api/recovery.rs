@@ -19,7 +19,10 @@ async fn a_force_failed_job_ends_now_with_reason_and_actor_kept() {
     assert_eq!(reply.status(), 200);
     assert_eq!(reply.json()["message"], "Job force-failed successfully");
     let seen = viewer.job(&job).await;
-    assert_eq!((&seen["status"], &seen["progress"], &seen["epoch"]), (&json!("failed"), &json!(0.4), &json!(2)));
+    assert_eq!(
+        (&seen["status"], &seen["progress"], &seen["epoch"]),
+        (&json!("failed"), &json!(0.4), &json!(2))
+    );
     assert_eq!(seen["error"], "Job force-failed: stuck in Reduce");
     assert_eq!(seen["errorMessages"][0]["message"], "Job force-failed: stuck in Reduce");
     assert_eq!(seen["endTime"], "2026-11-22T16:21:35.123Z");
@@ -32,7 +35,12 @@ async fn recovery_takes_a_reason_within_its_limit() {
     let job = reporter.start("import").await;
     let before = app.everything().await;
     for path in [job.at("abort"), job.at("force-fail"), CLEAN.to_owned()] {
-        for body in [json!({}), json!({"reason": null}), json!({"reason": " \n"}), json!({"reason": "ä".repeat(1001)})] {
+        for body in [
+            json!({}),
+            json!({"reason": null}),
+            json!({"reason": " \n"}),
+            json!({"reason": "ä".repeat(1001)}),
+        ] {
             let reply = operator.post(&path, body).await;
             reply.assert_refused(400, "invalid_value");
             assert_eq!(reply.json()["details"], json!({"field": "reason"}));
@@ -92,7 +100,12 @@ async fn an_emergency_cleanup_ends_every_job_and_removes_no_history() {
     assert_eq!(reply.status(), 200);
     let report = reply.json();
     assert_eq!(
-        (&report["cleanedJobs"], &report["activeJobsRemaining"], &report["pastJobsRemaining"], &report["dryRun"]),
+        (
+            &report["cleanedJobs"],
+            &report["activeJobsRemaining"],
+            &report["pastJobsRemaining"],
+            &report["dryRun"]
+        ),
         (&json!(3), &json!(0), &json!(63), &json!(false))
     );
     assert_eq!(report["message"], "Emergency cleanup completed successfully");
@@ -113,7 +126,8 @@ async fn the_sweep_ends_what_is_stale_with_the_words_of_the_design_and_nothing_e
     let (app, _, viewer, reporter, operator, _) = TestApp::init().await;
     let silent = reporter.start("silent").await;
     let busy = reporter.start("busy").await;
-    let unlimited = reporter.start_with(json!({"feature": "unlimited", "timeout": 0, "activityTimeout": 0})).await;
+    let unlimited =
+        reporter.start_with(json!({"feature": "unlimited", "timeout": 0, "activityTimeout": 0})).await;
     let short = reporter.start_with(json!({"feature": "short", "timeout": 60})).await;
     let nothing = operator.post_nothing(SWEEP).await;
     assert_eq!((nothing.status().as_u16(), nothing.json()), (200, json!({"cleanedJobs": 0, "jobs": []})));
@@ -141,7 +155,10 @@ async fn the_sweep_ends_what_is_stale_with_the_words_of_the_design_and_nothing_e
     let swept = operator.post_nothing(SWEEP).await.json();
     assert_eq!(swept["jobs"][0]["error"], "Job force-failed: Job running too long (37 minutes)");
     assert_eq!(swept["jobs"][0]["id"], busy.id);
-    reporter.post(&busy.at("progress"), json!({"progress": 1, "epoch": 1})).await.assert_refused(409, "stale_epoch");
+    reporter
+        .post(&busy.at("progress"), json!({"progress": 1, "epoch": 1}))
+        .await
+        .assert_refused(409, "stale_epoch");
 
     app.minutes_pass(60 * 24 * 30);
     assert_eq!(operator.post_nothing(SWEEP).await.json()["cleanedJobs"], 0);

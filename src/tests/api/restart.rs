@@ -8,7 +8,9 @@ use crate::support::TestApp;
 async fn a_restart_fails_what_ran_in_the_process_and_leaves_the_rest_alone() {
     let (app, _, _, reporter, operator, _) = TestApp::with().init_sqlite().await;
     let external = reporter.start_with(json!({"feature": "import", "tags": ["kept"]})).await;
-    reporter.post(&external.at("progress"), json!({"steps": [{"id": "load"}], "step": "load", "progress": 0.5})).await;
+    reporter
+        .post(&external.at("progress"), json!({"steps": [{"id": "load"}], "step": "load", "progress": 0.5}))
+        .await;
     reporter.post(&external.at("message"), json!({"type": "info", "message": "half-way", "key": 1})).await;
     let done = reporter.completed("export").await;
     let aborting = reporter.start("aborting").await;
@@ -33,7 +35,10 @@ async fn a_restart_fails_what_ran_in_the_process_and_leaves_the_rest_alone() {
         before
     );
     let interrupted = admin.job(&inside).await;
-    assert_eq!((&interrupted["status"], &interrupted["error"]), (&json!("failed"), &json!("Interrupted by a restart")));
+    assert_eq!(
+        (&interrupted["status"], &interrupted["error"]),
+        (&json!("failed"), &json!("Interrupted by a restart"))
+    );
     assert_eq!(interrupted["epoch"], 2, "the old process is fenced");
 
     let counts = admin.get("/api/admin/jobs/health").await.json();

@@ -29,7 +29,11 @@ async fn every_built_in_job_runs_to_its_end() {
     for feature in ["backup", "integrity-check", "history-export", "retention", "demo-condensation"] {
         let job = operator.run(json!({"feature": feature, "input": {"pace": 50}})).await;
         let ended = ended(&viewer, &job).await;
-        assert_eq!((&ended["status"], &ended["error"]), (&json!("completed"), &json!(null)), "{feature}: {ended}");
+        assert_eq!(
+            (&ended["status"], &ended["error"]),
+            (&json!("completed"), &json!(null)),
+            "{feature}: {ended}"
+        );
         assert_eq!((&ended["progress"], &ended["author"]), (&json!(1.0), &json!("operator")), "{feature}");
         assert!(!ended["infoMessages"].as_array().unwrap().is_empty(), "{feature} says what it does");
         assert!(!ended["steps"].as_array().unwrap().is_empty(), "{feature} shows how far it is");
@@ -41,7 +45,8 @@ async fn every_built_in_job_runs_to_its_end() {
             "integrity-check" => assert_eq!(ended["output"]["problems"], 0),
             "history-export" => {
                 let text = std::fs::read_to_string(ended["output"]["file"].as_str().unwrap()).unwrap();
-                let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                let lines: Vec<Value> =
+                    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
                 assert_eq!((&lines[0]["record"], &lines[0]["status"]), (&json!("job"), &json!("completed")));
                 assert!(lines.iter().any(|line| line["feature"] == "something-to-export"));
             }
@@ -53,7 +58,8 @@ async fn every_built_in_job_runs_to_its_end() {
 
 #[tokio::test]
 async fn a_job_that_is_none_is_not_found_and_one_of_a_kind_runs_once() {
-    let (app, _, _, reporter, operator, _) = TestApp::with().jobs(vec![Arc::new(Waits::default())]).init().await;
+    let (app, _, _, reporter, operator, _) =
+        TestApp::with().jobs(vec![Arc::new(Waits::default())]).init().await;
     reporter.post(RUN, json!({"feature": "waits"})).await.assert_refused(403, "forbidden");
     let before = app.everything().await;
     let unknown = operator.post(RUN, json!({"feature": "nothing"})).await;
@@ -68,7 +74,8 @@ async fn a_job_that_is_none_is_not_found_and_one_of_a_kind_runs_once() {
 
 #[tokio::test]
 async fn nobody_but_the_server_reports_on_its_jobs_unless_an_admin() {
-    let (_, _, _, reporter, operator, admin) = TestApp::with().jobs(vec![Arc::new(Waits::default())]).init().await;
+    let (_, _, _, reporter, operator, admin) =
+        TestApp::with().jobs(vec![Arc::new(Waits::default())]).init().await;
     let job = operator.run(json!({"feature": "waits"})).await;
     reporter.post(&job.at("progress"), json!({"progress": 0.5})).await.assert_refused(403, "not_your_job");
     assert_eq!(admin.post(&job.at("progress"), json!({"progress": 0.5})).await.status(), 200);
@@ -82,7 +89,8 @@ async fn a_force_failed_run_that_does_not_listen_is_stopped_within_a_second() {
     eventually("it runs", || async { waits.running.load(Ordering::SeqCst).then_some(()) }).await;
     let asked = std::time::Instant::now();
     operator.post(&job.at("force-fail"), json!({"reason": "hung"})).await;
-    eventually("the run is dropped", || async { (!waits.running.load(Ordering::SeqCst)).then_some(()) }).await;
+    eventually("the run is dropped", || async { (!waits.running.load(Ordering::SeqCst)).then_some(()) })
+        .await;
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     assert_eq!(viewer.job(&job).await["error"], "Job force-failed: hung");
     assert_eq!(viewer.job(&job).await["lateWrites"], 0);
@@ -93,7 +101,8 @@ async fn a_force_failed_run_that_does_not_listen_is_stopped_within_a_second() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demonstration_that_hangs_is_stopped_too() {
     let (app, _, viewer, _, operator, _) = TestApp::init().await;
-    let job = operator.run(json!({"feature": "demo-condensation", "input": {"hang": true, "pace": 50}})).await;
+    let job =
+        operator.run(json!({"feature": "demo-condensation", "input": {"hang": true, "pace": 50}})).await;
     eventually("it hangs in its third question", || async {
         let job = viewer.job(&job).await;
         (job["steps"][1]["steps"][2]["progress"].as_f64() >= Some(0.4)).then_some(())
@@ -102,7 +111,24 @@ async fn the_demonstration_that_hangs_is_stopped_too() {
     operator.post(&job.at("force-fail"), json!({"reason": "hung"})).await;
     let patience = Duration::from_secs(10);
     tokio::time::timeout(Duration::from_secs(1), app.service.stop(patience)).await.expect("no run is left");
-    assert_eq!(viewer.job(&job).await["status"], "failed");
+    let seen = viewer.job(&job).await;
+    assert_eq!((&seen["status"], &seen["lateWrites"]), (&json!("failed"), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_stops_when_it_is_force_failed_is_not_called_a_zombie() {
+    let (app, _, viewer, _, operator, _) = TestApp::init().await;
+    let job = operator.run(json!({"feature": "demo-condensation", "input": {"pace": 50}})).await;
+    eventually("it is under way", || async {
+        (viewer.job(&job).await["steps"][1]["progress"].as_f64() > Some(0.0)).then_some(())
+    })
+    .await;
+    operator.post(&job.at("force-fail"), json!({"reason": "not needed"})).await;
+    let patience = Duration::from_secs(10);
+    tokio::time::timeout(Duration::from_secs(1), app.service.stop(patience)).await.expect("no run is left");
+    let seen = viewer.job(&job).await;
+    assert_eq!((&seen["error"], &seen["lateWrites"]), (&json!("Job force-failed: not needed"), &json!(0)));
+    assert!(seen["verdict"].is_null(), "nobody is sent to stop a process that has stopped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -136,7 +162,8 @@ async fn an_emergency_cleanup_stops_runs_in_this_process() {
     operator.run(json!({"feature": "waits"})).await;
     eventually("it runs", || async { waits.running.load(Ordering::SeqCst).then_some(()) }).await;
     operator.post("/api/admin/jobs/emergency-cleanup", json!({"reason": "all of it"})).await;
-    eventually("the run is dropped", || async { (!waits.running.load(Ordering::SeqCst)).then_some(()) }).await;
+    eventually("the run is dropped", || async { (!waits.running.load(Ordering::SeqCst)).then_some(()) })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,9 @@ const NOWHERE: &str = "00000000-0000-7000-8000-000000000000";
 async fn a_form_ends_a_job_and_comes_back_with_what_happened() {
     let (app, _, _, reporter, ..) = TestApp::init().await;
     let anna = app.signed_in("anna", Role::Operator).await;
-    for (what, notice, status) in [("abort", "abort-requested", "aborting"), ("force-fail", "force-failed", "failed")] {
+    for (what, notice, status) in
+        [("abort", "abort-requested", "aborting"), ("force-fail", "force-failed", "failed")]
+    {
         let job = reporter.start("import").await;
         let path = format!("/rpc/jobs/{what}");
         let fields = [("id", job.id.as_str()), ("reason", "it hangs: 50 % & more")];
@@ -50,8 +52,14 @@ async fn a_form_that_is_refused_comes_back_with_the_reason_and_changes_nothing()
         let nowhere = operator.form(&path, &[("id", NOWHERE), ("reason", "r")]).await;
         nowhere.assert_sent_to(&format!("/admin/jobs/{NOWHERE}?notice=job_not_found"));
     }
-    operator.form("/rpc/jobs/start", &[("feature", "nothing")]).await.assert_sent_to("/admin/jobs?notice=not_found");
-    viewer.form("/rpc/jobs/start", &[("feature", "retention")]).await.assert_sent_to("/admin/jobs?notice=forbidden");
+    operator
+        .form("/rpc/jobs/start", &[("feature", "nothing")])
+        .await
+        .assert_sent_to("/admin/jobs?notice=not_found");
+    viewer
+        .form("/rpc/jobs/start", &[("feature", "retention")])
+        .await
+        .assert_sent_to("/admin/jobs?notice=forbidden");
     let wrong = [("feature", "demo-condensation"), ("input", "{no json")];
     operator.form("/rpc/jobs/start", &wrong).await.assert_sent_to("/admin/jobs?notice=malformed_input");
     assert_eq!(app.everything().await, before);
@@ -87,7 +95,10 @@ async fn a_call_is_answered_with_the_status_and_words_of_the_rest_api() {
     assert_eq!((reply.status().as_u16(), reply.json()), (200, json!(null)));
     assert_eq!(reply.location(), format!("{}?notice=abort-requested", job.page()), "an island may follow it");
     operator.call("/rpc/jobs/force-fail", &[("id", &job.id), ("reason", "r")]).await;
-    operator.call("/rpc/jobs/force-fail", &[("id", &job.id), ("reason", "r")]).await.assert_refused(409, "job_finished");
+    operator
+        .call("/rpc/jobs/force-fail", &[("id", &job.id), ("reason", "r")])
+        .await
+        .assert_refused(409, "job_finished");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

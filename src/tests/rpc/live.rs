@@ -89,14 +89,25 @@ async fn a_board_of_another_run_or_build_or_from_the_future_brings_everything() 
 async fn polls_are_for_those_who_are_signed_in_and_say_what_is_wrong() {
     let (_, anon, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("one").await;
-    anon.poll("/rpc/board/poll", &[("boot", ""), ("build", ""), ("since", "0")]).await.assert_refused(401, "not_signed_in");
+    anon.poll("/rpc/board/poll", &[("boot", ""), ("build", ""), ("since", "0")])
+        .await
+        .assert_refused(401, "not_signed_in");
     anon.poll("/rpc/jobs/past", &[]).await.assert_refused(401, "not_signed_in");
     let fields = [("id", job.id.as_str()), ("since", "0"), ("after", "0"), ("unfolded", "false")];
     anon.poll("/rpc/jobs/poll", &fields).await.assert_refused(401, "not_signed_in");
     viewer.poll("/rpc/jobs/past", &[("cursor", "nonsense")]).await.assert_refused(400, "invalid_value");
-    let nowhere = [("id", "00000000-0000-7000-8000-000000000000"), ("since", "0"), ("after", "0"), ("unfolded", "false")];
+    let nowhere = [
+        ("id", "00000000-0000-7000-8000-000000000000"),
+        ("since", "0"),
+        ("after", "0"),
+        ("unfolded", "false"),
+    ];
     viewer.poll("/rpc/jobs/poll", &nowhere).await.assert_refused(404, "job_not_found");
-    for (path, fields) in [("/rpc/board/poll", vec![("since", "x")]), ("/rpc/jobs/poll", vec![("id", "x")]), ("/rpc/jobs/past", vec![("status", "done")])] {
+    for (path, fields) in [
+        ("/rpc/board/poll", vec![("since", "x")]),
+        ("/rpc/jobs/poll", vec![("id", "x")]),
+        ("/rpc/jobs/past", vec![("status", "done")]),
+    ] {
         let reply = viewer.poll(path, &fields).await;
         assert_eq!((reply.status().as_u16(), &reply.json()["code"]), (400, &json!("wrong_shape")), "{path}");
     }
@@ -106,13 +117,16 @@ async fn polls_are_for_those_who_are_signed_in_and_say_what_is_wrong() {
 async fn history_pages_through_everything_once_and_by_its_filters() {
     let (app, _, viewer, reporter, operator, _) = TestApp::init().await;
     for number in 0..60 {
-        let job = reporter.start_with(json!({"feature": format!("f{}", number % 2), "title": format!("job {number}")})).await;
+        let job = reporter
+            .start_with(json!({"feature": format!("f{}", number % 2), "title": format!("job {number}")}))
+            .await;
         app.clock.advance(std::time::Duration::from_secs(1));
         let what = if number % 3 == 0 { "fail" } else { "complete" };
         reporter.post(&job.at(what), json!({"errorMessage": "Disk full"})).await;
     }
     operator.start("open").await;
-    let page = async |fields: &[(&str, &str)]| -> PastPage { viewer.poll("/rpc/jobs/past", fields).await.read_as() };
+    let page =
+        async |fields: &[(&str, &str)]| -> PastPage { viewer.poll("/rpc/jobs/past", fields).await.read_as() };
     let (mut titles, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let got = match &cursor {
@@ -128,7 +142,10 @@ async fn history_pages_through_everything_once_and_by_its_filters() {
     assert_eq!(titles, (0..60).rev().map(|number| format!("job {number}")).collect::<Vec<_>>());
     assert_eq!(page(&[("status", "failed")]).await.rows.len(), 20);
     assert_eq!(page(&[("status", "failed"), ("feature", "f0")]).await.rows.len(), 10);
-    assert_eq!(page(&[("text", "disk FULL"), ("author", "reporter"), ("feature", "f1")]).await.rows.len(), 10);
+    assert_eq!(
+        page(&[("text", "disk FULL"), ("author", "reporter"), ("feature", "f1")]).await.rows.len(),
+        10
+    );
     assert_eq!(page(&[("author", "operator")]).await.rows.len(), 0);
     assert_eq!(page(&[("text", "disk")]).await.rows[0].result, "Disk full");
 }
@@ -140,7 +157,9 @@ async fn job_poll(client: &Client, job: &Started, since: u64, after: u64, more: 
 
 fn changed(answer: JobAnswer) -> (Box<JobPageView>, Vec<String>, bool) {
     match answer {
-        JobAnswer::Changed { view, lines, more } => (view, lines.into_iter().map(|line| line.text).collect(), more),
+        JobAnswer::Changed { view, lines, more } => {
+            (view, lines.into_iter().map(|line| line.text).collect(), more)
+        }
         JobAnswer::Unchanged { .. } => panic!("something had changed"),
     }
 }
@@ -162,7 +181,8 @@ async fn a_job_brings_what_changed_and_the_lines_since() {
     assert_eq!(view.actions[0].text, "token operator asked it to stop: enough");
     let (_, lines, _) = changed(job_poll(&viewer, &job, revision, seq, "&kind=error").await);
     assert_eq!(lines, ["b"]);
-    let (_, lines, _) = changed(job_poll(&viewer, &job, revision, seq, &format!("&text={}", encode("ENOUGH"))).await);
+    let (_, lines, _) =
+        changed(job_poll(&viewer, &job, revision, seq, &format!("&text={}", encode("ENOUGH"))).await);
     assert_eq!(lines, ["token operator asked it to stop: enough"]);
 }
 

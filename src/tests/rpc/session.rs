@@ -22,7 +22,9 @@ async fn signing_in_by_a_call_sets_the_cookie_and_names_the_page() {
 async fn nobody_comes_in_without_the_right_password() {
     let (app, anon, ..) = TestApp::init().await;
     app.user("anna", Role::Admin, "correct horse").await;
-    longhaul::service::accounts::add_user(&*app.accounts, "new", Role::Admin, app.service.now()).await.unwrap();
+    longhaul::service::accounts::add_user(&*app.accounts, "new", Role::Admin, app.service.now())
+        .await
+        .unwrap();
     let long = "x".repeat(5_000);
     for (name, password) in [
         ("anna", ""),
@@ -64,7 +66,8 @@ async fn a_password_is_chosen_by_a_call_or_refused_in_its_terms() {
 async fn a_new_password_ends_every_other_session() {
     let (app, anon, ..) = TestApp::init().await;
     let old = app.signed_in("anna", Role::Viewer).await;
-    let link = longhaul::service::accounts::make_link(&*app.accounts, "anna", app.service.now()).await.unwrap();
+    let link =
+        longhaul::service::accounts::make_link(&*app.accounts, "anna", app.service.now()).await.unwrap();
     let fields = [("link", link.as_str()), ("password", "another horse"), ("again", "another horse")];
     let new = anon.form("/rpc/session/choose-password", &fields).await;
     old.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");

@@ -19,8 +19,13 @@ async fn it_shows_what_would_be_ended_and_asks_for_a_reason_and_a_number() {
     let page = otto.page(PAGE).await;
     let text = page.assert_page(200);
     for part in [
-        "This force-fails 2 jobs.", "Import of the night", "name=\"shown\" value=\"2\"", "name=\"reason\"",
-        "pattern=\"2\"", "action=\"/rpc/system/emergency-cleanup\"", "Force-fail 2 jobs",
+        "This force-fails 2 jobs.",
+        "Import of the night",
+        "name=\"shown\" value=\"2\"",
+        "name=\"reason\"",
+        "pattern=\"2\"",
+        "action=\"/rpc/system/emergency-cleanup\"",
+        "Force-fail 2 jobs",
     ] {
         assert!(text.contains(part), "{part}");
     }

@@ -20,9 +20,21 @@ async fn a_running_job_shows_all_there_is_to_know() {
     let page = otto.page(&job.page()).await;
     let text = page.assert_page(200);
     for part in [
-        "<title>Import of the night · Longhaul</title>", "Running", "running for 01:00", "Load data", "Save data",
-        "Row 7 is odd", "50\u{a0}%", "started by reporter", "night", "30 min run, 10 min silence", &job.id,
-        "First error", "role=\"log\"", "ask=abort", "ask=force-fail",
+        "<title>Import of the night · Longhaul</title>",
+        "Running",
+        "running for 01:00",
+        "Load data",
+        "Save data",
+        "Row 7 is odd",
+        "50\u{a0}%",
+        "started by reporter",
+        "night",
+        "30 min run, 10 min silence",
+        &job.id,
+        "First error",
+        "role=\"log\"",
+        "ask=abort",
+        "ask=force-fail",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -72,7 +84,9 @@ async fn a_question_is_open_where_the_address_asks_it_and_the_visitor_may() {
         assert!(!viewer.page(&path).await.assert_page(200).contains("<dialog"));
     }
     let nonsense = otto.page(&format!("{}?ask=nonsense", job.page())).await;
-    assert!(!nonsense.assert_page(200).contains("-fail\" open") && !nonsense.text().contains("-abort\" open"));
+    assert!(
+        !nonsense.assert_page(200).contains("-fail\" open") && !nonsense.text().contains("-abort\" open")
+    );
 }
 
 #[tokio::test]
@@ -85,13 +99,19 @@ async fn of_a_long_log_a_page_shows_the_end_and_leads_to_the_rest() {
     reporter.post(&job.at("message"), json!(list)).await;
     let page = viewer.page(&job.page()).await;
     let text = page.assert_page(200);
-    assert!(text.contains("5\u{202f}001 lines") && text.contains("line 5000.") && text.contains("line 4801."));
+    assert!(
+        text.contains("5\u{202f}001 lines") && text.contains("line 5000.") && text.contains("line 4801.")
+    );
     assert!(!text.contains("line 4800.") && text.contains("Older lines"));
     assert!(text.len() < 400_000, "{} bytes", text.len());
 
     let older = viewer.page(&format!("{}?before=4802", job.page())).await;
     let text = older.assert_page(200);
-    assert!(text.contains("line 4800.") && !text.contains("line 4801.") && text.contains("Go to the newest lines"));
+    assert!(
+        text.contains("line 4800.")
+            && !text.contains("line 4801.")
+            && text.contains("Go to the newest lines")
+    );
     // The error is the log's line 1001: behind "started", and the thousandth message.
     assert!(viewer.page(&job.page()).await.text().contains(&format!("{}?from=1001#L1001", job.page())));
     let first_error = viewer.page(&format!("{}?from=1001", job.page())).await;
@@ -106,7 +126,9 @@ async fn of_a_long_log_a_page_shows_the_end_and_leads_to_the_rest() {
     assert!(search.assert_page(200).contains("line 4242.") && search.text().contains("1 line<"));
     let nothing = viewer.page(&format!("{}?q=absent", job.page())).await;
     assert!(nothing.assert_page(200).contains("No line matches."));
-    for odd in ["from=0", "from=18446744073709551615", "before=0", "before=1", "from=x", "level=loud", "step=none"] {
+    for odd in
+        ["from=0", "from=18446744073709551615", "before=0", "before=1", "from=x", "level=loud", "step=none"]
+    {
         viewer.page(&format!("{}?{odd}", job.page())).await.assert_page(200);
     }
 }
@@ -115,7 +137,8 @@ async fn of_a_long_log_a_page_shows_the_end_and_leads_to_the_rest() {
 async fn a_deep_tree_is_folded_and_can_be_unfolded() {
     let (_, _, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;
-    let steps: Vec<Value> = (0..50).map(|n| json!({"id": format!("s{n}"), "title": format!("Step {n}.")})).collect();
+    let steps: Vec<Value> =
+        (0..50).map(|n| json!({"id": format!("s{n}"), "title": format!("Step {n}.")})).collect();
     reporter.post(&job.at("progress"), json!({"steps": steps})).await;
     let page = viewer.page(&job.page()).await;
     assert!(page.assert_page(200).contains("Step 0.") && !page.text().contains("Step 49."));

@@ -58,7 +58,10 @@ async fn the_health_card_counts_every_outcome() {
     }
     app.minutes_pass(11);
     let page = viewer.page("/admin/jobs").await;
-    assert_eq!((tile(page.text(), "Health"), tile(page.text(), "Stale")), ("Degraded".to_owned(), "1".to_owned()));
+    assert_eq!(
+        (tile(page.text(), "Health"), tile(page.text(), "Stale")),
+        ("Degraded".to_owned(), "1".to_owned())
+    );
     assert!(page.text().contains("has been silent for 11 minutes."), "and says which and why");
 }
 
@@ -72,7 +75,9 @@ async fn a_running_job_shows_its_bar_step_message_age_and_author() {
     app.clock.advance(std::time::Duration::from_secs(62));
     let page = viewer.page("/admin/jobs").await;
     let text = page.assert_page(200);
-    for part in ["Import of the night", "Load data", "Row 7 is odd", "01:02", "reporter", "<progress", "25\u{a0}%"] {
+    for part in
+        ["Import of the night", "Load data", "Row 7 is odd", "01:02", "reporter", "<progress", "25\u{a0}%"]
+    {
         assert!(text.contains(part), "{part}");
     }
     assert_no_inline_style(text);
@@ -117,13 +122,15 @@ async fn filters_are_addresses() {
 async fn history_goes_on_behind_its_first_page() {
     let (app, _, viewer, reporter, ..) = TestApp::init().await;
     for number in 0..30 {
-        let job = reporter.start_with(json!({"feature": "import", "title": format!("Number {number}.")})).await;
+        let job =
+            reporter.start_with(json!({"feature": "import", "title": format!("Number {number}.")})).await;
         app.clock.advance(std::time::Duration::from_secs(1));
         reporter.post_nothing(&job.at("complete")).await;
     }
     let first = viewer.page("/admin/jobs").await;
     let text = first.assert_page(200);
-    let next = text.split("href=\"").find(|part| part.starts_with("/admin/jobs?cursor=")).expect("a link to more");
+    let next =
+        text.split("href=\"").find(|part| part.starts_with("/admin/jobs?cursor=")).expect("a link to more");
     let next = next.split('"').next().unwrap().replace("&amp;", "&");
     let second = viewer.page(&next).await;
     let text = second.assert_page(200);
@@ -145,9 +152,18 @@ async fn what_a_program_wrote_is_text_and_never_markup() {
     let ended = acting.start_with(body.clone()).await;
     acting.post(&ended.at("fail"), json!({"errorMessage": HOSTILE})).await;
     let job = acting.start_with(body).await;
-    acting.post(&job.at("progress"), json!({"steps": [{"id": "a", "title": HOSTILE}], "step": "a", "progress": 0.5})).await;
+    acting
+        .post(
+            &job.at("progress"),
+            json!({"steps": [{"id": "a", "title": HOSTILE}], "step": "a", "progress": 0.5}),
+        )
+        .await;
     acting.post(&job.at("message"), json!({"type": "error", "message": HOSTILE})).await;
-    for path in ["/admin/jobs".to_owned(), format!("/admin/jobs?q={}", encode("</title><script>")), format!("/admin/jobs?feature={}", encode(HOSTILE))] {
+    for path in [
+        "/admin/jobs".to_owned(),
+        format!("/admin/jobs?q={}", encode("</title><script>")),
+        format!("/admin/jobs?feature={}", encode(HOSTILE)),
+    ] {
         let page = viewer.page(&path).await;
         assert_escaped(page.assert_page(200));
         assert_no_inline_style(page.text());
