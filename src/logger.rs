@@ -164,6 +164,9 @@ struct Shared {
     mirror: bool,
 }
 
+/// Where somebody waits for what he said to be in the store.
+type Reply = oneshot::Sender<Result<(), StoreError>>;
+
 #[derive(Default)]
 struct State {
     /// Messages and declarations, in order.
@@ -176,8 +179,8 @@ struct State {
     whole: Option<f64>,
     /// Mistakes that were already said.
     complained: HashSet<String>,
-    end: Option<(End, Option<oneshot::Sender<Result<(), StoreError>>>)>,
-    flushes: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    end: Option<(End, Option<Reply>)>,
+    flushes: Vec<Reply>,
     ended: bool,
 }
 

@@ -165,6 +165,7 @@ fn cross_site() -> axum::response::Response {
     .into_response()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
     let what = panic
         .downcast_ref::<&str>()

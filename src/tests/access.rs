@@ -142,10 +142,13 @@ async fn every_route_is_open_to_whom_it_is_for_and_to_nobody_else() {
             let page = method == "GET" && !path.starts_with("/api/admin") && !path.starts_with("/rpc/");
             match takes {
                 Takes::Nobody => {
-                    assert!(status != 403 && !to.starts_with("/login?next="), "{method} {path}: {status}")
+                    assert!(status != 403 && !to.starts_with("/login?next="), "{method} {path}: {status}");
                 }
                 _ if html && page => {
-                    assert!(status == 303 && to.starts_with("/login?next="), "{method} {path}: {status} {to}")
+                    assert!(
+                        status == 303 && to.starts_with("/login?next="),
+                        "{method} {path}: {status} {to}"
+                    );
                 }
                 _ => assert_eq!(status, 401, "{method} {path} for nobody in particular"),
             }
@@ -182,7 +185,7 @@ async fn every_route_is_open_to_whom_it_is_for_and_to_nobody_else() {
 
 #[tokio::test]
 async fn every_listed_route_is_really_there() {
-    let (_, .., reporter, _, admin) = TestApp::init().await;
+    let (.., reporter, _, admin) = TestApp::init().await;
     for (method, path) in routes().0 {
         let job = reporter.start("import").await;
         let reply = ask(&admin, &method, &path, &job.id, false).await;

@@ -2,6 +2,7 @@
 //!
 //! Modules mirror what is tested. `support` brings up an application and the people who use it; a test
 //! says what somebody does and what they are answered.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test says no")]
 
 mod access;
 mod api;

@@ -123,7 +123,7 @@ async fn an_idempotency_key_makes_one_job_of_many_requests() {
 
 #[tokio::test]
 async fn a_replayed_start_is_answered_though_the_limit_is_reached() {
-    let (_, .., admin) = TestApp::with().max_active(1).init().await;
+    let (.., admin) = TestApp::with().max_active(1).init().await;
     let body = json!({"feature": "import"});
     let start = || admin.request("POST", START).header("idempotency-key", "k").json(&body).send();
     let (first, again) = (start().await, start().await);
