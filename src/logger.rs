@@ -55,13 +55,14 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
@@ -79,6 +80,8 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const MAX_BATCH: usize = 2_000;
 /// How long `complete` and `fail` go on trying while the store is away.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a run may take to notice that somebody ended its job, before what it says counts as late.
+const NOTICE_WITHIN: Duration = Duration::from_secs(1);
 /// What a job is failed with whose logger was dropped.
 pub const WENT_AWAY: &str = "the runner went away without finishing";
 
@@ -156,8 +159,13 @@ struct Shared {
     state: Mutex<State>,
     wake: Notify,
     cancel: CancellationToken,
+    /// When the job ended, and how.
+    over: OnceLock<(Instant, Status)>,
     mirror: bool,
 }
+
+/// Where somebody waits for what he said to be in the store.
+type Reply = oneshot::Sender<Result<(), StoreError>>;
 
 #[derive(Default)]
 struct State {
@@ -171,8 +179,8 @@ struct State {
     whole: Option<f64>,
     /// Mistakes that were already said.
     complained: HashSet<String>,
-    end: Option<(End, Option<oneshot::Sender<Result<(), StoreError>>>)>,
-    flushes: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    end: Option<(End, Option<Reply>)>,
+    flushes: Vec<Reply>,
     ended: bool,
 }
 
@@ -196,6 +204,7 @@ impl JobLogger {
             state: Mutex::default(),
             wake: Notify::new(),
             cancel: CancellationToken::new(),
+            over: OnceLock::new(),
             mirror: std::env::var_os("LONGHAUL_LOG_JOBS").is_some(),
         });
         store.changes(Arc::new(Watch(Arc::downgrade(&shared))));
@@ -528,9 +537,13 @@ impl ChangeSink for Watch {
             return;
         };
         let ours = changes.jobs.iter().find(|job| job.id == shared.id);
-        if ours.is_some_and(|job| should_stop(job)) {
-            shared.cancel.cancel();
+        let Some(job) = ours.filter(|job| should_stop(job)) else {
+            return;
+        };
+        if job.status.is_final() {
+            shared.over.get_or_init(|| (Instant::now(), job.status));
         }
+        shared.cancel.cancel();
     }
 
     fn is_gone(&self) -> bool {
@@ -570,6 +583,9 @@ impl Carrier {
 
     /// Carries once, and all of it where an end waits. True when nothing more will come.
     async fn carry(&mut self, heartbeat: bool) -> bool {
+        if let Some(ended) = self.let_go() {
+            return ended;
+        }
         let mut outcome = Ok(());
         loop {
             let (items, ending) = {
@@ -612,6 +628,34 @@ impl Carrier {
         true
     }
 
+    /// Drops what waits where somebody has ended the job, and the run has just now noticed or may still:
+    /// reporting it would count as the writes of a process that goes on, which this one does not. A run
+    /// that goes on past that is carried, refused and counted like any other. `None` where there is
+    /// something to carry; otherwise whether nothing more will come.
+    fn let_go(&self) -> Option<bool> {
+        let (since, status) = *self.shared.over.get()?;
+        let refused = || Err(Refusal::Finished { status }.into());
+        let mut state = self.shared.state();
+        let end = state.end.take();
+        if end.is_none() && since.elapsed() >= NOTICE_WITHIN {
+            return None;
+        }
+        state.said.clear();
+        state.numbers.clear();
+        state.whole = None;
+        state.ended |= end.is_some();
+        let flushes = std::mem::take(&mut state.flushes);
+        drop(state);
+        for reply in flushes {
+            let _ = reply.send(refused());
+        }
+        let ends = end.is_some();
+        if let Some((_, Some(reply))) = end {
+            let _ = reply.send(refused());
+        }
+        Some(ends)
+    }
+
     async fn send(&self, items: Vec<ReportItem>) -> Result<(), StoreError> {
         let report = Command::Report(Report { epoch: self.epoch, items: items.clone() });
         match self.transact(report).await {
@@ -645,7 +689,7 @@ impl Carrier {
     }
 
     async fn finish(&self, end: End) -> Result<(), StoreError> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         let mut wait = Duration::from_millis(250);
         loop {
             let carried = loop {
@@ -668,7 +712,7 @@ impl Carrier {
                 Err(error) => Err(error),
             };
             match ended {
-                Err(StoreError::Unavailable(_)) if tokio::time::Instant::now() < deadline => {
+                Err(StoreError::Unavailable(_)) if Instant::now() < deadline => {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }

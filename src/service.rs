@@ -102,13 +102,7 @@ impl Service {
         let store: Arc<dyn JobStore> = store;
         let board =
             Board::over(&store, settings.limits.max_active, settings.build.clone(), clock.now()).await?;
-        let runner = Runner::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            settings.files.clone(),
-            settings.limits,
-            jobs,
-        );
+        let runner = Runner::new(&store, Arc::clone(&clock), settings.files.clone(), settings.limits, jobs);
         let interrupted = runner.settle_interrupted().await?;
         if interrupted > 0 {
             tracing::warn!(jobs = interrupted, "Jobs were interrupted by the restart and are failed");

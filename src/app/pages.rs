@@ -8,11 +8,12 @@ mod sign_in;
 
 use std::sync::Arc;
 
+use axum::extract::Query;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
 use leptos_router::components::{FlatRoutes, Route, Router};
-use leptos_router::hooks::use_query_map;
 use leptos_router::{SsrMode, path};
 
 use crate::app::components::{NoticeBar, TopBar};
@@ -41,9 +42,19 @@ pub fn Pages() -> impl IntoView {
     }
 }
 
-/// A value of the address, where it says something.
+/// A value of the address, where it says something. Read from the request: the router's own map decodes
+/// twice, so that a text with `%41` in it would become another.
 fn query(name: &str) -> Option<String> {
-    use_query_map().read_untracked().get(name).filter(|value| !value.trim().is_empty())
+    let uri = use_context::<Parts>()?.uri;
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()?;
+    let value = pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)?;
+    Some(value).filter(|value| !value.trim().is_empty())
+}
+
+/// A title that holds what a visitor wrote: it is put into the document as it is, so markup must be
+/// written out here.
+fn title_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Sets the status of the page being rendered.

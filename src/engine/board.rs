@@ -304,6 +304,7 @@ impl ChangeSink for Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
     use crate::library::Jobs;
     use crate::model::{Actor, Command, Context};
     use crate::store::MemoryStore;
@@ -318,7 +319,7 @@ mod tests {
 
     async fn fixture() -> Fixture {
         let store: Arc<dyn JobStore> = Arc::new(MemoryStore::default());
-        let jobs = Jobs::new(Arc::clone(&store));
+        let jobs = Jobs::new(Arc::clone(&store)).with_clock(Arc::new(ManualClock::new(NOW)));
         let board = Board::over(&store, 50, "build".to_owned(), NOW).await.unwrap();
         Fixture { jobs, board, seen: 0 }
     }

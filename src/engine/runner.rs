@@ -93,14 +93,14 @@ struct Run {
 impl Runner {
     /// A runner over a store. Must be called within a tokio runtime.
     pub fn new(
-        store: Arc<dyn JobStore>,
+        store: &Arc<dyn JobStore>,
         clock: Arc<dyn Clock>,
         files: PathBuf,
         limits: Limits,
         jobs: Vec<Arc<dyn AdminJob>>,
     ) -> Arc<Self> {
         let runner = Arc::new(Self {
-            store: Arc::clone(&store),
+            store: Arc::clone(store),
             clock,
             files,
             limits,

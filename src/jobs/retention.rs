@@ -36,7 +36,7 @@ impl AdminJob for Retention {
         let before = context.limits.max_age.map(|age| context.clock.now().minus(age));
         match before {
             Some(before) => {
-                logger.info(format!("Keeping the newest {keep} jobs that ended after {}", date_time(before)))
+                logger.info(format!("Keeping the newest {keep} jobs that ended after {}", date_time(before)));
             }
             None => logger.info(format!("Keeping the newest {keep} jobs")),
         }

@@ -4,6 +4,13 @@ use leptos::server_fn::codec::JsonEncoding;
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "ssr")]
+use super::form::not_understood;
+
+/// Only the server answers with a status.
+#[cfg(not(feature = "ssr"))]
+fn not_understood() {}
+
 /// Why a server function did not do what it was asked. The same code and sentence as the REST API's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpcError {
@@ -31,6 +38,10 @@ impl FromServerFnError for RpcError {
     fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
         let code = match error {
             ServerFnErrorErr::Request(_) => "server_away",
+            ServerFnErrorErr::Args(_) | ServerFnErrorErr::MissingArg(_) => {
+                not_understood();
+                "wrong_shape"
+            }
             _ => "request_failed",
         };
         Self { code: code.to_owned(), error: error.to_string() }

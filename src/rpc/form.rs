@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use axum::http::header::ACCEPT;
 use axum::http::request::Parts;
 use leptos::prelude::use_context;
@@ -116,6 +117,24 @@ fn is_form() -> bool {
 pub fn go(path: &str, code: &str) {
     let separator = if path.contains('?') { '&' } else { '?' };
     leptos_axum::redirect(&format!("{path}{separator}notice={}", percent_encode(code)));
+}
+
+/// The arguments could not be read: the sender's mistake, not the server's.
+pub fn not_understood() {
+    if let Some(response) = use_context::<ResponseOptions>() {
+        response.set_status(StatusCode::BAD_REQUEST);
+    }
+}
+
+/// Turns a form back over what was typed into it. A program is answered 400 with the same words.
+pub fn turn_back(back: &str, code: &str) -> Result<(), RpcError> {
+    if is_form() {
+        go(back, code);
+        return Ok(());
+    }
+    not_understood();
+    let error = Notice::of(code).map_or(code, |notice| notice.text).to_owned();
+    Err(RpcError { code: code.to_owned(), error })
 }
 
 /// Answers a form: `to` on success with a notice, `back` with the refusal's. A program is answered with

@@ -8,15 +8,12 @@ use crate::model::JobId;
 /// Starts a built-in job.
 #[server(prefix = "/rpc", endpoint = "jobs/start")]
 pub async fn start_built_in(feature: String, #[server(default)] input: String) -> Result<(), RpcError> {
-    use super::form::{answer, caller, go, service};
+    use super::form::{answer, caller, service, turn_back};
     let input = match input.trim() {
         "" => None,
         text => match serde_json::from_str(text) {
             Ok(input) => Some(input),
-            Err(_) => {
-                go("/admin/jobs", "malformed_input");
-                return Ok(());
-            }
+            Err(_) => return turn_back("/admin/jobs", "malformed_input"),
         },
     };
     let started = service()?.run_built_in(&caller()?, &feature, input).await;

@@ -27,15 +27,13 @@ pub async fn choose_password(
     #[server(default)] password: String,
     #[server(default)] again: String,
 ) -> Result<(), RpcError> {
-    use super::form::{go, service};
+    use super::form::{service, turn_back};
     let back = format!("/login?link={}", crate::server::percent_encode(&link));
     if password != again {
-        go(&back, "password_differs");
-        return Ok(());
+        return turn_back(&back, "password_differs");
     }
     if password.chars().count() < 10 {
-        go(&back, "password_short");
-        return Ok(());
+        return turn_back(&back, "password_short");
     }
     enter(service()?.sign_in_with_link(&link, password).await, &back, "/admin/jobs")
 }
@@ -55,7 +53,10 @@ pub async fn sign_out() -> Result<(), RpcError> {
 /// Where to go after signing in: a path of this server, never another's.
 #[cfg(feature = "ssr")]
 fn local(next: &str) -> &str {
-    let here = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    // An address as it was on the wire is plain ASCII. Browsers drop a tab or a line feed, and what was
+    // `/\t/evil.example` is then another server's.
+    let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let here = next.starts_with('/') && !next.starts_with("//") && plain;
     if here { next } else { "/admin/jobs" }
 }
 
@@ -91,7 +92,15 @@ mod tests {
 
     #[test]
     fn signing_in_never_leads_to_another_server() {
-        for next in ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", ""] {
+        for next in [
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+            "/\r\nset-cookie: a=b",
+            "javascript:alert(1)",
+            "",
+        ] {
             assert_eq!(local(next), "/admin/jobs", "{next}");
         }
         assert_eq!(local("/admin/jobs?status=failed"), "/admin/jobs?status=failed");

@@ -146,3 +146,14 @@ pub async fn not_found(request: Request) -> Response {
     )
     .into_response()
 }
+
+/// What is answered where a route is, but not for that method.
+pub async fn wrong_method(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    ApiError::request(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{path} does not answer {method}. `/api/docs` lists what there is."),
+    )
+    .into_response()
+}

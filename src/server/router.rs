@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
-use tower_http::csrf::CsrfLayer;
+use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -136,8 +136,9 @@ pub fn build(app: AppState) -> Router {
         .route("/favicon.svg", get(|headers: HeaderMap| assets::public("favicon.svg", headers)))
         .route("/robots.txt", get(|headers: HeaderMap| assets::public("robots.txt", headers)))
         .fallback(auth::not_found)
+        .method_not_allowed_fallback(auth::wrong_method)
         .layer(from_fn_with_state(app.clone(), auth::gate))
-        .layer(CsrfLayer::new())
+        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site()))
         .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(SizeAbove::new(1024))))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(security::headers))
@@ -155,6 +156,16 @@ async fn ready(State(app): State<AppState>, SignedIn(caller): SignedIn) -> Resul
     Ok("ready\n")
 }
 
+fn cross_site() -> axum::response::Response {
+    ApiError::request(
+        StatusCode::FORBIDDEN,
+        "cross_site",
+        "This request came from another site's page, so it was refused.",
+    )
+    .into_response()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
     let what = panic
         .downcast_ref::<&str>()

@@ -55,25 +55,29 @@ pub struct SessionSecret {
     pub lasts: Duration,
 }
 
+/// Names a recognised credential: whether it came as a cookie, and its hash. A token that is sent as a
+/// cookie is no session, though it was good as a token a moment ago.
+type Recognised = (bool, [u8; 32]);
+
 /// Credentials that were recognised lately.
 #[derive(Default)]
-pub(super) struct CredentialCache(Mutex<HashMap<[u8; 32], (Caller, Timestamp)>>);
+pub(super) struct CredentialCache(Mutex<HashMap<Recognised, (Caller, Timestamp)>>);
 
 impl CredentialCache {
-    fn map(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Caller, Timestamp)>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<Recognised, (Caller, Timestamp)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, hash: &[u8; 32], now: Timestamp) -> Option<Caller> {
-        self.map().get(hash).filter(|(_, until)| *until > now).map(|(caller, _)| caller.clone())
+    fn get(&self, key: &Recognised, now: Timestamp) -> Option<Caller> {
+        self.map().get(key).filter(|(_, until)| *until > now).map(|(caller, _)| caller.clone())
     }
 
-    fn put(&self, hash: [u8; 32], caller: Caller, until: Timestamp) {
+    fn put(&self, key: Recognised, caller: Caller, until: Timestamp) {
         let mut map = self.map();
         if map.len() >= MOST_REMEMBERED {
             map.clear();
         }
-        map.insert(hash, (caller, until));
+        map.insert(key, (caller, until));
     }
 
     pub(super) fn forget(&self) {
@@ -154,7 +158,8 @@ impl Service {
         let now = self.now();
         let (Credential::Session(secret) | Credential::Token(secret)) = credential;
         let hash = hash_of(secret);
-        if let Some(caller) = self.credentials.get(&hash, now) {
+        let key = (matches!(credential, Credential::Session(_)), hash);
+        if let Some(caller) = self.credentials.get(&key, now) {
             return Ok(caller);
         }
         let (caller, expires) = match credential {
@@ -175,7 +180,7 @@ impl Service {
             return Err(ServiceError::Unauthenticated);
         }
         let until = now.plus(REMEMBERED);
-        self.credentials.put(hash, caller.clone(), expires.map_or(until, |at| at.min(until)));
+        self.credentials.put(key, caller.clone(), expires.map_or(until, |at| at.min(until)));
         Ok(caller)
     }
 

@@ -134,8 +134,9 @@ fn matches(job: &Job, filter: &JobFilter) -> bool {
             || job.error.as_deref().is_some_and(has)
             || job.id.to_string().starts_with(&wanted)
     };
-    !(filter.only_past && !job.status.is_final())
-        && !(filter.only_open && job.status.is_final())
+    let ended = job.status.is_final();
+    (ended || !filter.only_past)
+        && !(ended && filter.only_open)
         && filter.feature.as_ref().is_none_or(|feature| job.spec.feature.as_str() == feature)
         && filter.status.is_none_or(|status| job.status == status)
         && filter.author.as_ref().is_none_or(|author| job.spec.author.as_str() == author)

@@ -94,6 +94,7 @@ fn stopping() -> StoreError {
 }
 
 /// What SQLite says, as a reason people can act on.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unavailable(error: rusqlite::Error) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }

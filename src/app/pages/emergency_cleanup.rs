@@ -141,7 +141,10 @@ fn after(report: Option<&CleanupReport>) -> AnyView {
     let noun = if cleaned == 1 { "job was" } else { "jobs were" };
     let text = format!(
         "By {}: {}. {} still active, {} in history.",
-        report.by, report.reason, report.active_remaining, report.past_remaining
+        visible(&report.by, false),
+        visible(&report.reason, false),
+        report.active_remaining,
+        report.past_remaining
     );
     let rows = report.jobs.iter().map(|cleaned| {
         let job = &cleaned.job;

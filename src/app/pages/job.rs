@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
 
-use super::{Visit, page, query};
+use super::{Visit, page, query, title_text};
 use crate::app::components::{AskDialog, LogKinds, LogSearch, past_address};
 use crate::app::islands::{
     Deeds, FactList, JobActions, JobBar, JobHead, JobProps, LineCount, LiveJob, LogLines, StepCount, Steps,
@@ -96,9 +96,9 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
         ask: asked.ask.as_ref().map(|ask| format!("ask-{ask}")),
     });
     let narrowed = PastFilter { feature: Some(feature.clone()), ..PastFilter::default() };
-    let actions = (visit.may_recover() && !ended).then(|| actions(id, title.clone(), asked.ask));
+    let (can_act, ask, asked_title) = (visit.may_recover() && !ended, asked.ask, title.clone());
     Ok(view! {
-        <Title text=format!("{title} · Longhaul") />
+        <Title text=title_text(&format!("{title} · Longhaul")) />
         <LiveJob props>
             <div class="headline">
                 <div>
@@ -109,7 +109,8 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
                     </p>
                     <JobHead />
                 </div>
-                {actions}
+                // Made here and not before: an island finds what its page knows only within it.
+                {can_act.then(|| actions(id, asked_title, ask))}
             </div>
             <div>
                 <JobBar />

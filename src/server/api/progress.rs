@@ -1,5 +1,7 @@
 //! A runner's side of a job: steps, numbers, heartbeats, and the end.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{ETAG, IF_NONE_MATCH};
@@ -15,6 +17,7 @@ use super::job_dto::{JobDto, MESSAGES_OF_ONE};
 use crate::model::{Invalid, Job, JobId, Report, ReportItem, Status, StepSpec};
 use crate::server::auth::SignedIn;
 use crate::server::router::AppState;
+use crate::view::{JobRow, attention};
 
 /// Look at a job
 #[utoipa::path(
@@ -35,7 +38,16 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let job = app.service.get_job(&caller, id).await?;
-    let tag = format!("\"r{}\"", job.revision);
+    // A verdict comes with time alone, without a change to the job.
+    let verdict = attention(&JobRow::from(&*job), app.service.now());
+    let tag = match verdict {
+        None => format!("\"r{}\"", job.revision),
+        Some(need) => {
+            let mut hasher = DefaultHasher::new();
+            (need.verdict, need.evidence).hash(&mut hasher);
+            format!("\"r{}-{:x}\"", job.revision, hasher.finish())
+        }
+    };
     let seen = headers.get_all(IF_NONE_MATCH).iter().any(|seen| {
         seen.to_str()
             .is_ok_and(|seen| seen.split(',').any(|seen| seen.trim().trim_start_matches("W/") == tag))

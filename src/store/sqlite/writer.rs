@@ -117,8 +117,11 @@ impl Writer {
     }
 }
 
+/// Jobs with their rows' numbers.
+type Open = HashMap<JobId, (i64, Arc<Job>)>;
+
 /// The jobs that have not ended, and the counters.
-fn load(db: &Connection) -> Result<(HashMap<JobId, (i64, Arc<Job>)>, Counts), StoreError> {
+fn load(db: &Connection) -> Result<(Open, Counts), StoreError> {
     let mut find =
         db.prepare(&format!("select {} from job where ended_at is null", rows::JOB)).map_err(unavailable)?;
     let found: Vec<(i64, Job)> =

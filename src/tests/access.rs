@@ -1,0 +1,531 @@
+//! Who may do what: every route for everybody, and every way of showing who one is.
+
+use std::time::Duration;
+
+use longhaul::model::Role;
+use longhaul::server::routes;
+use longhaul::service::NewToken;
+use serde_json::json;
+
+use crate::support::{Client, Credential, Reply, TestApp, encode};
+
+/// What a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    /// Nothing.
+    Nobody,
+    /// To be signed in: everybody who is may read.
+    Read,
+    Start,
+    /// To have started the job, or to be an admin.
+    Report,
+    Recover,
+    ManageAccounts,
+}
+
+/// What each route takes. A route that is not here fails the test: whoever adds one says whom it is for.
+fn takes(method: &str, path: &str) -> Option<Takes> {
+    Some(match (method, path) {
+        ("GET", "/healthz" | "/favicon.svg" | "/robots.txt" | "/pkg/{build}/{name}" | "/login")
+        | ("POST", "/rpc/session/sign-in" | "/rpc/session/choose-password") => Takes::Nobody,
+
+        ("GET", "/" | "/readyz" | "/api/openapi.json" | "/api/docs")
+        | ("GET", "/admin/jobs" | "/admin/jobs/{id}" | "/admin/{*any}")
+        | (
+            "GET",
+            "/api/admin/jobs"
+            | "/api/admin/jobs/health"
+            | "/api/admin/jobs/events"
+            | "/api/admin/jobs/{id}/progress"
+            | "/api/admin/jobs/{id}/messages",
+        )
+        | ("GET", "/rpc/board/poll" | "/rpc/jobs/past" | "/rpc/jobs/poll")
+        | ("POST", "/rpc/session/sign-out") => Takes::Read,
+
+        ("POST", "/api/admin/jobs/start") => Takes::Start,
+
+        (
+            "POST",
+            "/api/admin/jobs/{id}/progress"
+            | "/api/admin/jobs/{id}/message"
+            | "/api/admin/jobs/{id}/heartbeat"
+            | "/api/admin/jobs/{id}/complete"
+            | "/api/admin/jobs/{id}/fail"
+            | "/api/admin/jobs/{id}/aborted",
+        ) => Takes::Report,
+
+        ("GET", "/admin/jobs/emergency-cleanup")
+        | (
+            "POST",
+            "/api/admin/jobs/run"
+            | "/api/admin/jobs/cleanup"
+            | "/api/admin/jobs/emergency-cleanup"
+            | "/api/admin/jobs/{id}/abort"
+            | "/api/admin/jobs/{id}/force-fail",
+        )
+        | (
+            "POST",
+            "/rpc/jobs/start"
+            | "/rpc/jobs/abort"
+            | "/rpc/jobs/force-fail"
+            | "/rpc/system/sweep"
+            | "/rpc/system/emergency-cleanup",
+        ) => Takes::Recover,
+
+        ("GET" | "POST", "/api/admin/users" | "/api/admin/tokens")
+        | ("DELETE", "/api/admin/users/{name}" | "/api/admin/tokens/{name}") => Takes::ManageAccounts,
+
+        _ => return None,
+    })
+}
+
+fn may(role: Role, owns_the_job: bool, takes: Takes) -> bool {
+    match takes {
+        Takes::Nobody | Takes::Read => true,
+        Takes::Start => role >= Role::Reporter,
+        Takes::Report => (role >= Role::Reporter && owns_the_job) || role == Role::Admin,
+        Takes::Recover => role >= Role::Operator,
+        Takes::ManageAccounts => role >= Role::Admin,
+    }
+}
+
+/// Sends what the route would take, about this job. Answers the head alone: a stream has no end.
+async fn ask(client: &Client, method: &str, path: &str, job: &str, html: bool) -> Reply {
+    let about = path.replace("{id}", job).replace("{*any}", "nothing").replace("{name}", "nobody");
+    let about = about.replace("{build}", "any");
+    let rpc = path.starts_with("/rpc/");
+    let fields = format!(
+        "id={job}&reason=r&feature=retention&boot=b&build=b&since=0&after=0&unfolded=false&confirm=1&shown=1\
+         &name=nobody&password=nothing-of-note&link=none&again=nothing-of-note"
+    );
+    let address = if rpc && method == "GET" { format!("{about}?{fields}") } else { about };
+    let request = client
+        .request(method, &address)
+        .header("accept", if html { "text/html" } else { "application/json" });
+    match (method, rpc) {
+        ("POST", true) => {
+            request.header("content-type", "application/x-www-form-urlencoded").body(fields).head().await
+        }
+        ("POST", false) => {
+            let body = json!({
+                "feature": "retention", "reason": "r", "progress": 0.5, "type": "info", "message": "m",
+                "name": job, "role": "viewer",
+            });
+            request.json(&body).head().await
+        }
+        _ => request.head().await,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_is_open_to_whom_it_is_for_and_to_nobody_else() {
+    let (app, anon, viewer, reporter, operator, admin) = TestApp::with().max_active(100_000).init().await;
+    let other = app.token("another-reporter", Role::Reporter).await;
+    let people = [
+        ("viewer", Role::Viewer, &viewer),
+        ("reporter", Role::Reporter, &reporter),
+        ("another reporter", Role::Reporter, &other),
+        ("operator", Role::Operator, &operator),
+        ("admin", Role::Admin, &admin),
+    ];
+    let routes = routes().0;
+    assert!(routes.len() > 40, "{routes:?}");
+    for (method, path) in &routes {
+        let takes = takes(method, path)
+            .unwrap_or_else(|| panic!("{method} {path} is new: say in `takes` whom it is for"));
+        let job = reporter.start("import").await.id;
+        let before = app.jobs.get(job.parse().unwrap()).await.unwrap();
+
+        for html in [false, true] {
+            let reply = ask(&anon, method, path, &job, html).await;
+            let (status, to) = (reply.status().as_u16(), reply.location());
+            let page = method == "GET" && !path.starts_with("/api/admin") && !path.starts_with("/rpc/");
+            match takes {
+                Takes::Nobody => {
+                    assert!(status != 403 && !to.starts_with("/login?next="), "{method} {path}: {status}");
+                }
+                _ if html && page => {
+                    assert!(
+                        status == 303 && to.starts_with("/login?next="),
+                        "{method} {path}: {status} {to}"
+                    );
+                }
+                _ => assert_eq!(status, 401, "{method} {path} for nobody in particular"),
+            }
+        }
+        assert_eq!(
+            app.jobs.get(job.parse().unwrap()).await.unwrap(),
+            before,
+            "{method} {path} changed something"
+        );
+
+        for (name, role, client) in people {
+            let job = reporter.start("import").await.id;
+            let before = app.jobs.get(job.parse().unwrap()).await.unwrap();
+            let reply = ask(client, method, path, &job, false).await;
+            let status = reply.status().as_u16();
+            if may(role, name == "reporter", takes) {
+                assert!(
+                    status < 500 && (![401, 403].contains(&status) || takes == Takes::Nobody),
+                    "{method} {path} for {name}: {status}"
+                );
+            } else {
+                assert_eq!(status, 403, "{method} {path} for {name}");
+                let after = app.jobs.get(job.parse().unwrap()).await.unwrap();
+                assert_eq!(after, before, "{method} {path} for {name} changed something");
+            }
+        }
+        // A route answers to its methods alone; to others not even that it is there.
+        if takes != Takes::Nobody {
+            let reply = ask(&anon, "PATCH", path, &job, false).await;
+            assert_eq!(reply.status(), 401, "PATCH {path} for nobody in particular");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_listed_route_is_really_there() {
+    let (.., reporter, _, admin) = TestApp::init().await;
+    for (method, path) in routes().0 {
+        let job = reporter.start("import").await;
+        let reply = ask(&admin, &method, &path, &job.id, false).await;
+        let status = reply.status().as_u16();
+        assert_ne!(status, 405, "{method} {path}");
+        let may_be_absent = path.contains("{name}") || path == "/admin/{*any}";
+        assert!(status != 404 || may_be_absent, "{method} {path}: {status}");
+        reporter.post_nothing(&job.at("complete")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_credential_is_refused_in_words() {
+    let (app, anon, _, _, _, admin) = TestApp::init().await;
+    let reply = anon.get("/api/admin/jobs").await;
+    reply.assert_refused(401, "not_signed_in");
+    assert_eq!(reply.header("www-authenticate"), "Bearer");
+    let (_, bearer) = admin.credential_header().unwrap();
+    let token = bearer.strip_prefix("Bearer ").unwrap();
+    for value in [
+        token.to_owned(),
+        format!("Basic {token}"),
+        format!("Bearer{token}"),
+        "Bearer ".to_owned(),
+        "Bearer".to_owned(),
+        format!("Bearer {token}x"),
+        format!("Bearer {}", &token[..token.len() - 1]),
+        "Bearer lh_".to_owned(),
+        "Bé".to_owned(),
+    ] {
+        let reply = anon.request("GET", "/api/admin/jobs").header("authorization", &value).send().await;
+        reply.assert_refused(401, "not_signed_in");
+    }
+    for value in [format!("bearer {token}"), format!("BEARER   {token}  ")] {
+        let reply = anon.request("GET", "/api/admin/jobs").header("authorization", &value).send().await;
+        assert_eq!(reply.status(), 200, "{value}");
+    }
+    for cookie in
+        [format!("longhaul={token}"), "longhaul=".to_owned(), "longhaul".to_owned(), ";;=;".to_owned()]
+    {
+        let reply = app.client(Some(Credential::Cookie(cookie))).get("/api/admin/jobs").await;
+        reply.assert_refused(401, "not_signed_in");
+    }
+    // A wrong token is not made good by a cookie beside it: whoever sends one means it.
+    let browser = app.signed_in("anna", Role::Admin).await;
+    let reply =
+        browser.request("GET", "/api/admin/jobs").header("authorization", "Bearer wrong").send().await;
+    reply.assert_refused(401, "not_signed_in");
+}
+
+#[tokio::test]
+async fn a_revoked_token_and_an_expired_one_are_worth_nothing() {
+    let (app, .., admin) = TestApp::init().await;
+    let reporter = app.token("importer", Role::Reporter).await;
+    let job = reporter.start("import").await;
+    assert_eq!(admin.delete("/api/admin/tokens/importer").await.status(), 204);
+    reporter.post_nothing(&job.at("complete")).await.assert_refused(401, "not_signed_in");
+
+    let lasts = Some(Duration::from_secs(600));
+    let short = NewToken { name: "short".to_owned(), role: Role::Reporter, act_as: false, lasts };
+    let short = app.token_that(short).await;
+    let job = short.start("import").await;
+    app.minutes_pass(10);
+    short.post_nothing(&job.at("complete")).await.assert_refused(401, "not_signed_in");
+    assert_eq!(admin.job(&job).await["status"], "running");
+}
+
+#[tokio::test]
+async fn a_session_works_everywhere_until_it_expires_or_is_ended() {
+    let (app, anon, ..) = TestApp::init().await;
+    let browser = app.signed_in("anna", Role::Operator).await;
+    let job = browser.start("import").await;
+    assert_eq!(browser.job(&job).await["author"], "anna");
+    assert_eq!(browser.post(&job.at("abort"), json!({"reason": "r"})).await.status(), 202);
+    assert_eq!(browser.log(&job, "operator").await, ["anna asked it to stop: r"]);
+
+    app.clock.advance(Duration::from_secs(7 * 86_400 - 1));
+    assert_eq!(browser.get("/api/admin/jobs").await.status(), 200);
+    app.clock.advance(Duration::from_secs(1));
+    browser.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");
+    assert_eq!(browser.page("/admin/jobs").await.location(), "/login?next=/admin/jobs");
+
+    let fields = [("name", "anna"), ("password", "correct horse")];
+    let again = anon.form("/rpc/session/sign-in", &fields).await;
+    let browser = app.client(Some(Credential::Cookie(again.cookie())));
+    assert_eq!(browser.get("/api/admin/jobs").await.status(), 200);
+    browser.form("/rpc/session/sign-out", &[]).await.assert_sent_to("/login?notice=signed-out");
+    browser.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");
+}
+
+#[tokio::test]
+async fn a_request_from_another_site_is_refused_though_the_cookie_comes_with_it() {
+    let (app, _, _, reporter, ..) = TestApp::init().await;
+    let browser = app.signed_in("anna", Role::Admin).await;
+    let job = reporter.start("import").await;
+    let send = async |client: &Client, name: &str, value: &str| {
+        let request = client.request("POST", &job.at("force-fail")).header(name, value);
+        request.json(&json!({"reason": "r"})).send().await
+    };
+    let before = app.everything().await;
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ] {
+        send(&browser, name, value).await.assert_refused(403, "cross_site");
+    }
+    let form = browser
+        .request("POST", "/rpc/jobs/force-fail")
+        .header("sec-fetch-site", "cross-site")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("id={}&reason=r", job.id));
+    assert_eq!(form.send().await.status(), 403);
+    assert_eq!(app.everything().await, before);
+
+    for (name, value) in
+        [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none"), ("origin", "https://longhaul.test")]
+    {
+        let status = send(&browser, name, value).await.status().as_u16();
+        assert!([200, 409].contains(&status), "{name}: {value}: {status}");
+    }
+    let other = reporter.start("import").await;
+    assert_eq!(reporter.post_nothing(&other.at("complete")).await.status(), 200, "a program sends neither");
+    let page = browser.request("GET", "/admin/jobs").header("sec-fetch-site", "cross-site");
+    assert_eq!(page.header("accept", "text/html").send().await.status(), 200, "a link from elsewhere opens");
+}
+
+#[tokio::test]
+async fn the_cookie_is_out_of_reach_of_scripts_and_of_other_sites() {
+    for (url, name, secure) in [
+        ("", "longhaul", false),
+        ("http://jobs.example.org", "longhaul", false),
+        ("https://jobs.example.org", "__Host-longhaul", true),
+    ] {
+        let (app, anon, ..) = TestApp::with().public_url(url).init().await;
+        app.user("anna", Role::Viewer, "correct horse").await;
+        let fields = [("name", "anna"), ("password", "correct horse")];
+        let reply = anon.form("/rpc/session/sign-in", &fields).await;
+        reply.assert_sent_to("/admin/jobs");
+        let cookie = reply.header("set-cookie").to_owned();
+        let parts: Vec<&str> = cookie.split("; ").collect();
+        assert!(parts[0].starts_with(&format!("{name}=")), "{cookie}");
+        for flag in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=604800"] {
+            assert!(parts.contains(&flag), "{flag}: {cookie}");
+        }
+        assert_eq!(parts.contains(&"Secure"), secure, "{cookie}");
+        assert!(!cookie.contains("Domain"), "{cookie}");
+        let browser = app.client(Some(Credential::Cookie(reply.cookie())));
+        assert_eq!(browser.page("/admin/jobs").await.status(), 200);
+        let out = browser.form("/rpc/session/sign-out", &[]).await;
+        assert!(out.header("set-cookie").starts_with(&format!("{name}=;")), "{}", out.header("set-cookie"));
+        assert!(out.header("set-cookie").contains("Max-Age=0"));
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_passwords_waits() {
+    let (app, anon, ..) = TestApp::init().await;
+    app.user("anna", Role::Viewer, "correct horse").await;
+    app.user("otto", Role::Viewer, "correct horse").await;
+    let sign_in = async |name: &str, password: &str| {
+        anon.call("/rpc/session/sign-in", &[("name", name), ("password", password)]).await
+    };
+    for name in ["anna", "nobody"] {
+        for _ in 0..10 {
+            sign_in(name, "wrong").await.assert_refused(401, "wrong_password");
+        }
+        let reply = sign_in(name, "correct horse").await;
+        assert_eq!((reply.status().as_u16(), &reply.json()["code"]), (429, &json!("too_many_attempts")));
+        assert!(reply.header("set-cookie").is_empty());
+    }
+    assert_eq!(sign_in("otto", "correct horse").await.status(), 200, "others are not kept out");
+    app.minutes_pass(5);
+    assert_eq!(sign_in("anna", "correct horse").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_one_time_link_works_once_and_for_a_day() {
+    let (app, anon, .., admin) = TestApp::init().await;
+    let link = async |name: &str| {
+        let reply = admin.post("/api/admin/users", json!({"name": name, "role": "operator"})).await.json();
+        let link = reply["signInLink"].as_str().unwrap();
+        link.split_once("/login?link=").unwrap().1.to_owned()
+    };
+    let choose = async |link: &str, password: &str, again: &str| {
+        let fields = [("link", link), ("password", password), ("again", again)];
+        anon.form("/rpc/session/choose-password", &fields).await
+    };
+    let anna = link("anna").await;
+    let page = anon.page(&format!("/login?link={anna}")).await;
+    assert!(page.assert_page(200).contains("Welcome, "), "looking at it does not use it up");
+    let back = format!("/login?link={}&notice=", encode(&anna));
+    choose(&anna, "correct horse", "another horse").await.assert_sent_to(&format!("{back}password_differs"));
+    choose(&anna, "short", "short").await.assert_sent_to(&format!("{back}password_short"));
+    let reply = choose(&anna, "correct horse", "correct horse").await;
+    reply.assert_sent_to("/admin/jobs");
+    let browser = app.client(Some(Credential::Cookie(reply.cookie())));
+    assert_eq!(browser.page("/admin/jobs").await.status(), 200);
+
+    choose(&anna, "stolen horse", "stolen horse").await.assert_sent_to(&format!("{back}link_expired"));
+    let page = anon.page(&format!("/login?link={anna}")).await;
+    assert!(page.assert_page(200).contains("This link does not work any more"));
+    let fields = [("name", "anna"), ("password", "correct horse")];
+    anon.form("/rpc/session/sign-in", &fields).await.assert_sent_to("/admin/jobs");
+
+    let otto = link("otto").await;
+    app.minutes_pass(24 * 60);
+    let late = choose(&otto, "correct horse", "correct horse").await;
+    assert!(late.location().ends_with("notice=link_expired") && late.header("set-cookie").is_empty());
+}
+
+#[tokio::test]
+async fn signing_in_leads_back_here_and_nowhere_else() {
+    let (app, anon, ..) = TestApp::init().await;
+    app.user("anna", Role::Viewer, "correct horse").await;
+    let lost = anon.page("/admin/jobs?status=failed&q=a%26b").await;
+    assert_eq!(
+        (lost.status().as_u16(), lost.location()),
+        (303, "/login?next=/admin/jobs%3Fstatus%3Dfailed%26q%3Da%2526b")
+    );
+    let form = anon.page(lost.location()).await;
+    assert!(
+        form.assert_page(200).contains("value=\"/admin/jobs?status=failed&amp;q=a%26b\""),
+        "{}",
+        form.text()
+    );
+    for (next, to) in [
+        ("/admin/jobs?status=failed&q=a%26b", "/admin/jobs?status=failed&q=a%26b"),
+        ("", "/admin/jobs"),
+        ("https://evil.example/", "/admin/jobs"),
+        ("//evil.example", "/admin/jobs"),
+        ("/\\evil.example", "/admin/jobs"),
+        ("/\t/evil.example", "/admin/jobs"),
+        ("/a\r\nSet-Cookie: x=y", "/admin/jobs"),
+        ("/\u{0}", "/admin/jobs"),
+        ("javascript:alert(1)", "/admin/jobs"),
+        ("admin/jobs", "/admin/jobs"),
+        ("/ä", "/admin/jobs"),
+    ] {
+        let fields = [("name", "anna"), ("password", "correct horse"), ("next", next)];
+        let reply = anon.form("/rpc/session/sign-in", &fields).await;
+        assert_eq!((reply.status().as_u16(), reply.location()), (302, to), "{next:?}");
+    }
+    let wrong = [("name", "anna"), ("password", "wrong"), ("next", "/admin/jobs?status=failed")];
+    let reply = anon.form("/rpc/session/sign-in", &wrong).await;
+    reply.assert_sent_to("/login?next=/admin/jobs%3Fstatus%3Dfailed&notice=wrong_password");
+    let page = anon.page(reply.location()).await;
+    assert!(page.assert_page(200).contains("That name and password do not go together."));
+}
+
+#[tokio::test]
+async fn a_browser_is_told_to_keep_out_what_does_not_belong() {
+    let (_, anon, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    let mut nonces = std::collections::HashSet::new();
+    for path in ["/login", "/admin/jobs", &job.page(), "/admin/jobs/nothing", "/admin/nothing/at/all"] {
+        let page = viewer.page(path).await;
+        let policy = page.header("content-security-policy");
+        for part in [
+            "default-src 'self'",
+            "object-src 'none'",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "style-src 'self';",
+        ] {
+            assert!(policy.contains(part), "{path}: {part}: {policy}");
+        }
+        assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{path}: {policy}");
+        let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+        assert!(nonce.len() >= 20 && nonces.insert(nonce.to_owned()), "each page has its own: {policy}");
+        let mut scripts = page.text().split("<script").skip(1).map(|tag| tag.split('>').next().unwrap());
+        let carries = format!("nonce=\"{nonce}\"");
+        assert!(scripts.all(|tag| tag.contains(&carries)), "{path}: a script without this page's nonce");
+        assert_eq!(page.header("cache-control"), "no-store", "{path}");
+        common(&page, path);
+    }
+    for path in ["/api/admin/jobs", "/api/admin/nothing", "/healthz"] {
+        let reply = viewer.get(path).await;
+        assert_eq!(
+            reply.header("content-security-policy"),
+            "default-src 'none'; frame-ancestors 'none'",
+            "{path}"
+        );
+        common(&reply, path);
+    }
+    assert_eq!(viewer.get("/api/admin/jobs").await.header("cache-control"), "no-store");
+    let refused = anon.get("/api/admin/jobs").await;
+    common(&refused, "a refusal");
+    assert_eq!(refused.header("cache-control"), "no-store");
+}
+
+#[track_caller]
+fn common(reply: &Reply, path: &str) {
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(reply.header(name), value, "{path}: {name}");
+    }
+}
+
+#[tokio::test]
+async fn an_unattended_installation_gets_the_credentials_it_was_given() {
+    let (app, anon, ..) = TestApp::init().await;
+    let given = || (Some("a long password".to_owned()), Some("0123456789abcdef".to_owned()));
+    let set = async |(password, token)| app.service.set_first_credentials(password, token).await;
+    set(given()).await.unwrap();
+    let bootstrap = app.client(Some(Credential::Bearer("0123456789abcdef".to_owned())));
+    assert_eq!(bootstrap.get("/api/admin/users").await.json()[0]["name"], "admin");
+    let job = bootstrap.start_with(json!({"feature": "import", "author": "anna"})).await;
+    assert_eq!(bootstrap.job(&job).await["author"], "anna");
+    let fields = [("name", "admin"), ("password", "a long password")];
+    let reply = anon.form("/rpc/session/sign-in", &fields).await;
+    reply.assert_sent_to("/admin/jobs");
+    let browser = app.client(Some(Credential::Cookie(reply.cookie())));
+
+    set(given()).await.unwrap();
+    assert_eq!(browser.get("/api/admin/users").await.status(), 200, "the same again ends nobody's session");
+    assert!(app.service.first_link().await.unwrap().is_none(), "somebody can sign in already");
+    set((None, Some("another-token-of-16".to_owned()))).await.unwrap();
+    let another = app.client(Some(Credential::Bearer("another-token-of-16".to_owned())));
+    assert_eq!(another.get("/api/admin/users").await.status(), 200);
+    app.clock.advance(Duration::from_secs(5));
+    bootstrap.get("/api/admin/users").await.assert_refused(401, "not_signed_in");
+    assert!(set((None, Some("short".to_owned()))).await.is_err());
+}
+
+#[tokio::test]
+async fn the_first_start_makes_one_link_for_an_admin() {
+    let (app, anon, ..) = TestApp::init().await;
+    let link = app.service.first_link().await.unwrap().unwrap();
+    let fields = [("link", link.as_str()), ("password", "correct horse"), ("again", "correct horse")];
+    let reply = anon.form("/rpc/session/choose-password", &fields).await;
+    reply.assert_sent_to("/admin/jobs");
+    let browser = app.client(Some(Credential::Cookie(reply.cookie())));
+    assert_eq!(browser.get("/api/admin/users").await.json()[0]["role"], "admin");
+    assert!(app.service.first_link().await.unwrap().is_none());
+}
