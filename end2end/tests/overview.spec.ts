@@ -131,7 +131,7 @@ test('the demonstration is stopped with a reason', async ({ overview, job }) => 
   await job.soon(() => expect(job.status).toHaveText('Aborted', { timeout: 100 }), 5_000);
   await expect(job.deeds).toContainText([/admin.*Only trying it out/]);
   await expect(job.line('Only trying it out')).toHaveClass(/operator/);
-  await expect(job.actions).toHaveCount(0);
+  await expect(job.actions).toBeHidden();
   await overview.visit();
   await expect(overview.pastRow('Demonstration').first()).toContainText('Stopped by admin: Only trying it out');
 });
