@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use axum::http::header::ACCEPT;
+use axum::http::HeaderValue;
+use axum::http::header::{ACCEPT, RETRY_AFTER};
 use axum::http::request::Parts;
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
@@ -34,13 +35,14 @@ const fn refused(code: &'static str, text: &'static str) -> Notice {
 }
 
 /// Every notice there is. The refusals are the codes of the REST API.
-const NOTICES: [Notice; 23] = [
+const NOTICES: [Notice; 25] = [
     done("abort-requested", "The job was asked to stop. It ends when its process has noticed."),
     done("force-failed", "The job was force-failed. Whatever its process still reports is refused."),
     done("started", "The job was started."),
     done("swept", "Stale jobs were ended."),
     done("swept-none", "No job was stale."),
     done("signed-out", "You are signed out."),
+    done("emergency-cleaned", "The cleanup is done. Here is what became of each job."),
     refused("invalid_value", "Give a reason of 1 to 1000 characters."),
     refused("job_finished", "The job had already ended, so nothing was changed."),
     refused("wrong_state", "The job is not in a state in which this can be done."),
@@ -49,7 +51,7 @@ const NOTICES: [Notice; 23] = [
     refused("active_limit", "As many jobs are active as may be. Wait for one to end."),
     refused("not_found", "There is no such built-in job."),
     refused("forbidden", "Your role does not allow this."),
-    refused("not_confirmed", "What you typed does not match, so nothing was changed."),
+    refused("not_confirmed", "What you typed does not match, or more jobs run now than you were shown. Nothing was changed."),
     refused("store_unavailable", "The store cannot be used at the moment, so nothing was changed."),
     refused("stopping", "The server is stopping. Try again in a moment."),
     refused("wrong_password", "That name and password do not go together."),
@@ -59,6 +61,7 @@ const NOTICES: [Notice; 23] = [
         "This sign-in link was already used or has expired. Make a new one with: longhaul user link admin",
     ),
     refused("password_short", "A password must have at least 10 characters."),
+    refused("password_long", "A password must have at most 1024 bytes."),
     refused("password_differs", "The two passwords are not the same."),
     refused("malformed_input", "The server could not read the input: it must be JSON."),
 ];
@@ -99,6 +102,9 @@ pub fn caller() -> Result<Caller, RpcError> {
 pub fn refuse(error: &ServiceError) -> RpcError {
     if let Some(response) = use_context::<ResponseOptions>() {
         response.set_status(status_of(error));
+        if let Some(seconds) = error.retry_after() {
+            response.insert_header(RETRY_AFTER, HeaderValue::from(seconds));
+        }
     }
     RpcError { code: error.code().to_owned(), error: error.to_string() }
 }

@@ -35,6 +35,9 @@ pub async fn choose_password(
     if password.chars().count() < 10 {
         return turn_back(&back, "password_short");
     }
+    if password.len() > 1_024 {
+        return turn_back(&back, "password_long");
+    }
     enter(service()?.sign_in_with_link(&link, password).await, &back, "/admin/jobs")
 }
 

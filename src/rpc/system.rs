@@ -22,12 +22,7 @@ pub async fn emergency_cleanup(
     #[server(default)] shown: u32,
 ) -> Result<(), RpcError> {
     use super::form::{answer, caller, service};
-    use crate::service::ServiceError;
     const PAGE: &str = "/admin/jobs/emergency-cleanup";
-    let done = if confirm.trim() == shown.to_string() {
-        service()?.emergency_cleanup(&caller()?, reason, false).await
-    } else {
-        Err(ServiceError::NotConfirmed(format!("Type {shown}, the number of jobs, to confirm.")))
-    };
+    let done = service()?.confirmed_cleanup(&caller()?, reason, shown, &confirm).await;
     answer(done, PAGE, |report| (format!("{PAGE}?report={}", report.id), "emergency-cleaned"))
 }

@@ -146,6 +146,28 @@ impl Service {
         Ok(report)
     }
 
+    /// An emergency cleanup by somebody who was shown `shown` jobs and typed a confirmation: that number.
+    /// Refused where more jobs are open now: nobody agreed to end those.
+    pub async fn confirmed_cleanup(
+        &self,
+        caller: &Caller,
+        reason: String,
+        shown: u32,
+        typed: &str,
+    ) -> Result<Arc<CleanupReport>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        if typed.trim() != shown.to_string() {
+            return Err(ServiceError::NotConfirmed(format!("Type {shown}, the number of jobs, to confirm.")));
+        }
+        let open = self.board.open().len();
+        if open > shown as usize {
+            return Err(ServiceError::NotConfirmed(format!(
+                "{open} jobs are open now, not {shown}. Look at them again before you confirm."
+            )));
+        }
+        self.emergency_cleanup(caller, reason, false).await
+    }
+
     /// A report of an emergency cleanup, while it is kept at hand. The jobs' own logs keep it for good.
     pub fn cleanup_report(
         &self,
