@@ -1,7 +1,19 @@
 //! The command line.
+//!
+//! Two halves. `serve`, `user`, `token`, `config` and `selftest` work on this machine, with the database
+//! itself. The client commands (`exec`, `jobs`, `health`, `cleanup`, `emergency-cleanup`) talk to a server
+//! over its REST API and to nothing else: what they may do is what their token may do. They take
+//! `--server` and `--token`, print a table or `--json`, and exit with a number that [`exit`] documents.
 
+pub mod cleanup;
+pub mod client;
 pub mod config;
 pub mod database;
+pub mod exec;
+pub mod exit;
+pub mod health;
+pub mod jobs;
+pub mod output;
 pub mod selftest;
 pub mod serve;
 pub mod token;
@@ -11,11 +23,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::client::CallError;
+use self::exit::Exit;
 use crate::server::SettingsArgs;
 
 /// `longhaul`.
 #[derive(Debug, Parser)]
-#[command(name = "longhaul", version, about, max_term_width = 100)]
+#[command(name = "longhaul", version, about, after_help = exit::HELP, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -27,6 +41,16 @@ pub struct Cli {
 pub enum Command {
     /// Run the server: the dashboard and the REST API
     Serve(Box<SettingsArgs>),
+    /// Run any command as a job: longhaul exec --feature import -- ./import.sh
+    Exec(Box<exec::ExecArgs>),
+    /// See jobs, and stop them
+    Jobs(jobs::JobsArgs),
+    /// Say how the system is; exits with 0 where it is healthy
+    Health(health::HealthArgs),
+    /// Fail the jobs that are stale, now
+    Cleanup(cleanup::CleanupArgs),
+    /// Force-fail every job, to get a stuck system going again
+    EmergencyCleanup(cleanup::EmergencyCleanupArgs),
     /// Manage who may sign in
     User(user::UserArgs),
     /// Manage the credentials of programs
@@ -39,22 +63,71 @@ pub enum Command {
 
 /// Does what the command line says. Must be called within a Tokio runtime with several threads.
 pub async fn run(cli: Cli) -> ExitCode {
-    let done = match cli.command {
-        Command::Serve(args) => return serve::run(&args).await,
-        Command::User(args) => user::run(args).await,
-        Command::Token(args) => token::run(args).await,
-        Command::Config(args) => config::run(&args),
-        Command::Selftest => match selftest::run().await {
-            Ok(true) => Ok(()),
-            Ok(false) => return ExitCode::FAILURE,
-            Err(error) => Err(error),
-        },
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match cli.command {
+        Command::Serve(args) => serve::run(&args).await,
+        Command::Exec(args) => ExitCode::from(exec::run(*args).await),
+        Command::Jobs(args) => called(jobs::run(args).await),
+        Command::Health(args) => called(health::run(args).await),
+        Command::Cleanup(args) => called(cleanup::run(args).await),
+        Command::EmergencyCleanup(args) => called(cleanup::run_emergency(args).await),
+        Command::User(args) => done(user::run(args).await.map(|()| true)),
+        Command::Token(args) => done(token::run(args).await.map(|()| true)),
+        Command::Config(args) => done(config::run(&args).map(|()| true)),
+        Command::Selftest => done(selftest::run().await),
+    }
+}
+
+/// How a client command ended.
+fn called(result: Result<Exit, CallError>) -> ExitCode {
+    let exit = result.unwrap_or_else(|error| {
+        output::complain(&error.to_string());
+        error.exit()
+    });
+    exit.into()
+}
+
+/// How a command on this machine ended.
+fn done(result: anyhow::Result<bool>) -> ExitCode {
+    let exit = match result {
+        Ok(true) => Exit::Done,
+        Ok(false) => Exit::Failed,
         Err(error) => {
-            eprintln!("longhaul: {error:#}");
-            ExitCode::FAILURE
+            output::complain(&format!("{error:#}"));
+            Exit::Failed
         }
+    };
+    exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_tokens_value_is_not_in_the_help() {
+        let help = Cli::command()
+            .find_subcommand_mut("health")
+            .map(|command| command.render_long_help().to_string())
+            .unwrap_or_default();
+        assert!(help.contains("LONGHAUL_TOKEN") && !help.contains("LONGHAUL_TOKEN="), "{help}");
+    }
+
+    #[test]
+    fn exec_takes_everything_after_the_dashes_as_the_command() {
+        let words = ["longhaul", "exec", "--feature", "f", "--timeout", "0", "--", "ls", "--quiet", "-l"];
+        let cli = Cli::try_parse_from(words).unwrap();
+        let Command::Exec(args) = cli.command else { panic!("not exec") };
+        assert_eq!(args.command, ["ls", "--quiet", "-l"]);
+        assert!(!args.quiet);
+        assert!(Cli::try_parse_from(["longhaul", "exec"]).is_err());
+        assert!(Cli::try_parse_from(["longhaul", "exec", "--drain-spool"]).is_ok());
+        assert!(Cli::try_parse_from(["longhaul", "exec", "--feature", " ", "--", "ls"]).is_err());
     }
 }

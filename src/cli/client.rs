@@ -1,0 +1,331 @@
+//! A Longhaul server, seen from the command line: calls, answers, refusals.
+//!
+//! Every call ends in one of four ways, and callers need to know which: an answer, a refusal in the
+//! server's own words, no answer at all, or an answer that no Longhaul server would give. Redirects are
+//! not followed, because following one turns a POST into a GET: the address has to be the right one.
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::sync::Once;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::Serialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::exit::Exit;
+use crate::model::visible;
+
+/// Where the server is when nothing says so.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
+
+/// How long a person at a terminal waits for one answer.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which server, and as whom. Every client command has these.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ClientArgs {
+    /// The server's address [default: http://127.0.0.1:3000]
+    #[arg(long, env = "LONGHAUL_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// The bearer token to sign in with. Better set in the environment than written here, where other
+    /// users of the machine can read it
+    #[arg(long, env = "LONGHAUL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+impl ClientArgs {
+    /// The server's address, without a slash at its end.
+    pub fn server(&self) -> &str {
+        self.server
+            .as_deref()
+            .filter(|server| !server.is_empty())
+            .unwrap_or(DEFAULT_SERVER)
+            .trim_end_matches('/')
+    }
+
+    /// A client that waits `patience` for each answer.
+    ///
+    /// # Errors
+    /// [`CallError::Setup`] where the address or the token makes no sense.
+    pub fn client(&self, patience: Duration) -> Result<Client, CallError> {
+        Client::new(self.server(), self.token.as_deref(), patience)
+    }
+}
+
+/// A refusal, as the server words it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerRefusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable name: `job_finished`.
+    pub code: String,
+    /// What a person can act on.
+    pub sentence: String,
+    /// What a program may want to know beside it; null where there is nothing.
+    pub details: Value,
+    /// When to try again, where the server says so.
+    pub retry_after: Option<Duration>,
+}
+
+/// Why a call brought nothing.
+#[derive(Clone, Debug, Error)]
+pub enum CallError {
+    /// The address or the token makes no sense.
+    #[error("{0}")]
+    Setup(String),
+    /// Nobody answered.
+    #[error(
+        "Cannot reach the server at {server}: {why}. Start it with `longhaul serve`, or name another with --server or LONGHAUL_SERVER."
+    )]
+    Unreachable {
+        /// The address.
+        server: String,
+        /// The innermost cause.
+        why: String,
+    },
+    /// The server refused.
+    #[error("{}{}", visible(&.0.sentence, false), hint(.0))]
+    Refused(Box<ServerRefusal>),
+    /// Somebody answered who is not Longhaul, or something stands in between.
+    #[error("The server at {server} did not answer as Longhaul does ({why}). Is the address right?")]
+    Strange {
+        /// The address.
+        server: String,
+        /// What came back.
+        why: String,
+    },
+}
+
+fn hint(refusal: &ServerRefusal) -> &'static str {
+    match refusal.status {
+        401 => " Give a valid token with --token or LONGHAUL_TOKEN.",
+        _ => "",
+    }
+}
+
+impl CallError {
+    /// What a script should hear.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Setup(_) => Exit::Usage,
+            Self::Unreachable { .. } | Self::Strange { .. } => Exit::Unreachable,
+            Self::Refused(refusal) if matches!(refusal.status, 401 | 403) => Exit::NotAllowed,
+            Self::Refused(_) => Exit::Failed,
+        }
+    }
+}
+
+/// A server, and who we are to it. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    server: String,
+    authorization: Option<HeaderValue>,
+}
+
+/// An answer of which only the arrival matters.
+pub type Acknowledged = IgnoredAny;
+
+impl Client {
+    /// A client for the server at `server`, which waits `patience` for each answer.
+    ///
+    /// # Errors
+    /// [`CallError::Setup`] where the address or the token makes no sense.
+    pub fn new(server: &str, token: Option<&str>, patience: Duration) -> Result<Self, CallError> {
+        install_tls();
+        let server = server.trim_end_matches('/');
+        let url = Url::parse(server)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| {
+                CallError::Setup(format!(
+                    "`{}` is not a server's address. Write it like {DEFAULT_SERVER}.",
+                    visible(server, false)
+                ))
+            })?;
+        let authorization = token
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+            .map(|token| {
+                let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                    .map_err(|_| CallError::Setup("The token holds characters no token has.".to_owned()))?;
+                value.set_sensitive(true);
+                Ok(value)
+            })
+            .transpose()?;
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("longhaul/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(patience.min(Duration::from_secs(5)))
+            .timeout(patience)
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&url) {
+            // A proxy cannot reach this machine's loopback, whatever HTTP_PROXY says.
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| CallError::Setup(innermost(&error)))?;
+        Ok(Self { http, server: server.to_owned(), authorization })
+    }
+
+    /// The server's address.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Reads something.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, CallError> {
+        self.call(self.request(Method::GET, path).query(query)).await
+    }
+
+    /// Asks for something to be done.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallError> {
+        self.call(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// As [`Self::post`], under a key that makes it safe to ask again when no answer came.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn post_keyed<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        key: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CallError> {
+        const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+        let request = self.request(Method::POST, path);
+        self.call(request.header(IDEMPOTENCY_KEY, key).json(body)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.server));
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
+        }
+    }
+
+    async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+            let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+            serde_json::from_slice(text).map_err(|error| self.strange(error.to_string()))
+        } else {
+            Err(self.refusal(response).await)
+        }
+    }
+
+    async fn refusal(&self, response: Response) -> CallError {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            error: String,
+            code: String,
+            #[serde(default)]
+            details: Value,
+        }
+        let status = response.status();
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after =
+            header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+        let elsewhere = header(LOCATION).map(|location| format!(", leads to {}", visible(location, false)));
+        match response.bytes().await {
+            Err(error) => self.unreachable(&error),
+            Ok(bytes) => match serde_json::from_slice::<Body>(&bytes) {
+                Ok(body) => CallError::Refused(Box::new(ServerRefusal {
+                    status: status.as_u16(),
+                    code: body.code,
+                    sentence: body.error,
+                    details: body.details,
+                    retry_after,
+                })),
+                Err(_) => self.strange(format!("{status}{}", elsewhere.unwrap_or_default())),
+            },
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> CallError {
+        let why = if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(error) };
+        CallError::Unreachable { server: self.server.clone(), why }
+    }
+
+    fn strange(&self, why: String) -> CallError {
+        CallError::Strange { server: self.server.clone(), why }
+    }
+}
+
+/// What reqwest wraps in several layers of "error sending request".
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+/// reqwest is built without a provider of cryptography (ring needs no cmake), so one has to be named
+/// before the first client. Failing means that somebody named one already, which is as good.
+fn install_tls() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_are_none_are_refused_with_an_example() {
+        for bad in ["", "localhost:3000", "ftp://x", "http://", "/x"] {
+            let error = Client::new(bad, None, PATIENCE).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage, "{bad}");
+            assert!(error.to_string().contains(DEFAULT_SERVER), "{error}");
+        }
+        assert_eq!(Client::new("https://x/y/", None, PATIENCE).unwrap().server(), "https://x/y");
+    }
+
+    #[test]
+    fn an_empty_setting_is_none() {
+        let args = ClientArgs { server: Some(String::new()), token: Some(" ".to_owned()) };
+        let client = args.client(PATIENCE).unwrap();
+        assert_eq!(client.server(), DEFAULT_SERVER);
+        assert!(client.authorization.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_named_with_what_to_do() {
+        // Bound and not listening: nobody else can take the port, and nobody answers on it.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let server = format!("http://{}", socket.local_addr().unwrap());
+        let client = Client::new(&server, None, PATIENCE).unwrap();
+        let error = client.get::<Acknowledged>("/healthz", &[]).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Unreachable);
+        let text = error.to_string();
+        assert!(text.contains(&server) && text.contains("--server"), "{text}");
+    }
+}

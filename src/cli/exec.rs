@@ -1,0 +1,354 @@
+//! `longhaul exec`: runs any command as a job.
+//!
+//! The command never waits for Longhaul and never fails because of it. What it prints goes through at once
+//! and into a spool on disk ([`spool`]); a task of its own brings the spool to the server ([`reporter`]).
+//! Only the question whether the job may start at all is asked first, and for two seconds at most.
+//!
+//! ```text
+//! command ─ pipes ─▶ pump (thread) ─▶ recorder ─▶ spool (file) ─▶ backlog ─▶ delivery (task) ─▶ server
+//!                                                                           heartbeats (task) ◀▶
+//! ```
+//!
+//! Given up: the time at which a line was printed while the server was away. The server stamps what it
+//! records, and a clock it does not know is not one it should believe.
+
+pub mod backlog;
+pub mod child;
+pub mod group;
+pub mod leftovers;
+pub mod lines;
+pub mod notices;
+pub mod progress;
+pub mod pump;
+pub mod record;
+pub mod recorder;
+pub mod reporter;
+pub mod request;
+pub mod signals;
+pub mod spool;
+pub mod trouble;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use self::backlog::Backlog;
+use self::child::Order;
+use self::group::Group;
+use self::notices::Notices;
+use self::pump::{Pump, Through};
+use self::record::{End, Start};
+use self::recorder::Recorder;
+use self::reporter::{Delivery, Fate, Pace};
+use self::spool::Spool;
+use super::client::{Client, ClientArgs};
+use super::exit::{EXEC_CANNOT_RUN, EXEC_NOT_FOUND, EXEC_REFUSED, EXEC_SIGNALLED, Exit};
+use crate::model::{Author, Feature, Tag, Title};
+
+/// What `exec` is told.
+#[derive(Clone, Debug, Args)]
+#[command(after_long_help = MORE)]
+pub struct ExecArgs {
+    /// The job's type [default: the command's name]
+    #[arg(long, value_parser = |text: &str| Feature::new(text).map(Feature::into_string))]
+    pub feature: Option<String>,
+    /// What people call the job [default: the feature]
+    #[arg(long, value_parser = |text: &str| Title::new(text).map(Title::into_string))]
+    pub title: Option<String>,
+    /// Whom the job is for [default: whoever the token belongs to]
+    #[arg(long, value_parser = |text: &str| Author::new(text).map(Author::into_string))]
+    pub author: Option<String>,
+    /// A label on the job. May be given several times
+    #[arg(long = "tag", value_name = "TAG", value_parser = |text: &str| Tag::new(text).map(Tag::into_string))]
+    pub tags: Vec<String>,
+    /// How long the job may take, such as `3h`; 0 is no limit [default: the server's]. A job that takes
+    /// longer is failed by the server, and its command stopped
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub timeout: Option<Duration>,
+    /// How long the job may be silent, such as `20min`; 0 is no limit [default: the server's]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub activity_timeout: Option<Duration>,
+    /// Do not run while another job of the same feature runs
+    #[arg(long)]
+    pub one_per_feature: bool,
+    /// How long the command may take to end once it was asked to
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "10s")]
+    pub grace: Duration,
+    /// How often the server hears that the command lives, and is asked whether it should stop
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "5s")]
+    pub heartbeat: Duration,
+    /// How long to wait after the command's end for a server that is away
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "30s")]
+    pub drain: Duration,
+    /// The folder for reports that the server does not have yet
+    /// [default: $XDG_STATE_HOME/longhaul/spool or ~/.local/state/longhaul/spool]
+    #[arg(long, env = "LONGHAUL_SPOOL", value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// Do not pass the command's output through
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Do not read progress from ordinary lines, only from `::progress`
+    #[arg(long)]
+    pub no_guess: bool,
+    /// Run nothing; deliver what earlier runs could not
+    #[arg(long, conflicts_with = "command")]
+    pub drain_spool: bool,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// The command and its arguments. They are recorded as the job's input
+    #[arg(last = true, required_unless_present = "drain_spool", value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+const MORE: &str = "\
+Lines on stdout become infos and lines on stderr warnings. Progress is read from what programs print
+for people (`45%`, `12/340`, `3 of 7`), or from lines of the command's own:
+  ::progress 0.4       from here on, ordinary lines are not searched for progress
+  ::step load          goes on to the step `load`; `load/parse` is a step within it
+  ::info, ::warning, ::error TEXT
+
+An abort of the job sends SIGTERM to the command and everything it started, and SIGKILL after the
+grace period. Signals sent to exec are passed on. What the command leaves in the background is ended
+with it; a daemon that leaves its session is not.
+
+While the server is away the command runs on. Its reports are kept on disk and delivered as soon as
+the server is back, by a later run of exec, or by `longhaul exec --drain-spool`.";
+
+/// A span of time: `10s`, `1h 30m`, or a bare number of seconds.
+fn span(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 90s or 1h 30m"))
+        }
+    }
+}
+
+/// Runs `longhaul exec`. Returns the exit code.
+pub async fn run(args: ExecArgs) -> u8 {
+    let notices = Notices::new(io::stderr());
+    let pace = Pace::default();
+    let client = match args.client.client(pace.patience) {
+        Ok(client) => client,
+        Err(error) => {
+            notices.say(&error.to_string());
+            return if args.drain_spool { Exit::Usage.code() } else { EXEC_REFUSED };
+        }
+    };
+    let folder = spool::folder(args.spool.as_deref());
+    if args.drain_spool {
+        return drain_spool(folder.as_deref(), &client, &notices, pace).await.code();
+    }
+    group::adopt_orphans();
+    let through = |stream: io::Result<std::os::fd::OwnedFd>| -> Through {
+        stream.ok().filter(|_| !args.quiet).map(|stream| Box::new(File::from(stream)) as _)
+    };
+    let around = Surroundings {
+        out: through(io::stdout().as_fd().try_clone_to_owned()),
+        err: through(io::stderr().as_fd().try_clone_to_owned()),
+        notices,
+        signals: signals::of_process(),
+        pace,
+    };
+    execute(&args, client, folder, around).await
+}
+
+/// What a run is connected to, beside the server.
+struct Surroundings {
+    out: Through,
+    err: Through,
+    notices: Notices,
+    signals: mpsc::UnboundedReceiver<i32>,
+    pace: Pace,
+}
+
+async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, around: Surroundings) -> u8 {
+    let Surroundings { out, err, notices, signals, pace } = around;
+    let start = Start { key: Uuid::now_v7(), server: client.server().to_owned(), request: request::of(args) };
+    let spool = Spool::create(folder.as_deref(), &start, notices.clone());
+    let backlog = Backlog::of_run(spool.shared());
+    let mut delivery = Delivery::new(client.clone(), start, backlog, notices.clone(), pace);
+    match tokio::time::timeout(pace.start_patience, delivery.start()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if trouble::forbids(&error) => {
+            notices.say(&format!("{error} The command was not run."));
+            delivery.cancel();
+            return EXEC_REFUSED;
+        }
+        Ok(Err(error)) => delivery.say_away(&trouble::reason(error)),
+        Err(_) => delivery.say_away("is away (it did not answer in time)"),
+    }
+    let (orders, mut ordered) = mpsc::unbounded_channel();
+    let job = delivery.job();
+    let has_spool = folder.is_some();
+    let mut leftovers = folder.map(|folder| {
+        tokio::spawn(take_up_leftovers(folder, client.clone(), job.clone(), notices.clone(), pace))
+    });
+    let beating = tokio::spawn(reporter::heartbeats(client, job, args.heartbeat, orders.clone()));
+    let mut delivering = tokio::spawn(async move {
+        let fate = delivery.run().await;
+        if let Fate::Over(how) = &fate {
+            let _ = orders.send(Order::Over(how.clone()));
+        }
+        fate
+    });
+
+    let recorder = Recorder::new(spool, !args.no_guess);
+    let (started, pump) = match begin(&args.command, (out, err), recorder, notices.clone()) {
+        Ok(begun) => begun,
+        Err(error) => {
+            notices.say(&format!("the system has no room for another process: {error}"));
+            return EXEC_CANNOT_RUN;
+        }
+    };
+    let group = started.as_ref().ok().map(|(_, group)| *group);
+    let (interrupt, interrupted) = watch::channel(None);
+    tokio::spawn(signals::pass_on(signals, group, interrupt));
+    let (end, code) = match started {
+        Ok((mut child, group)) => {
+            let ended = child::supervise(&mut child, group, &mut ordered, args.grace, &notices).await;
+            if group.clear(pace.linger, args.grace).await {
+                notices.say("what the command left running was stopped");
+            }
+            (ended.end(), ended.exit_code())
+        }
+        Err(error) => {
+            let sentence = format!("Cannot run `{}`: {error}", request::name_of(&args.command));
+            notices.say(&sentence);
+            let code = match error.kind() {
+                ErrorKind::NotFound => EXEC_NOT_FOUND,
+                _ => EXEC_CANNOT_RUN,
+            };
+            (End::Failed { error: sentence, retryable: false }, code)
+        }
+    };
+    beating.abort();
+    tokio::select! {
+        recorder = pump.finish(pace.linger) => {
+            if let Some(recorder) = recorder {
+                recorder.finish(end, Instant::now());
+            }
+        }
+        // Nobody reads what we pass through, and somebody wants us to end. How the command ended will be
+        // found missing by whoever delivers the spool.
+        signal = interruption(interrupted.clone()) => {
+            return EXEC_SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0));
+        }
+    }
+    let in_time = async {
+        let fate = tokio::time::timeout(args.drain, &mut delivering).await;
+        if let (Ok(Ok(Fate::Delivered)), Some(leftovers)) = (&fate, &mut leftovers) {
+            let _ = tokio::time::timeout(pace.leftovers, leftovers).await;
+        }
+        fate
+    };
+    let said = tokio::select! {
+        fate = in_time => match fate {
+            Ok(Ok(Fate::Unreadable(why))) => Some(format!("the spool cannot be read: {why}")),
+            Ok(_) => None,
+            Err(_) => Some("the server does not have all reports yet".to_owned()),
+        },
+        signal = interruption(interrupted) => {
+            let name = group::signal_name(signal);
+            Some(format!("{name}: not waiting for the server any longer"))
+        }
+    };
+    if let Some(said) = said {
+        let later = "; the next `longhaul exec`, or `longhaul exec --drain-spool`, delivers the rest";
+        notices.say(&format!("{said}{}", if has_spool { later } else { "" }));
+    }
+    // Whoever delivers the rest needs the spool's lock.
+    for task in std::iter::once(delivering.abort_handle()).chain(leftovers.map(|task| task.abort_handle())) {
+        task.abort();
+    }
+    if !delivering.is_finished() {
+        let _ = delivering.await;
+    }
+    code
+}
+
+/// Connects the command's output, and starts it. The pump is there even where the command is not: it holds
+/// the recorder.
+fn begin(
+    command: &[OsString],
+    (to_out, to_err): (Through, Through),
+    recorder: Recorder,
+    notices: Notices,
+) -> io::Result<(io::Result<(Child, Group)>, Pump)> {
+    let (out, out_end) = io::pipe()?;
+    let (err, err_end) = io::pipe()?;
+    let pump = Pump::start((out, to_out), (err, to_err), recorder, notices)?;
+    Ok((group::spawn(command, out_end, err_end), pump))
+}
+
+/// The signal that says `exec` itself is to end. Waits for ever where none comes.
+async fn interruption(mut interrupted: watch::Receiver<Option<i32>>) -> i32 {
+    match interrupted.wait_for(Option::is_some).await.map(|signal| *signal) {
+        Ok(Some(signal)) => signal,
+        _ => std::future::pending().await,
+    }
+}
+
+/// Delivers in the background what earlier runs left, as soon as the server is known to be there.
+async fn take_up_leftovers(
+    folder: PathBuf,
+    client: Client,
+    mut job: watch::Receiver<Option<backlog::JobRef>>,
+    notices: Notices,
+    pace: Pace,
+) {
+    if job.wait_for(Option::is_some).await.is_err() {
+        return;
+    }
+    if let Ok(swept) = leftovers::deliver(&folder, &client, &notices, pace).await
+        && swept.delivered > 0
+    {
+        notices.say(&format!("delivered the reports of {} earlier runs", swept.delivered));
+    }
+}
+
+async fn drain_spool(folder: Option<&Path>, client: &Client, notices: &Notices, pace: Pace) -> Exit {
+    let Some(folder) = folder else {
+        notices.say("neither XDG_STATE_HOME nor HOME is set; name the folder with --spool");
+        return Exit::Usage;
+    };
+    let swept = match leftovers::deliver(folder, client, notices, pace).await {
+        Ok(swept) => swept,
+        Err(error) => {
+            notices.say(&format!("{} cannot be read: {error}", folder.display()));
+            return Exit::Failed;
+        }
+    };
+    let mut parts = vec![format!("{} runs delivered", swept.delivered)];
+    for (count, what) in [
+        (swept.refused, "not taken by the server"),
+        (swept.busy, "still running"),
+        (swept.elsewhere, "for other servers"),
+        (swept.unreadable, "unreadable"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    notices.say(&parts.join(", "));
+    match swept.away {
+        Some(why) => {
+            notices.say(&format!("server {} {why}", client.server()));
+            Exit::Unreachable
+        }
+        None if swept.refused + swept.unreadable > 0 => Exit::Failed,
+        None => Exit::Done,
+    }
+}

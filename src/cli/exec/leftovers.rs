@@ -1,0 +1,70 @@
+//! The spools that earlier runs left because the server was away to their end.
+//!
+//! Any later run takes them up, and so does `--drain-spool`. Each spool is locked by whoever is at it, so
+//! that two processes never deliver the same one at the same time.
+
+use std::io;
+use std::path::Path;
+
+use super::backlog::Backlog;
+use super::notices::Notices;
+use super::reporter::{Delivery, Fate, Pace};
+use super::spool;
+use crate::cli::client::Client;
+
+/// What became of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Runs whose reports the server now has.
+    pub delivered: usize,
+    /// Runs whose reports it will not take.
+    pub refused: usize,
+    /// Runs another process is at: most likely they still run.
+    pub busy: usize,
+    /// Runs that belong to another server.
+    pub elsewhere: usize,
+    /// Spools that cannot be read.
+    pub unreadable: usize,
+    /// What the server does instead of taking reports, where it takes none. Nothing after that was tried.
+    pub away: Option<String>,
+}
+
+/// Delivers every spool in `folder` that is meant for `client`'s server, oldest first.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub async fn deliver(folder: &Path, client: &Client, notices: &Notices, pace: Pace) -> io::Result<Swept> {
+    let mut swept = Swept::default();
+    for path in spool::runs(folder)? {
+        let (start, backlog) = match Backlog::of_file(&path) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                swept.busy += 1;
+                continue;
+            }
+            Err(error) => {
+                swept.unreadable += 1;
+                notices.say(&format!("{} cannot be read: {error}", path.display()));
+                continue;
+            }
+        };
+        if start.server != client.server() {
+            swept.elsewhere += 1;
+            continue;
+        }
+        let delivery = Delivery::new(client.clone(), start, backlog, notices.clone(), pace).once();
+        match delivery.run().await {
+            Fate::Delivered => swept.delivered += 1,
+            Fate::Over(_) | Fate::Refused(_) => swept.refused += 1,
+            Fate::Unreadable(error) => {
+                swept.unreadable += 1;
+                notices.say(&format!("{} cannot be read: {error}", path.display()));
+            }
+            Fate::Away(why) => {
+                swept.away = Some(why);
+                break;
+            }
+        }
+    }
+    Ok(swept)
+}

@@ -1,0 +1,205 @@
+//! Reads the command's output, passes it through, and hands its lines to the recorder.
+//!
+//! A thread of its own with blocking calls: whoever reads `exec`'s output may be slow, and a disk may be,
+//! and neither may hold up heartbeats. One thread for both outputs keeps their lines in the order in which
+//! they arrived.
+
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::lines::Splitter;
+use super::notices::Notices;
+use super::recorder::{Recorder, Source};
+
+/// A line that is not finished is looked at for progress when nothing came for so long.
+const IDLE: Duration = Duration::from_millis(200);
+/// As much as a pipe holds by default.
+const CHUNK: usize = 64 * 1024;
+
+/// Where an output is passed through to; nowhere with `--quiet`.
+pub type Through = Option<Box<dyn Write + Send>>;
+
+/// The thread that reads.
+pub struct Pump {
+    stop: PipeWriter,
+    done: oneshot::Receiver<Recorder>,
+}
+
+impl Pump {
+    /// Begins to read `out` and `err`.
+    ///
+    /// # Errors
+    /// Where the system has no more threads or files.
+    pub fn start(
+        (out, to_out): (PipeReader, Through),
+        (err, to_err): (PipeReader, Through),
+        recorder: Recorder,
+        notices: Notices,
+    ) -> io::Result<Self> {
+        let (stopped, stop) = io::pipe()?;
+        let (sender, done) = oneshot::channel();
+        let streams = [Stream::new(Source::Stdout, out, to_out), Stream::new(Source::Stderr, err, to_err)];
+        std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+            let mut work = Work { streams, recorder, notices, buffer: vec![0; CHUNK] };
+            work.run(&stopped);
+            let _ = sender.send(work.recorder);
+        })?;
+        Ok(Self { stop, done })
+    }
+
+    /// Waits until both outputs are closed. Where that takes longer than `linger`, because a process that
+    /// left the group still holds them, what they have is read and no more. `None` where the thread is gone.
+    pub async fn finish(mut self, linger: Duration) -> Option<Recorder> {
+        match tokio::time::timeout(linger, &mut self.done).await {
+            Ok(done) => done.ok(),
+            Err(_) => {
+                drop(self.stop);
+                self.done.await.ok()
+            }
+        }
+    }
+}
+
+struct Stream {
+    source: Source,
+    /// Absent once closed.
+    pipe: Option<PipeReader>,
+    to: Through,
+    splitter: Splitter,
+    /// The unfinished line was looked at.
+    peeked: bool,
+}
+
+impl Stream {
+    fn new(source: Source, pipe: PipeReader, to: Through) -> Self {
+        Self { source, pipe: Some(pipe), to, splitter: Splitter::default(), peeked: true }
+    }
+}
+
+struct Work {
+    streams: [Stream; 2],
+    recorder: Recorder,
+    notices: Notices,
+    buffer: Vec<u8>,
+}
+
+impl Work {
+    fn run(&mut self, stop: &PipeReader) {
+        while self.streams.iter().any(|stream| stream.pipe.is_some()) {
+            let ready = self.wait(Some(stop), self.timeout());
+            let now = Instant::now();
+            self.read_ready(&ready, now);
+            if ready[2] {
+                self.read_rest(now);
+                break;
+            }
+            if ready == [false; 3] {
+                self.peek(now);
+            }
+            self.recorder.tick(now);
+        }
+        let now = Instant::now();
+        for stream in &mut self.streams {
+            stream.splitter.finish(|line, end| self.recorder.line(stream.source, line, end, now));
+        }
+        self.recorder.tick(now);
+    }
+
+    /// How long nothing may come before there is something else to do.
+    fn timeout(&self) -> Option<Duration> {
+        let idle = self.streams.iter().any(|stream| !stream.peeked).then_some(IDLE);
+        let due = self.recorder.due().map(|due| due.saturating_duration_since(Instant::now()));
+        idle.into_iter().chain(due).min()
+    }
+
+    /// Waits until an output has something, or `stop` is closed: in this order.
+    fn wait(&self, stop: Option<&PipeReader>, timeout: Option<Duration>) -> [bool; 3] {
+        // A negative descriptor is skipped.
+        let of = |pipe: Option<&PipeReader>| libc::pollfd {
+            fd: pipe.map_or(-1, AsRawFd::as_raw_fd) as RawFd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let [out, err] = &self.streams;
+        let mut polled = [of(out.pipe.as_ref()), of(err.pipe.as_ref()), of(stop)];
+        // Rounded up, so that what is due is due when the time is over.
+        let milliseconds = timeout.map_or(-1, |span| i32::try_from(span.as_millis() + 1).unwrap_or(i32::MAX));
+        // SAFETY: the array is ours and as long as said.
+        let count = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, milliseconds) };
+        if count <= 0 { [false; 3] } else { polled.map(|one| one.revents != 0) }
+    }
+
+    fn read_ready(&mut self, ready: &[bool; 3], now: Instant) {
+        for (stream, _) in self.streams.iter_mut().zip(ready).filter(|(_, ready)| **ready) {
+            let Some(pipe) = &mut stream.pipe else {
+                continue;
+            };
+            match pipe.read(&mut self.buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => stream.pipe = None,
+                Ok(length) => {
+                    let bytes = &self.buffer[..length];
+                    pass_through(stream, bytes, &self.notices);
+                    stream.splitter.feed(bytes, |line, end| {
+                        self.recorder.line(stream.source, line, end, now);
+                    });
+                    stream.peeked = stream.splitter.unfinished().is_empty();
+                }
+            }
+        }
+    }
+
+    /// Reads what is there, without waiting for more. Somebody who goes on writing does not keep us.
+    fn read_rest(&mut self, now: Instant) {
+        const MOST_READS: usize = 32;
+        for _ in 0..MOST_READS {
+            let ready = self.wait(None, Some(Duration::ZERO));
+            if ready == [false; 3] {
+                return;
+            }
+            self.read_ready(&ready, now);
+        }
+    }
+
+    fn peek(&mut self, now: Instant) {
+        for stream in self.streams.iter_mut().filter(|stream| !stream.peeked) {
+            stream.peeked = true;
+            self.recorder.peek(stream.splitter.unfinished(), now);
+        }
+    }
+}
+
+/// Passes bytes through at once. When nobody reads `exec`'s output any more, the command's is closed, so
+/// that it ends as it would have without Longhaul (`… | head`).
+fn pass_through(stream: &mut Stream, mut bytes: &[u8], notices: &Notices) {
+    let Some(to) = &mut stream.to else { return };
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(0) => break,
+            Ok(length) => bytes = &bytes[length..],
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                // Somebody we share it with made it so. There is nothing to wait on in a mere writer.
+                ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(1)),
+                ErrorKind::BrokenPipe => {
+                    stream.pipe = None;
+                    stream.to = None;
+                    return;
+                }
+                _ => {
+                    stream.to = None;
+                    notices.say(&format!(
+                        "the command's output cannot be passed through ({error}); the command goes on"
+                    ));
+                    return;
+                }
+            },
+        }
+    }
+    if let Some(to) = &mut stream.to {
+        let _ = to.flush();
+    }
+}

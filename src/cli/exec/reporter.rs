@@ -1,0 +1,379 @@
+//! Brings a run's spool to the server, in order and once, however often the server goes away.
+//!
+//! A report whose answer was lost is sent again. That is safe: the start has an idempotency key, messages
+//! carry keys that only grow, numbers never fall, steps may be declared twice, and an end that was taken
+//! answers that the job has ended, which is then looked at.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use super::backlog::{Backlog, Batch, JobRef};
+use super::child::Order;
+use super::notices::Notices;
+use super::record::{End, Message, Progress, Record, Start};
+use super::trouble::{NOT_FOUND, Trouble};
+use crate::cli::client::{Acknowledged, CallError, Client};
+use crate::model::{Level, Status};
+
+/// How long things take. The defaults are for people; tests are in more of a hurry.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long one request may take.
+    pub patience: Duration,
+    /// How long the command may be held up by the question whether it may run.
+    pub start_patience: Duration,
+    /// The first pause before trying again.
+    pub least_pause: Duration,
+    /// The longest pause before trying again.
+    pub most_pause: Duration,
+    /// How long what the command leaves behind may take to end by itself.
+    pub linger: Duration,
+    /// How long earlier runs' reports may hold up the end of this one.
+    pub leftovers: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(10),
+            start_patience: Duration::from_secs(2),
+            least_pause: Duration::from_millis(250),
+            most_pause: Duration::from_secs(5),
+            linger: Duration::from_millis(500),
+            leftovers: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What became of a run's reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The server has them all, and the spool is gone.
+    Delivered,
+    /// The job was ended from outside. The rest is not wanted.
+    Over(String),
+    /// The server will never make this job, or has forgotten it.
+    Refused(String),
+    /// The server takes nothing at the moment: what it does instead, as a phrase that follows its name.
+    /// The spool is as it was.
+    Away(String),
+    /// The spool cannot be read.
+    Unreadable(String),
+}
+
+/// Delivers one run.
+pub struct Delivery {
+    client: Client,
+    start: Start,
+    backlog: Backlog,
+    job: watch::Sender<Option<JobRef>>,
+    notices: Notices,
+    pace: Pace,
+    /// Tries again until it is told to stop; otherwise once.
+    persistent: bool,
+    said_away: bool,
+    said_refused: bool,
+}
+
+impl Delivery {
+    /// Will deliver `backlog`, which belongs to the run that `start` began.
+    pub fn new(client: Client, start: Start, backlog: Backlog, notices: Notices, pace: Pace) -> Self {
+        Self {
+            client,
+            start,
+            job: watch::Sender::new(backlog.job()),
+            backlog,
+            notices,
+            pace,
+            persistent: true,
+            said_away: false,
+            said_refused: false,
+        }
+    }
+
+    /// The same, giving up as soon as the server is away.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.persistent = false;
+        self
+    }
+
+    /// Tells of the job, once there is one.
+    pub fn job(&self) -> watch::Receiver<Option<JobRef>> {
+        self.job.subscribe()
+    }
+
+    /// Asks the server for the job.
+    ///
+    /// # Errors
+    /// Where it was not made, or no answer says that it was.
+    pub async fn start(&mut self) -> Result<(), CallError> {
+        if self.backlog.job().is_none() {
+            let key = self.start.key.to_string();
+            let job: JobRef =
+                self.client.post_keyed("/api/admin/jobs/start", &key, &self.start.request).await?;
+            self.backlog.set_job(job);
+            self.job.send_replace(Some(job));
+        }
+        Ok(())
+    }
+
+    /// The run will not take place.
+    pub fn cancel(self) {
+        self.backlog.remove();
+    }
+
+    /// Delivers until everything is delivered, or nothing more can be.
+    pub async fn run(mut self) -> Fate {
+        match self.deliver_all().await {
+            Ok(()) => {
+                self.backlog.remove();
+                Fate::Delivered
+            }
+            Err(fate) => {
+                match &fate {
+                    Fate::Over(_) if self.persistent || !self.backlog.has_lines() => {
+                        self.backlog.discard();
+                        self.backlog.remove();
+                    }
+                    Fate::Over(why) | Fate::Refused(why) => {
+                        let aside = self.backlog.set_aside();
+                        self.notices.say(&format!(
+                            "the server does not take these reports ({why}); they are in {}",
+                            aside.display()
+                        ));
+                    }
+                    Fate::Delivered | Fate::Away(_) | Fate::Unreadable(_) => {}
+                }
+                fate
+            }
+        }
+    }
+
+    async fn deliver_all(&mut self) -> Result<(), Fate> {
+        self.insist(None).await?;
+        loop {
+            match self.backlog.next().await {
+                Ok(Some(batch)) => {
+                    self.insist(Some(&batch)).await?;
+                    self.backlog.delivered(&batch);
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(Fate::Unreadable(error.to_string())),
+            }
+        }
+    }
+
+    /// Makes the job, or delivers a batch, however often it takes.
+    async fn insist(&mut self, batch: Option<&Batch>) -> Result<(), Fate> {
+        let mut pause = self.pace.least_pause;
+        loop {
+            let sent = match batch {
+                None => self.start().await.map_err(Trouble::of),
+                Some(batch) => self.send(batch).await,
+            };
+            match sent {
+                Ok(()) => {
+                    self.say_back();
+                    return Ok(());
+                }
+                Err(Trouble::Away(why)) if self.persistent => {
+                    self.say_away(&why);
+                    let jitter = rand::random_range(0.5..1.0);
+                    tokio::time::sleep(pause.mul_f64(jitter)).await;
+                    pause = (pause * 2).min(self.pace.most_pause);
+                }
+                Err(Trouble::Away(why)) => return Err(Fate::Away(why)),
+                // A server that forgot the job (its memory store was restarted) is no reason to stop the
+                // command.
+                Err(Trouble::Over { code, sentence }) if code != NOT_FOUND => {
+                    return Err(Fate::Over(sentence));
+                }
+                Err(Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. }) => {
+                    return Err(Fate::Refused(sentence));
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        let Some(job) = self.backlog.job() else {
+            return Ok(());
+        };
+        if !batch.messages.is_empty() {
+            self.send_messages(job, &batch.messages).await?;
+        }
+        for progress in &batch.progress {
+            self.send_progress(job, progress).await?;
+        }
+        match &batch.last {
+            Some(Record::Steps(steps)) => {
+                let body = json!({"steps": steps, "epoch": job.epoch});
+                let sent = self.post(job, "progress", &body).await;
+                self.forgive(sent)
+            }
+            Some(Record::End(end)) => self.send_end(job, end).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// One message that the server cannot take must not hold up the others: where a list is refused, it is
+    /// sent without the steps, which may be what is wrong with it, and then one by one.
+    async fn send_messages(&mut self, job: JobRef, messages: &[Message]) -> Result<(), Trouble> {
+        let item = |message, with_step| Item::new(message, job.epoch, with_step);
+        for with_step in [true, false] {
+            let items: Vec<_> = messages.iter().map(|message| item(message, with_step)).collect();
+            match self.post(job, "message", &items).await {
+                Err(Trouble::Refused { code, .. }) if code.ends_with("_step") && with_step => {}
+                Err(Trouble::Refused { .. }) => break,
+                sent => return sent,
+            }
+        }
+        for message in messages {
+            let sent = self.post(job, "message", &item(message, false)).await;
+            self.forgive(sent)?;
+        }
+        Ok(())
+    }
+
+    async fn send_progress(&mut self, job: JobRef, progress: &Progress) -> Result<(), Trouble> {
+        let body = match &progress.step {
+            Some(step) => json!({"step": step, "progress": progress.progress, "epoch": job.epoch}),
+            None => json!({"progress": progress.progress, "epoch": job.epoch}),
+        };
+        let sent = self.post(job, "progress", &body).await;
+        self.forgive(sent)
+    }
+
+    async fn send_end(&mut self, job: JobRef, end: &End) -> Result<(), Trouble> {
+        let (verb, body) = end.call(job.epoch);
+        match self.post(job, verb, &body).await {
+            Err(Trouble::Over { code, sentence }) => match (code.as_str(), end) {
+                // The request to stop was taken back, or the job never heard of it.
+                ("wrong_state", End::Aborted { how }) => {
+                    let failed = End::Failed { error: how.clone(), retryable: true };
+                    let (verb, body) = failed.call(job.epoch);
+                    self.post(job, verb, &body).await
+                }
+                ("job_finished" | "stale_epoch", _) => self.look_at_end(job, end, &sentence).await,
+                _ => Err(Trouble::Over { code, sentence }),
+            },
+            sent => self.forgive(sent),
+        }
+    }
+
+    /// The job has ended already: by this very report, whose answer was lost, or otherwise.
+    async fn look_at_end(&mut self, job: JobRef, end: &End, sentence: &str) -> Result<(), Trouble> {
+        #[derive(Deserialize)]
+        struct Ended {
+            status: Status,
+        }
+        let path = format!("/api/admin/jobs/{}/progress", job.job_id);
+        let ended: Ended = self.client.get(&path, &[]).await.map_err(Trouble::of)?;
+        if ended.status != end.status() {
+            self.notices.say(&format!(
+                "the command's end was not recorded, the job is {} already ({sentence})",
+                ended.status
+            ));
+        }
+        Ok(())
+    }
+
+    async fn post(&self, job: JobRef, verb: &str, body: &impl serde::Serialize) -> Result<(), Trouble> {
+        let path = format!("/api/admin/jobs/{}/{verb}", job.job_id);
+        let _: Acknowledged = self.client.post(&path, body).await.map_err(Trouble::of)?;
+        Ok(())
+    }
+
+    /// A report the server will never take is dropped, and said to be, once: the rest matters more.
+    fn forgive(&mut self, sent: Result<(), Trouble>) -> Result<(), Trouble> {
+        match sent {
+            Err(Trouble::Refused { sentence, .. }) => {
+                if !std::mem::replace(&mut self.said_refused, true) {
+                    self.notices.say(&format!("the server did not take a report: {sentence}"));
+                }
+                Ok(())
+            }
+            sent => sent,
+        }
+    }
+
+    /// Says, once for each time, that the server takes nothing at the moment, and what it does instead.
+    pub fn say_away(&mut self, what: &str) {
+        if self.persistent && !std::mem::replace(&mut self.said_away, true) {
+            self.notices.say(&format!(
+                "server {} {what}; reports are kept in {} and delivered later",
+                self.client.server(),
+                self.backlog.path().display()
+            ));
+        }
+    }
+
+    fn say_back(&mut self) {
+        if std::mem::replace(&mut self.said_away, false) {
+            self.notices.say(&format!("server {} is back", self.client.server()));
+        }
+    }
+}
+
+/// A message as it is sent.
+#[derive(serde::Serialize)]
+struct Item<'a> {
+    key: u64,
+    #[serde(rename = "type")]
+    level: Level,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'a str>,
+    epoch: u32,
+}
+
+impl<'a> Item<'a> {
+    fn new(message: &'a Message, epoch: u32, with_step: bool) -> Self {
+        Self {
+            key: message.key,
+            level: message.level,
+            message: message.message.as_str(),
+            step: message.step.as_deref().filter(|_| with_step),
+            epoch,
+        }
+    }
+}
+
+/// Says that the command lives, for as long as it does, and hears what the server wants of it.
+pub async fn heartbeats(
+    client: Client,
+    mut job: watch::Receiver<Option<JobRef>>,
+    every: Duration,
+    orders: mpsc::UnboundedSender<Order>,
+) {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        #[serde(default)]
+        abort_requested: bool,
+    }
+    let job = match job.wait_for(Option::is_some).await.map(|job| *job) {
+        Ok(Some(job)) => job,
+        _ => return,
+    };
+    let path = format!("/api/admin/jobs/{}/heartbeat", job.job_id);
+    let body = json!({"epoch": job.epoch});
+    loop {
+        tokio::time::sleep(every).await;
+        let order = match client.post::<Answer>(&path, &body).await {
+            Ok(answer) if answer.abort_requested => Order::Abort,
+            Ok(_) => continue,
+            Err(error) => match Trouble::of(error) {
+                Trouble::Over { code, sentence } if code != NOT_FOUND => Order::Over(sentence),
+                _ => continue,
+            },
+        };
+        if orders.send(order).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Where reports lie until the server has them: a file for each run, written on one side and read on the
+//! other.
+//!
+//! Everything goes through the file, even while the server answers: memory stays bounded, order is the
+//! file's, and a run whose `exec` is killed leaves what it had. Given up: durability against a power cut,
+//! which would cost a sync for each line; the page cache survives anything that happens to the process.
+//!
+//! A disk that takes nothing more must not stop the command, so writing never fails: what cannot be kept
+//! is counted, and the count is reported in its place.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::notices::Notices;
+use super::record::{End, Message, Progress, Record, Start};
+use crate::model::{Level, MessageText, StepSpec};
+
+/// What ends the name of a spool file.
+pub const ENDING: &str = "jsonl";
+
+/// The most bytes that may wait for the server. A command that talks all night to a server that is away
+/// must not fill the disk it needs itself.
+pub const MOST_WAITING: u64 = 1 << 30;
+
+/// How far a spool is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Whole records, in bytes.
+    pub bytes: u64,
+    /// Nothing will be added.
+    pub closed: bool,
+}
+
+/// What the writing and the reading side share.
+pub struct Shared {
+    /// Absent where no file could be made.
+    pub file: Option<File>,
+    /// Where the file is, or would be.
+    pub path: PathBuf,
+    /// How far it is written.
+    pub extent: watch::Sender<Extent>,
+    /// How far it is delivered, in bytes.
+    pub delivered: AtomicU64,
+    /// Records that did not fit on the disk and are too important to drop: the last ones of a run.
+    pub tail: Mutex<Vec<Record>>,
+    /// Nobody wants what is still to come.
+    pub discard: AtomicBool,
+}
+
+impl Shared {
+    /// Around a file that is written up to `extent`.
+    pub fn new(file: Option<File>, path: PathBuf, extent: Extent) -> Self {
+        Self {
+            file,
+            path,
+            extent: watch::Sender::new(extent),
+            delivered: AtomicU64::new(0),
+            tail: Mutex::default(),
+            discard: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The folder for spools: the one given, or the user's own.
+pub fn folder(given: Option<&Path>) -> Option<PathBuf> {
+    if let Some(given) = given {
+        return Some(given.to_owned());
+    }
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("longhaul").join("spool"))
+}
+
+/// The writing side of a spool.
+pub struct Spool {
+    shared: Arc<Shared>,
+    /// Records not yet written, as lines.
+    buffer: Vec<u8>,
+    /// How many of them are lines of the command.
+    buffered: u64,
+    next_key: u64,
+    /// Lines of the command that could not be kept and are not yet accounted for.
+    dropped: u64,
+    /// The buffer holds the account of them.
+    accounted: bool,
+    most_waiting: u64,
+    said_full: bool,
+    notices: Notices,
+}
+
+impl Spool {
+    /// Makes a spool that begins with `start`, in `folder`, which is made where it is missing. Where that
+    /// cannot be done, it says so and gives a spool that keeps nothing but the run's end.
+    pub fn create(folder: Option<&Path>, start: &Start, notices: Notices) -> Self {
+        let path = folder.map(|folder| folder.join(format!("{}.{ENDING}", start.key)));
+        let made = match &path {
+            Some(path) => make_file(path),
+            None => Err(io::Error::other("neither XDG_STATE_HOME nor HOME is set")),
+        };
+        let mut spool = Self::over(
+            made.as_ref().ok().and_then(|file| file.try_clone().ok()),
+            path.unwrap_or_default(),
+            notices,
+        );
+        if let Err(error) = made {
+            spool.said_full = true;
+            spool.notices.say(&format!(
+                "no spool can be made ({error}); the command runs, but of its output nothing is recorded. Name a folder with --spool"
+            ));
+        }
+        spool.put(&Record::Start(start.clone()));
+        spool.flush();
+        spool
+    }
+
+    pub(super) fn over(file: Option<File>, path: PathBuf, notices: Notices) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(file, path, Extent { bytes: 0, closed: false })),
+            buffer: Vec::new(),
+            buffered: 0,
+            next_key: 1,
+            dropped: 0,
+            accounted: false,
+            most_waiting: MOST_WAITING,
+            said_full: false,
+            notices,
+        }
+    }
+
+    /// Lets only so many bytes wait for the server.
+    #[cfg(test)]
+    pub(super) fn limit(&mut self, most_waiting: u64) {
+        self.most_waiting = most_waiting;
+    }
+
+    /// What the reading side needs.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Adds a line of the command. Nothing is written before [`Self::flush`].
+    pub fn message(&mut self, level: Level, message: MessageText, step: Option<&str>) {
+        if self.shared.discard.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.dropped > 0 && !self.accounted {
+            self.accounted = true;
+            let account =
+                format!("{} lines before this one were not recorded: the spool was full", self.dropped);
+            self.keyed(Level::Warning, MessageText::cut(account), None);
+        }
+        self.keyed(level, message, step);
+        self.buffered += 1;
+    }
+
+    /// Adds steps.
+    pub fn steps(&mut self, steps: Vec<StepSpec>) {
+        self.put(&Record::Steps(steps));
+    }
+
+    /// Adds a number.
+    pub fn progress(&mut self, step: Option<&str>, progress: f64) {
+        self.put(&Record::Progress(Progress { step: step.map(str::to_owned), progress }));
+    }
+
+    fn keyed(&mut self, level: Level, message: MessageText, step: Option<&str>) {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.put(&Record::Message(Message { key, level, message, step: step.map(str::to_owned) }));
+    }
+
+    fn put(&mut self, record: &Record) {
+        if self.shared.discard.load(Ordering::Relaxed) {
+            return;
+        }
+        let before = self.buffer.len();
+        if serde_json::to_writer(&mut self.buffer, record).is_err() {
+            // Only a number that is none could do this, and those are kept out before.
+            self.buffer.truncate(before);
+            return;
+        }
+        self.buffer.push(b'\n');
+    }
+
+    /// Writes what was added, and tells the reading side.
+    pub fn flush(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let at = self.shared.extent.borrow().bytes;
+        match self.write_at(at) {
+            Ok(()) => {
+                let bytes = at + self.buffer.len() as u64;
+                self.shared.extent.send_modify(|extent| extent.bytes = bytes);
+                if self.accounted {
+                    self.dropped = 0;
+                }
+            }
+            Err(error) => {
+                if let Some(file) = &self.shared.file {
+                    // A torn record would make the next one unreadable.
+                    let _ = file.set_len(at);
+                }
+                self.dropped += self.buffered;
+                if !self.said_full {
+                    self.said_full = true;
+                    self.notices.say(&format!(
+                        "reports cannot be kept in {} ({error}); the command goes on, and the lines missing from its log are counted there",
+                        self.shared.path.display()
+                    ));
+                }
+            }
+        }
+        self.accounted = false;
+        self.buffered = 0;
+        self.buffer.clear();
+        // One burst must not hold its memory for the rest of a run.
+        self.buffer.shrink_to(1 << 20);
+    }
+
+    fn write_at(&self, at: u64) -> io::Result<()> {
+        let file = self.shared.file.as_ref().ok_or_else(|| io::Error::other("there is no file"))?;
+        let waiting =
+            (at + self.buffer.len() as u64).saturating_sub(self.shared.delivered.load(Ordering::Relaxed));
+        if waiting > self.most_waiting {
+            return Err(io::Error::other(format!(
+                "{} MiB wait for the server already",
+                self.most_waiting >> 20
+            )));
+        }
+        file.write_all_at(&self.buffer, at)
+    }
+
+    /// Adds the run's end, and closes the spool. The end is kept even where the disk is full.
+    pub fn finish(mut self, end: End) {
+        self.flush();
+        let dropped = self.dropped;
+        let mut last = Vec::new();
+        if dropped > 0 {
+            last.push(Record::Message(Message {
+                key: self.next_key,
+                level: Level::Warning,
+                message: MessageText::cut(format!(
+                    "The last {dropped} lines were not recorded: the spool was full"
+                )),
+                step: None,
+            }));
+        }
+        last.push(Record::End(end));
+        let before = self.shared.extent.borrow().bytes;
+        for record in &last {
+            self.put(record);
+        }
+        self.flush();
+        if self.shared.extent.borrow().bytes == before {
+            *self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        }
+        self.shared.extent.send_modify(|extent| extent.closed = true);
+    }
+}
+
+/// Makes a spool's file, and holds its lock before anybody else can see it under its name.
+fn make_file(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let hidden = path.with_extension("new");
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&hidden)?;
+    file.lock()?;
+    std::fs::rename(&hidden, path)?;
+    Ok(file)
+}
+
+/// The keys of the runs whose spools lie in `folder`, oldest first: the keys are made to sort by time.
+pub fn runs(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut runs = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(runs),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let is_run = path.extension().is_some_and(|ending| ending == ENDING)
+            && path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .is_some_and(|stem| Uuid::try_parse(stem).is_ok());
+        if is_run {
+            runs.push(path);
+        }
+    }
+    runs.sort_unstable();
+    Ok(runs)
+}

@@ -1,0 +1,204 @@
+//! Runs in which the server is not there, or loses what it says.
+
+use std::time::Duration;
+
+use super::fake::Fake;
+use super::{PACE, Place, Run, Screen};
+use crate::cli::client::{Client, PATIENCE};
+use crate::cli::exec::leftovers::{self, Swept};
+use crate::cli::exec::notices::Notices;
+
+fn numbers(up_to: usize) -> Vec<String> {
+    (1..=up_to).map(|number| number.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_up_during_the_run_gets_every_line() {
+    let (mut fake, place) = (Fake::down(), Place::new());
+    let mut run = place.shell(&fake, &[], "seq 1 10; await go; seq 11 20");
+    run.notices.until("is away").await;
+    run.out.until("10\n").await;
+    fake.revive();
+    fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 10)).await;
+    run.notices.until("is back").await;
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+    assert_eq!(fake.world().job().texts(), numbers(20));
+    assert_eq!(fake.world().job().status, "completed");
+    assert_eq!((run.notices.count("is away"), run.notices.count("is back")), (1, 1));
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_up_after_the_run_gets_every_line() {
+    let (mut fake, place) = (Fake::down(), Place::new());
+    let mut run = place.shell(&fake, &[], "seq 1 10; exit 4");
+    run.out.until("10\n").await;
+    fake.revive();
+    assert_eq!(run.code().await, 4);
+    assert_eq!(fake.world().job().texts(), numbers(10));
+    assert_eq!(fake.world().job().status, "failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_in_mid_run_misses_nothing_and_gets_nothing_twice() {
+    let (mut fake, place) = (Fake::up(), Place::new());
+    let script = "i=0; while [ ! -e $DIR/go ]; do i=$((i+1)); echo $i; done; echo end $i";
+    let mut run = place.shell(&fake, &["--heartbeat", "10ms"], script);
+    for round in 1..=3 {
+        let seen = fake.world().jobs.first().map_or(0, |job| job.messages.len());
+        fake.until(|world| world.jobs.iter().any(|job| job.messages.len() > seen + 500)).await;
+        fake.kill().await;
+        // The next report finds it gone.
+        while run.notices.count("is away") < round {
+            tokio::task::yield_now().await;
+        }
+        fake.revive();
+    }
+    fake.until(|world| world.job().messages.len() > 2_000).await;
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+    let world = fake.world();
+    let texts = world.job().texts();
+    assert_eq!(texts[..texts.len() - 1], numbers(texts.len() - 1));
+    assert_eq!(*texts.last().unwrap(), format!("end {}", texts.len() - 1));
+    assert_eq!(run.notices.count("is back"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answers_make_no_second_job_and_no_second_line() {
+    for lost in 1..=8 {
+        let (fake, place) = (Fake::up(), Place::new());
+        fake.world().lose_answers = lost;
+        let mut run =
+            place.shell(&fake, &[], "echo ::step a; seq 1 5; echo ::progress 0.5; echo ::step b; seq 6 9");
+        assert_eq!(run.code().await, 0);
+        let world = fake.world();
+        assert_eq!(world.answers_lost, lost);
+        assert_eq!(world.job().texts(), numbers(9));
+        assert_eq!(world.job().status, "completed");
+        assert_eq!(run.notices.count("was not recorded"), 0, "{}", run.notices.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_the_end_is_recognised() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "echo one; await go; exit 2");
+    fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 1)).await;
+    fake.world().lose_answers = 1;
+    place.touch("go");
+    assert_eq!(run.code().await, 2);
+    let world = fake.world();
+    assert_eq!((world.job().status.as_str(), world.job().late_writes), ("failed", 1));
+    assert_eq!(run.notices.count("was not recorded"), 0);
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_is_waited_for_while_the_command_runs() {
+    let (fake, place) = (Fake::up(), Place::new());
+    fake.world().refuse_start = Some((429, "active_limit"));
+    let mut run = place.shell(&fake, &[], "seq 1 3; await go");
+    run.notices.until("active_limit").await;
+    run.out.until("3\n").await;
+    fake.world().refuse_start = None;
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+    assert_eq!(fake.world().job().texts(), numbers(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_answers_does_not_hold_the_command_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (fake, place) = (Fake::down(), Place::new());
+    let mut args = place.args(&fake, &["--drain", "0"], &["echo", "one"]);
+    args.client.server = Some(format!("http://{}", silent.local_addr().unwrap()));
+    let pace = super::Pace { start_patience: Duration::from_millis(50), ..PACE };
+    let out = Screen::new();
+    let mut run = Run::start_with(args, Box::new(out.clone()), out, pace);
+    assert_eq!(run.code().await, 0);
+    assert_eq!(run.out.text(), "one\n");
+    assert!(run.notices.text().contains("did not answer in time"), "{}", run.notices.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_delivered_is_taken_up_by_the_next_run() {
+    let (mut fake, place) = (Fake::down(), Place::new());
+    for code in [0, 7] {
+        let mut run = place.shell(&fake, &["--drain", "0"], &format!("echo run {code}; exit {code}"));
+        assert_eq!(run.code().await, code);
+        assert!(run.notices.text().contains("--drain-spool"), "{}", run.notices.text());
+    }
+    assert_eq!(place.spooled().len(), 2);
+    fake.revive();
+    let mut run = place.shell(&fake, &[], "echo now");
+    assert_eq!(run.code().await, 0);
+    assert!(run.notices.text().contains("the reports of 2 earlier runs"), "{}", run.notices.text());
+    let mut seen: Vec<_> =
+        fake.world().jobs.iter().map(|job| (job.texts().join(","), job.status.clone())).collect();
+    seen.sort();
+    let expected = [("now", "completed"), ("run 0", "completed"), ("run 7", "failed")];
+    assert_eq!(seen, expected.map(|(text, status)| (text.to_owned(), status.to_owned())));
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spools_of_other_servers_and_of_running_runs_are_left_alone() {
+    let (mut fake, other, place) = (Fake::down(), Fake::up(), Place::new());
+    assert_eq!(place.shell(&fake, &["--drain", "0"], "echo one").code().await, 0);
+    let mut running = place.shell(&fake, &["--drain", "10s"], "echo two; await go");
+    running.out.until("two").await;
+    let notices = Notices::new(Screen::new());
+    let client = |fake: &Fake| Client::new(&fake.url(), None, PATIENCE).unwrap();
+    let swept = leftovers::deliver(&place.spool(), &client(&other), &notices, PACE).await.unwrap();
+    assert_eq!(swept, Swept { elsewhere: 1, busy: 1, ..Swept::default() });
+    let swept = leftovers::deliver(&place.spool(), &client(&fake), &notices, PACE).await.unwrap();
+    assert!(swept.away.is_some(), "{swept:?}");
+    // The running one takes up what the other left.
+    fake.revive();
+    place.touch("go");
+    assert_eq!(running.code().await, 0);
+    assert_eq!(fake.world().jobs.len(), 2);
+    assert_eq!(other.world().jobs.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_forgot_the_job_does_not_stop_the_command() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "echo one; await go; echo two");
+    fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 1)).await;
+    fake.world().jobs.clear();
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+    assert_eq!(run.out.text(), "one\ntwo\n");
+    assert!(run.notices.text().contains("job_not_found"), "{}", run.notices.text());
+    assert!(place.spooled()[0].ends_with(".refused"), "{:?}", place.spooled());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_spool_the_command_runs_and_its_end_is_reported() {
+    let (fake, place) = (Fake::up(), Place::new());
+    // A file where the folder should be.
+    place.touch("spool");
+    let mut run = place.shell(&fake, &[], "seq 1 3; exit 5");
+    assert_eq!(run.code().await, 5);
+    assert_eq!(run.out.text(), "1\n2\n3\n");
+    assert_eq!(run.notices.count("no spool can be made"), 1);
+    assert_eq!(fake.world().job().status, "failed");
+    assert_eq!(fake.world().job().texts(), ["The last 3 lines were not recorded: the spool was full"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_wait_for_the_server() {
+    let (fake, place) = (Fake::down(), Place::new());
+    let mut run = place.shell(&fake, &["--drain", "10min"], "echo one; exit 6");
+    run.notices.until("is away").await;
+    // Passed on while the command lives, so it is repeated until exec is the one who hears it.
+    while !run.task.is_finished() {
+        let _ = run.signals.send(libc::SIGTERM);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(matches!(run.code().await, 6 | 143));
+    assert_eq!(place.spooled().len(), 1);
+}

@@ -1,0 +1,226 @@
+//! Runs in which the server is there.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::fake::Fake;
+use super::{PACE, Place, Run, Screen};
+use crate::cli::exit::{EXEC_CANNOT_RUN, EXEC_NOT_FOUND, EXEC_REFUSED};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_go_through_unchanged_and_are_reported_with_their_level() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = r"printf 'one\n\ncaf\351\n'; sleep 0.05; echo careful >&2; sleep 0.05; echo '::error broken'; printf last";
+    let mut run = place.shell(
+        &fake,
+        &[
+            "--feature",
+            "import",
+            "--title",
+            "T",
+            "--tag",
+            "a",
+            "--tag",
+            "b",
+            "--timeout",
+            "90s",
+            "--activity-timeout",
+            "0",
+        ],
+        script,
+    );
+    assert_eq!(run.code().await, 0);
+    assert_eq!(run.out.bytes(), b"one\n\ncaf\xe9\n::error broken\nlast");
+    assert_eq!(run.err.bytes(), b"careful\n");
+    assert_eq!(run.notices.text(), "");
+    let world = fake.world();
+    let job = world.job();
+    let expected = [
+        ("info", "one"),
+        ("info", "caf\u{fffd}"),
+        ("warning", "careful"),
+        ("error", "broken"),
+        ("info", "last"),
+    ];
+    assert_eq!(job.messages, expected.map(|(level, text)| (level.to_owned(), text.to_owned())));
+    assert_eq!(job.status, "completed");
+    assert_eq!(job.end, Some(json!({"output": {"exitCode": 0}, "epoch": 1})));
+    let request = &job.request;
+    assert_eq!(
+        (&request["feature"], &request["title"], &request["tags"]),
+        (&json!("import"), &json!("T"), &json!(["a", "b"]))
+    );
+    assert_eq!((&request["timeout"], &request["activityTimeout"]), (&json!(90), &json!(0)));
+    assert_eq!(request["input"]["command"][0], "sh");
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quiet_passes_nothing_through_and_reports_the_same() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &["--quiet"], "echo one; echo two >&2");
+    assert_eq!(run.code().await, 0);
+    assert_eq!((run.out.text(), run.err.text()), (String::new(), String::new()));
+    assert_eq!(fake.world().job().messages.len(), 2);
+    assert_eq!(fake.world().job().request["feature"], "sh");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_and_numbers_are_reported_and_the_last_one_always_arrives() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = r"
+        printf '10%%\r'; for i in 11 12 13 14 15 16 17 18 19 20; do printf '%s%%\r' $i; done; echo
+        echo '::step load'; echo 'reading'; echo '3/4'; echo '::step work/parse'; echo '::progress 0.5'
+        echo '::step work/write'; i=0; while [ $i -lt 1000 ]; do i=$((i+1)); echo ::progress 0.$((1000 + i)); done
+        echo '99%'; exit 1";
+    let mut run = place.shell(&fake, &[], script);
+    assert_eq!(run.code().await, 1);
+    let world = fake.world();
+    let job = world.job();
+    assert_eq!(job.texts(), ["20%", "reading", "3/4", "99%"]);
+    assert_eq!(
+        job.message_steps,
+        [None, Some("load"), Some("load"), Some("work/write")].map(|step| step.map(str::to_owned))
+    );
+    assert_eq!(job.number(None), Some(0.2));
+    assert_eq!(job.number(Some("load")), Some(1.0));
+    assert_eq!(job.number(Some("work/parse")), Some(1.0));
+    // Explicit numbers end the guessing, and a failure leaves the step where it was.
+    assert_eq!(job.number(Some("work/write")), Some(0.2));
+    assert!(job.numbers.len() < 40, "{:?}", job.numbers);
+    assert_eq!(job.steps, ["load", "work/parse", "work", "work/write"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_current_step_is_done_when_the_command_is() {
+    let (fake, place) = (Fake::up(), Place::new());
+    assert_eq!(place.shell(&fake, &[], "echo ::step a; echo ::progress 0.3").code().await, 0);
+    assert_eq!(fake.world().job().number(Some("a")), Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bar_that_waits_unfinished_is_seen() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], r"printf '\r 42%%'; await go");
+    fake.until(|world| world.jobs.iter().any(|job| job.number(None) == Some(0.42))).await;
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_command_fails_its_job_and_keeps_its_exit_code() {
+    let (fake, place) = (Fake::up(), Place::new());
+    assert_eq!(place.shell(&fake, &[], "exit 3").code().await, 3);
+    assert_eq!(
+        fake.world().job().end,
+        Some(json!({"errorMessage": "Exited with code 3", "retryable": true, "epoch": 1}))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_killed_by_a_signal_says_which() {
+    let (fake, place) = (Fake::up(), Place::new());
+    assert_eq!(place.shell(&fake, &[], "kill -9 $$").code().await, 137);
+    assert_eq!(
+        fake.world().job().end,
+        Some(json!({"errorMessage": "Killed by signal SIGKILL", "retryable": true, "epoch": 1}))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_be_started_fails_its_job_as_a_shell_would() {
+    let place = Place::new();
+    place.touch("no-program");
+    let file = place.file("no-program");
+    for (program, code) in [("/no/such/program", EXEC_NOT_FOUND), (file.to_str().unwrap(), EXEC_CANNOT_RUN)] {
+        let fake = Fake::up();
+        let mut run = place.command(&fake, &[], &[program]);
+        assert_eq!(run.code().await, code);
+        let world = fake.world();
+        let end = world.job().end.clone().unwrap();
+        assert!(end["errorMessage"].as_str().unwrap().starts_with("Cannot run `"), "{end}");
+        assert_eq!((&end["retryable"], world.job().status.as_str()), (&json!(false), "failed"));
+        assert!(run.notices.text().contains("Cannot run"), "{}", run.notices.text());
+    }
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_lines_arrive_in_order_and_fast() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let begun = std::time::Instant::now();
+    assert_eq!(place.command(&fake, &[], &["seq", "100000"]).code().await, 0);
+    let took = begun.elapsed();
+    let world = fake.world();
+    assert_eq!(world.job().messages.len(), 100_000);
+    assert!(world.job().texts().iter().zip(1..).all(|(text, number)| *text == number.to_string()));
+    assert!(world.requests < 2_000, "{} requests", world.requests);
+    assert!(took.as_secs() < 10, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_forbids_is_not_run() {
+    for refusal in
+        [(401, "unauthenticated"), (403, "forbidden"), (400, "invalid_value"), (409, "duplicate_job")]
+    {
+        let (fake, place) = (Fake::up(), Place::new());
+        fake.world().refuse_start = Some(refusal);
+        let mut run = place.shell(&fake, &["--one-per-feature"], "touch $DIR/ran");
+        assert_eq!(run.code().await, EXEC_REFUSED);
+        assert!(
+            run.notices.text().contains(refusal.1) && run.notices.text().contains("was not run"),
+            "{}",
+            run.notices.text()
+        );
+        assert!(!place.file("ran").exists());
+        assert_eq!(place.spooled(), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_the_server_will_not_take_does_not_hold_up_the_others() {
+    let (fake, place) = (Fake::up(), Place::new());
+    fake.world().poison = Some("poison");
+    let mut run = place.shell(&fake, &[], r"printf 'a\npoison\nb\n'");
+    assert_eq!(run.code().await, 0);
+    assert_eq!(fake.world().job().texts(), ["a", "b"]);
+    assert_eq!(run.notices.count("did not take a report"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_very_long_line_is_cut_and_passed_through_whole() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "head -c 300000 /dev/zero | tr '\\0' x; echo; echo next");
+    assert_eq!(run.code().await, 0);
+    assert_eq!(run.out.bytes().len(), 300_006);
+    let world = fake.world();
+    let texts = world.job().texts();
+    assert!(texts[0].len() <= 64 * 1024 && texts[0].ends_with("(cut at 64 KiB)"));
+    assert_eq!(texts[1..], ["next"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_output_nobody_reads_ends_as_without_longhaul() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = Run::start_with(place.args(&fake, &[], &["yes"]), Box::new(Closed), Screen::new(), PACE);
+    assert_eq!(run.code().await, 128 + 13);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_flow_while_the_command_is_silent() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "await go");
+    fake.until(|world| world.jobs.iter().any(|job| job.heartbeats > 2)).await;
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+}

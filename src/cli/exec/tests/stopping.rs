@@ -1,0 +1,103 @@
+//! Runs that somebody stops.
+
+use super::fake::Fake;
+use super::{Place, Run};
+
+/// Whether a process is there and has not ended.
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+async fn running(fake: &Fake, run: &Run) {
+    run.out.until("ready\n").await;
+    fake.until(|world| world.jobs.len() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_asks_the_command_to_stop_and_is_acknowledged() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "trap 'echo tidying; exit 0' TERM; echo ready; await never");
+    running(&fake, &run).await;
+    fake.world().jobs[0].abort_requested = true;
+    assert_eq!(run.code().await, 0);
+    assert_eq!(fake.world().job().status, "aborted");
+    assert_eq!(fake.world().job().texts().last(), Some(&"tidying"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_will_not_stop_is_killed_with_everything_it_started() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = "trap '' TERM; sh -c 'trap \"\" TERM; sleep 1000' & sleep 1000 & echo $! > $DIR/pid; echo ready; while :; do sleep 0.01; done";
+    let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "200ms"], script);
+    running(&fake, &run).await;
+    fake.world().jobs[0].abort_requested = true;
+    assert_eq!(run.code().await, 137);
+    assert_eq!(fake.world().job().status, "aborted");
+    assert!(run.notices.text().contains("killing it"), "{}", run.notices.text());
+    assert!(!lives(&std::fs::read_to_string(place.file("pid")).unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_ended_from_outside_stops_its_command_heard_by_heartbeat() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "echo ready; await never");
+    running(&fake, &run).await;
+    fake.until(|world| world.job().messages.len() == 1).await;
+    fake.world().jobs[0].force_fail();
+    assert_eq!(run.code().await, 143);
+    let world = fake.world();
+    assert_eq!((world.job().status.as_str(), &world.job().end), ("failed", &None));
+    assert!(run.notices.text().contains("ended from outside"), "{}", run.notices.text());
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_ended_from_outside_stops_its_command_heard_by_a_report() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &["--heartbeat", "1h"], "echo ready; await go; echo late; await never");
+    running(&fake, &run).await;
+    fake.until(|world| world.job().messages.len() == 1).await;
+    fake.world().jobs[0].force_fail();
+    place.touch("go");
+    assert_eq!(run.code().await, 143);
+    assert_eq!(fake.world().job().texts(), ["ready"]);
+    assert_eq!(place.spooled(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_are_passed_on_to_the_command() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "trap 'echo heard' USR1; echo ready; await go; kill -INT $$");
+    running(&fake, &run).await;
+    run.signals.send(libc::SIGUSR1).unwrap();
+    run.out.until("heard").await;
+    place.touch("go");
+    assert_eq!(run.code().await, 130);
+    assert_eq!(fake.world().job().end.as_ref().unwrap()["errorMessage"], "Killed by signal SIGINT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_command_leaves_running_is_stopped() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut run = place.shell(&fake, &[], "sleep 1000 & echo $! > $DIR/pid; echo ready");
+    assert_eq!(run.code().await, 0);
+    assert_eq!(fake.world().job().status, "completed");
+    assert!(!lives(&std::fs::read_to_string(place.file("pid")).unwrap()));
+    assert_eq!(run.notices.count("left running was stopped"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_holds_the_output_does_not_hold_exec() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = "setsid sh -c 'echo $$ > \"$1/pid\"; echo ready; sleep 1000' sh $DIR & await pid";
+    let mut run = place.shell(&fake, &[], script);
+    assert_eq!(run.code().await, 0);
+    assert_eq!(fake.world().job().status, "completed");
+    let pid = std::fs::read_to_string(place.file("pid")).unwrap();
+    assert!(lives(&pid));
+    // SAFETY: ends the session that this test started.
+    unsafe {
+        libc::kill(-pid.trim().parse::<i32>().unwrap(), libc::SIGKILL);
+    }
+}

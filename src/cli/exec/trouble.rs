@@ -1,0 +1,70 @@
+//! What an error means for a run: to wait, to stop, or to go on without this one report.
+
+use crate::cli::client::CallError;
+
+/// The code of a refusal that says there is no such job.
+pub const NOT_FOUND: &str = "job_not_found";
+
+/// Why a report was not taken.
+pub enum Trouble {
+    /// Not now: what the server does instead, as a phrase that follows its name.
+    Away(String),
+    /// The job takes no more.
+    Over {
+        /// The stable name of the refusal.
+        code: String,
+        /// The server's words.
+        sentence: String,
+    },
+    /// Never: the report itself is not acceptable.
+    Refused {
+        /// The stable name of the refusal.
+        code: String,
+        /// The server's words.
+        sentence: String,
+    },
+}
+
+impl Trouble {
+    /// Reads an error. What is no clear refusal by Longhaul itself is taken for an outage: a proxy in
+    /// between must not lose anybody's reports.
+    pub fn of(error: CallError) -> Self {
+        let refusal = match error {
+            CallError::Unreachable { why, .. } | CallError::Strange { why, .. } | CallError::Setup(why) => {
+                return Self::Away(format!("is away ({why})"));
+            }
+            CallError::Refused(refusal) => *refusal,
+        };
+        let (code, sentence) = (refusal.code, refusal.sentence);
+        match (refusal.status, code.as_str()) {
+            (404, NOT_FOUND) | (409, "stale_epoch" | "job_finished" | "wrong_state") => {
+                Self::Over { code, sentence }
+            }
+            // The token may be mended, the other job may end, the limit may be raised.
+            (401 | 403 | 404 | 408 | 429 | 500.., _) | (409, "duplicate_job") => {
+                Self::Away(format!("takes no reports at the moment ({})", sentence.trim_end_matches('.')))
+            }
+            _ => Self::Refused { code, sentence },
+        }
+    }
+}
+
+/// Whether a refusal of the first start is a reason not to run the command: the user made a mistake, or
+/// asked for a guard. That the server is away, or full, is none.
+pub fn forbids(error: &CallError) -> bool {
+    match error {
+        CallError::Setup(_) => true,
+        CallError::Refused(refusal) => {
+            (400..500).contains(&refusal.status) && !matches!(refusal.status, 408 | 429)
+        }
+        CallError::Unreachable { .. } | CallError::Strange { .. } => false,
+    }
+}
+
+/// What the server did instead of making the job, as a phrase that follows its name.
+pub fn reason(error: CallError) -> String {
+    match Trouble::of(error) {
+        Trouble::Away(what) => what,
+        Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. } => format!("refuses: {sentence}"),
+    }
+}

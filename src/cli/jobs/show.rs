@@ -1,0 +1,194 @@
+//! `longhaul jobs show`: one job on one screen.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::document::{Document, Line, Step};
+use super::{ShowArgs, connect, path, resolve};
+use crate::cli::client::CallError;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Screen, bar, between, clock, moment, percent, print, print_json, span};
+use crate::model::{Status, shorten, visible};
+
+pub async fn run(args: ShowArgs) -> Result<Exit, CallError> {
+    let client = connect(&args.client)?;
+    let id = resolve(&client, &args.id).await?;
+    let json: Value = client.get(&path(id, "progress"), &[]).await?;
+    if args.json {
+        print_json(&json);
+        return Ok(Exit::Done);
+    }
+    match Document::deserialize(&json) {
+        Ok(job) => {
+            print(&render(&job, args.lines, Utc::now(), Screen::of_stdout()));
+            Ok(Exit::Done)
+        }
+        Err(error) => Err(CallError::Strange { server: client.server().to_owned(), why: error.to_string() }),
+    }
+}
+
+fn render(job: &Document, lines: usize, now: DateTime<Utc>, screen: Screen) -> String {
+    let mut text = String::new();
+    let shown = |value: &str| visible(value, false).into_owned();
+    let _ = writeln!(
+        text,
+        "{}  {}",
+        screen.bold(&shown(job.title())),
+        screen.paint(job.status, job.status.name())
+    );
+    let mut fact = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<10}{value}");
+    };
+    fact("id", &shown(&job.id));
+    fact("feature", &shown(&job.feature));
+    fact("author", &shown(&job.author));
+    if !job.tags.is_empty() {
+        fact("tags", &shown(&job.tags.join(", ")));
+    }
+    fact("progress", &format!("{} {} %", bar(job.progress, 20), job.percent()));
+    fact("started", &format!("{}, {} ago", moment(job.start_time), span(between(job.start_time, now))));
+    match job.end_time {
+        Some(end) => fact("ended", &format!("{}, after {}", moment(end), job.age(now))),
+        None => {
+            for (name, at) in [("activity", job.last_activity_time), ("heartbeat", job.heartbeat_time)] {
+                if let Some(at) = at {
+                    fact(name, &format!("{} ago", span(between(at, now))));
+                }
+            }
+        }
+    }
+    if let (Some(attempt), Some(most @ 2..)) = (job.attempt, job.max_attempts) {
+        fact("attempt", &format!("{attempt} of {most}"));
+    }
+    if let Some(epoch) = job.epoch.filter(|epoch| *epoch > 1) {
+        fact("epoch", &epoch.to_string());
+    }
+    for (name, value) in [("input", &job.input), ("output", &job.output)] {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_null()) {
+            fact(name, &shorten(&shown(&value.to_string()), 400));
+        }
+    }
+    if let Some(error) = &job.error {
+        fact("error", &shown(error));
+    }
+    if let Some(verdict) = &job.verdict {
+        fact("verdict", &shown(&verdict.text));
+    }
+    if job.late_writes > 0 {
+        fact("fenced", &format!("{} late writes refused: the old process is still running", job.late_writes));
+    }
+    if !job.steps.is_empty() {
+        text.push_str("\nSteps\n");
+        let width = labels_width(&job.steps, 0).min(40);
+        draw_steps(&mut text, &job.steps, 0, width, job.status, screen);
+    }
+    let last = job.last_lines(lines);
+    let total = job.messages();
+    if !last.is_empty() {
+        let _ = writeln!(text, "\nLog, the last {} of {total} messages", last.len());
+        for line in &last {
+            let _ = writeln!(text, "{}", log_line(line, screen));
+        }
+    }
+    text
+}
+
+fn labels_width(steps: &[Step], depth: usize) -> usize {
+    steps
+        .iter()
+        .map(|step| (depth * 2 + step.label().chars().count()).max(labels_width(&step.steps, depth + 1)))
+        .max()
+        .unwrap_or(0)
+}
+
+fn draw_steps(text: &mut String, steps: &[Step], depth: usize, width: usize, job: Status, screen: Screen) {
+    for step in steps {
+        let (glyph, status) = match (step.progress >= 1.0, step.started_at) {
+            (true, _) => ('✓', Status::Completed),
+            (false, Some(_)) if job == Status::Failed => ('✗', Status::Failed),
+            (false, Some(_)) if job == Status::Aborted => ('■', Status::Aborted),
+            (false, Some(_)) => ('▸', Status::Running),
+            (false, None) => ('·', Status::Queued),
+        };
+        let room = width.saturating_sub(depth * 2).max(4);
+        let label = visible(step.label(), false);
+        let label = shorten(&label, room);
+        let took = match (step.started_at, step.ended_at) {
+            (Some(from), Some(to)) => format!("  {}", span(between(from, to))),
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            text,
+            "  {:indent$}{} {label:<room$}  {} {:>3} %{took}",
+            "",
+            screen.paint(status, &glyph.to_string()),
+            bar(step.progress, 16),
+            percent(step.progress),
+            indent = depth * 2,
+        );
+        draw_steps(text, &step.steps, depth + 1, width, job, screen);
+    }
+}
+
+/// A line of the log as a terminal shows it.
+pub fn log_line(line: &Line, screen: Screen) -> String {
+    let kind = format!("{:<8}", visible(&line.kind, false));
+    let kind = match line.kind.as_str() {
+        "warning" => screen.paint(Status::Aborting, &kind),
+        "error" => screen.paint(Status::Failed, &kind),
+        "system" | "operator" => screen.paint(Status::Queued, &kind),
+        _ => kind,
+    };
+    let step = match &line.step {
+        Some(step) => format!("[{}] ", visible(step, false)),
+        None => String::new(),
+    };
+    format!("{} {kind} {step}{}", clock(line.timestamp), visible(&line.message, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PLAIN: Screen = Screen { terminal: false, width: None, colour: false };
+
+    #[test]
+    fn a_job_is_shown_with_its_tree_and_its_last_lines() {
+        let job: Document = serde_json::from_value(json!({
+            "id": "0198c0de-0000-7000-8000-000000000001", "feature": "import", "title": "Nightly \u{1b}[2J",
+            "author": "anna", "status": "running", "progress": 0.5, "startTime": "2026-07-24T10:00:00.000Z",
+            "lastActivityTime": "2026-07-24T10:04:55.000Z", "lateWrites": 3, "somethingNew": true, "truncated": {"info": 1, "warning": 0, "error": 0},
+            "steps": [
+                {"id": "load", "weight": 1.0, "progress": 1.0, "startedAt": "2026-07-24T10:00:00.000Z", "endedAt": "2026-07-24T10:00:42.000Z"},
+                {"id": "work", "weight": 1.0, "progress": 0.25, "startedAt": "2026-07-24T10:01:00.000Z", "steps": [
+                    {"id": "parse", "progress": 0.5, "startedAt": "2026-07-24T10:01:00.000Z"},
+                    {"id": "write", "progress": 0.0},
+                ]},
+            ],
+            "infoMessages": [
+                {"message": "one", "timestamp": "2026-07-24T10:00:01.000Z", "seq": 2},
+                {"message": "three", "timestamp": "2026-07-24T10:00:03.000Z", "seq": 4},
+            ],
+            "warningMessages": [{"message": "two", "timestamp": "2026-07-24T10:00:02.000Z", "seq": 3}],
+        }))
+        .unwrap();
+        let now = "2026-07-24T10:05:00Z".parse().unwrap();
+        let text = render(&job, 2, now, PLAIN);
+        assert!(text.starts_with("Nightly \\e[2J  running\n"), "{text}");
+        assert!(text.contains("  activity  5 s ago\n"), "{text}");
+        assert!(text.contains("  fenced    3 late writes"), "{text}");
+        assert!(text.contains("✓ load     ████████████████ 100 %  42 s\n"), "{text}");
+        assert!(text.contains("    ▸ parse  ████████░░░░░░░░  50 %\n"), "{text}");
+        assert!(text.contains("    · write  ░░░░░░░░░░░░░░░░   0 %\n"), "{text}");
+        assert!(text.contains("the last 2 of 4 messages"), "{text}");
+        let (two, three) = (text.find("warning  two").unwrap(), text.find("info     three").unwrap());
+        assert!(two < three && !text.contains("one"), "{text}");
+        assert_eq!(job.current_step().as_deref(), Some("work › parse"));
+        assert_eq!(job.percent(), 50);
+    }
+}

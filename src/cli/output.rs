@@ -1,0 +1,239 @@
+//! What client commands print: tables and bars for people, JSON for scripts.
+//!
+//! Nothing here panics when its reader goes away (`longhaul jobs list | head`), and nothing a job says
+//! reaches the terminal unescaped.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use chrono::{DateTime, Local, Utc};
+use serde_json::Value;
+
+use crate::model::{Status, shorten, visible};
+
+/// What is printed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// A person looks at it.
+    pub terminal: bool,
+    /// Characters in a line; `None` where lines may have any length.
+    pub width: Option<usize>,
+    /// Colours may be used.
+    pub colour: bool,
+}
+
+impl Screen {
+    /// What stdout is connected to. `NO_COLOR` is honoured.
+    pub fn of_stdout() -> Self {
+        let terminal = io::stdout().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            terminal,
+            width: terminal.then(columns).flatten(),
+            colour: terminal && !plain && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+
+    /// The text in a status's colour.
+    pub fn paint(&self, status: Status, text: &str) -> String {
+        let colour = match status {
+            Status::Scheduled | Status::Queued => "2",
+            Status::Running => "36",
+            Status::Aborting | Status::Aborted => "33",
+            Status::Completed => "32",
+            Status::Failed => "31",
+        };
+        self.styled(colour, text)
+    }
+
+    /// The text as a heading.
+    pub fn bold(&self, text: &str) -> String {
+        self.styled("1", text)
+    }
+
+    fn styled(&self, style: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+fn columns() -> Option<usize> {
+    // SAFETY: winsize is plain data, and the call only fills it in.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0).then_some(size)
+    };
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20)
+}
+
+/// Prints a text as it is. That nobody reads it is no error.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a document for a script.
+pub fn print_json(value: &Value) {
+    print(&format!("{value:#}\n"));
+}
+
+/// Says what went wrong, on one line.
+pub fn complain(sentence: &str) {
+    let line = format!("longhaul: {}\n", visible(sentence, false));
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Rows under headings. The widest column gives way where the terminal is too narrow.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Columns are two spaces apart.
+    const GAP: usize = 2;
+    /// A column that gives way keeps so much.
+    const LEAST: usize = 8;
+
+    /// A table with these headings.
+    pub fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+    }
+
+    /// Adds a row. Its texts are made visible.
+    pub fn row(&mut self, cells: &[&str]) {
+        self.rows.push(cells.iter().map(|cell| visible(cell, false).into_owned()).collect());
+    }
+
+    /// The table as text. `paint` gives a cell's text (row from 0, below the headings; column) its colour.
+    pub fn render(&self, width: Option<usize>, paint: impl Fn(usize, usize, &str) -> String) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut widths: Vec<usize> = (0..columns)
+            .map(|column| {
+                self.rows
+                    .iter()
+                    .filter_map(|row| row.get(column))
+                    .map(|cell| cell.chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        let total = widths.iter().sum::<usize>() + Self::GAP * columns.saturating_sub(1);
+        if let Some(over) = width.map(|width| total.saturating_sub(width))
+            && let Some(widest) = widths.iter_mut().max()
+        {
+            *widest = widest.saturating_sub(over).max(Self::LEAST.min(*widest));
+        }
+        let mut text = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let most = widths.get(column).copied().unwrap_or(0);
+                let shown = if cell.chars().count() > most {
+                    shorten(cell, most.saturating_sub(1)).into_owned()
+                } else {
+                    cell.clone()
+                };
+                let padding = most.saturating_sub(shown.chars().count()) + Self::GAP;
+                line.push_str(&match index.checked_sub(1) {
+                    Some(index) => paint(index, column, &shown),
+                    None => shown,
+                });
+                line.extend(std::iter::repeat_n(' ', padding));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A bar of `width` characters, filled to `share` (0..=1).
+pub fn bar(share: f64, width: usize) -> String {
+    let eighths = (share.clamp(0.0, 1.0) * (width * 8) as f64).floor() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    if !eighths.is_multiple_of(8) {
+        bar.extend(char::from_u32(0x2590 - (eighths % 8) as u32));
+    }
+    let drawn = bar.chars().count();
+    bar.extend(std::iter::repeat_n('░', width.saturating_sub(drawn)));
+    bar
+}
+
+/// Whole percents, rounded down: 100 means done.
+pub fn percent(share: f64) -> u8 {
+    (share * 100.0 + 1e-9).floor().clamp(0.0, 100.0) as u8
+}
+
+/// A span as people say it: `42 s`, `3 min`, `2 h 05 min`, `4 d 3 h`.
+pub fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        600..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// How long from one moment to another; nothing where the clocks disagree.
+pub fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+    (to - from).to_std().unwrap_or(Duration::ZERO)
+}
+
+/// A moment as people read it here.
+pub fn moment(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+}
+
+/// The time of day.
+pub fn clock(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Local).format("%H:%M:%S").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_fits_the_terminal_by_shortening_its_widest_column() {
+        let mut table = Table::new(&["ID", "TITLE"]);
+        table.row(&["1", "a rather long title of a job"]);
+        table.row(&["22", "b\u{1b}[2J"]);
+        let plain = |_, _, text: &str| text.to_owned();
+        assert_eq!(table.render(None, plain), "ID  TITLE\n1   a rather long title of a job\n22  b\\e[2J\n");
+        let narrow = table.render(Some(20), plain);
+        assert!(narrow.lines().all(|line| line.chars().count() <= 20), "{narrow}");
+        assert!(narrow.contains("a rather long t…"), "{narrow}");
+    }
+
+    #[test]
+    fn colours_do_not_count_as_width() {
+        let mut table = Table::new(&["A", "B"]);
+        table.row(&["x", "y"]);
+        assert_eq!(
+            table.render(None, |_, _, text| format!("\u{1b}[1m{text}\u{1b}[0m")),
+            "A  B\n\u{1b}[1mx\u{1b}[0m  \u{1b}[1my\u{1b}[0m\n"
+        );
+    }
+
+    #[test]
+    fn bars_and_percents_never_claim_what_is_not_done() {
+        assert_eq!(bar(0.0, 4), "░░░░");
+        assert_eq!(bar(1.0, 4), "████");
+        assert_eq!(bar(0.5, 3), "█▌░");
+        assert_eq!(bar(7.0, 2), "██");
+        assert_eq!(percent(0.999), 99);
+        assert_eq!(percent(0.29), 29);
+        assert_eq!(percent(1.0), 100);
+    }
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        let said = |seconds| span(Duration::from_secs(seconds));
+        assert_eq!(said(5), "5 s");
+        assert_eq!(said(185), "3 min 05 s");
+        assert_eq!(said(7500), "2 h 05 min");
+        assert_eq!(said(90_000), "1 d 1 h");
+    }
+}
