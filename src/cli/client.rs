@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 use super::exit::Exit;
 use crate::model::visible;
+use crate::server::client_settings;
 
 /// Where the server is when nothing says so.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
@@ -37,24 +39,24 @@ pub struct ClientArgs {
     /// users of the machine can read it
     #[arg(long, env = "LONGHAUL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Read both from this file where they are not said [default: longhaul.toml, where there is one]
+    #[arg(long, env = "LONGHAUL_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub config: Option<PathBuf>,
 }
 
 impl ClientArgs {
-    /// The server's address, without a slash at its end.
-    pub fn server(&self) -> &str {
-        self.server
-            .as_deref()
-            .filter(|server| !server.is_empty())
-            .unwrap_or(DEFAULT_SERVER)
-            .trim_end_matches('/')
-    }
-
     /// A client that waits `patience` for each answer.
     ///
     /// # Errors
-    /// [`CallError::Setup`] where the address or the token makes no sense.
+    /// [`CallError::Setup`] where the file, the address or the token makes no sense.
     pub fn client(&self, patience: Duration) -> Result<Client, CallError> {
-        Client::new(self.server(), self.token.as_deref(), patience)
+        let mut file =
+            client_settings(self.config.as_deref()).map_err(|error| CallError::Setup(error.to_string()))?;
+        let given = |said: &Option<String>| said.clone().filter(|text| !text.is_empty());
+        let server = given(&self.server).or_else(|| file.remove("server"));
+        let token = given(&self.token).or_else(|| file.remove("token"));
+        let server = server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/');
+        Client::new(server, token.as_deref(), patience)
     }
 }
 

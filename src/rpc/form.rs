@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
 use axum::http::HeaderValue;
+use axum::http::StatusCode;
 use axum::http::header::{ACCEPT, RETRY_AFTER};
 use axum::http::request::Parts;
 use leptos::prelude::use_context;
@@ -51,7 +51,10 @@ const NOTICES: [Notice; 25] = [
     refused("active_limit", "As many jobs are active as may be. Wait for one to end."),
     refused("not_found", "There is no such built-in job."),
     refused("forbidden", "Your role does not allow this."),
-    refused("not_confirmed", "What you typed does not match, or more jobs run now than you were shown. Nothing was changed."),
+    refused(
+        "not_confirmed",
+        "What you typed does not match, or more jobs run now than you were shown. Nothing was changed.",
+    ),
     refused("store_unavailable", "The store cannot be used at the moment, so nothing was changed."),
     refused("stopping", "The server is stopping. Try again in a moment."),
     refused("wrong_password", "That name and password do not go together."),

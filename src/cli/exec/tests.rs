@@ -164,7 +164,9 @@ impl Run {
             signals: receiver,
             pace,
         };
-        let client = ClientArgs { server: args.client.server.clone(), token: None }.client(PATIENCE).unwrap();
+        let client = ClientArgs { server: args.client.server.clone(), token: None, config: None }
+            .client(PATIENCE)
+            .unwrap();
         let folder = args.spool.clone();
         super::group::adopt_orphans();
         let task = tokio::spawn(async move { execute(&args, client, folder, around).await });
