@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn an_empty_setting_is_none() {
-        let args = ClientArgs { server: Some(String::new()), token: Some(" ".to_owned()) };
+        let args = ClientArgs { server: Some(String::new()), token: Some(" ".to_owned()), config: None };
         let client = args.client(PATIENCE).unwrap();
         assert_eq!(client.server(), DEFAULT_SERVER);
         assert!(client.authorization.is_none());
