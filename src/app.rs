@@ -5,16 +5,21 @@
 //! 10). `pages` run on the server only; `components` draw and know no browser; `islands` are what the
 //! browser is sent, and `islands/live` the only place that speaks to it.
 
+// A component owns what it is given: it is called as a tag, and a tag does not lend.
+#![allow(clippy::needless_pass_by_value)]
+
 pub mod components;
 pub mod islands;
 #[cfg(feature = "ssr")]
 mod pages;
 
-use leptos::config::LeptosOptions;
-use leptos::prelude::*;
+#[cfg(feature = "ssr")]
+use leptos::{config::LeptosOptions, prelude::*};
+#[cfg(feature = "ssr")]
 use leptos_meta::{MetaTags, provide_meta_context};
 
 /// The document every page is put into.
+#[cfg(feature = "ssr")]
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let style = format!("/{}/longhaul.css", options.site_pkg_dir);
     view! {
@@ -38,11 +43,9 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 }
 
 /// The pages, by address.
+#[cfg(feature = "ssr")]
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
-    #[cfg(feature = "ssr")]
-    return pages::Pages();
-    #[cfg(not(feature = "ssr"))]
-    ();
+    pages::Pages()
 }

@@ -115,17 +115,22 @@ fn is_confirmed(preview: &Value, count: u64, from: &mut impl BufRead, to: &mut i
     from.read_line(&mut answer).is_ok() && answer.trim() == format!("end {count} jobs")
 }
 
+/// How many jobs were ended, or would be: a dry run has ended none, and lists them.
 fn cleaned(result: &Value) -> Option<u64> {
-    result["cleanedJobs"].as_u64().or_else(|| result["jobs"].as_array().map(|jobs| jobs.len() as u64))
+    let listed = result["jobs"].as_array().map(|jobs| jobs.len() as u64);
+    if is_dry(result) { listed } else { result["cleanedJobs"].as_u64().or(listed) }
+}
+
+fn is_dry(result: &Value) -> bool {
+    result["dryRun"] == true
 }
 
 fn describe(result: &Value, what: &str) -> String {
     let count = cleaned(result).unwrap_or(0);
     let mut text = format!("{count} jobs {what}.\n{}", jobs_table(result));
-    if let (Some(active), Some(past)) =
-        (result["activeJobsRemaining"].as_u64(), result["pastJobsRemaining"].as_u64())
-    {
-        text.push_str(&format!("Then there are {active} active and {past} past jobs.\n"));
+    let left = (result["activeJobsRemaining"].as_u64(), result["pastJobsRemaining"].as_u64());
+    if let (false, (Some(active), Some(past))) = (is_dry(result), left) {
+        text.push_str(&format!("Now there are {active} active and {past} past jobs.\n"));
     }
     text
 }
@@ -158,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_emergency_is_confirmed_by_naming_how_many_jobs_it_ends() {
-        let preview = json!({"cleanedJobs": 2, "activeJobsRemaining": 2, "pastJobsRemaining": 9,
+        let preview = json!({"dryRun": true, "cleanedJobs": 0, "activeJobsRemaining": 2, "pastJobsRemaining": 9,
             "jobs": [{"id": "a", "feature": "import\u{1b}", "title": "T", "outcome": "would_fail"}, {"id": "b", "feature": "export"}]});
         let mut shown = Vec::new();
         assert!(is_confirmed(&preview, 2, &mut "end 2 jobs\n".as_bytes(), &mut shown));

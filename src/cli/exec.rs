@@ -104,12 +104,12 @@ pub struct ExecArgs {
     /// Run nothing; deliver what earlier runs could not
     #[arg(long, conflicts_with = "command")]
     pub drain_spool: bool,
-    /// Which server, and as whom.
-    #[command(flatten)]
-    pub client: ClientArgs,
     /// The command and its arguments. They are recorded as the job's input
     #[arg(last = true, required_unless_present = "drain_spool", value_name = "COMMAND")]
     pub command: Vec<OsString>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 const MORE: &str = "\
@@ -117,6 +117,7 @@ Lines on stdout become infos and lines on stderr warnings. Progress is read from
 for people (`45%`, `12/340`, `3 of 7`), or from lines of the command's own:
   ::progress 0.4       from here on, ordinary lines are not searched for progress
   ::step load          goes on to the step `load`; `load/parse` is a step within it
+  ::steps load, save   says which steps are to come, so that the bar knows how much there is
   ::info, ::warning, ::error TEXT
 
 An abort of the job sends SIGTERM to the command and everything it started, and SIGKILL after the
@@ -235,17 +236,12 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
         }
     };
     beating.abort();
-    tokio::select! {
-        recorder = pump.finish(pace.linger) => {
-            if let Some(recorder) = recorder {
-                recorder.finish(end, Instant::now());
-            }
-        }
+    match unless_interrupted(pump.finish(pace.linger), interrupted.clone(), pace.linger).await {
+        Ok(Some(recorder)) => recorder.finish(end, Instant::now()),
+        Ok(None) => {}
         // Nobody reads what we pass through, and somebody wants us to end. How the command ended will be
         // found missing by whoever delivers the spool.
-        signal = interruption(interrupted.clone()) => {
-            return EXEC_SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0));
-        }
+        Err(signal) => return EXEC_SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0)),
     }
     let in_time = async {
         let fate = tokio::time::timeout(args.drain, &mut delivering).await;
@@ -254,26 +250,22 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
         }
         fate
     };
-    let said = tokio::select! {
-        fate = in_time => match fate {
-            Ok(Ok(Fate::Unreadable(why))) => Some(format!("the spool cannot be read: {why}")),
-            Ok(_) => None,
-            Err(_) => Some("the server does not have all reports yet".to_owned()),
-        },
-        signal = interruption(interrupted) => {
-            let name = group::signal_name(signal);
-            Some(format!("{name}: not waiting for the server any longer"))
-        }
+    let said = match unless_interrupted(in_time, interrupted, pace.linger).await {
+        Ok(Ok(Ok(Fate::Unreadable(why)))) => Some(format!("the spool cannot be read: {why}")),
+        Ok(Ok(_)) => None,
+        Ok(Err(_)) => Some("the server does not have all reports yet".to_owned()),
+        Err(signal) => Some(format!("{}: not waiting for the server any longer", group::signal_name(signal))),
     };
     if let Some(said) = said {
         let later = "; the next `longhaul exec`, or `longhaul exec --drain-spool`, delivers the rest";
         notices.say(&format!("{said}{}", if has_spool { later } else { "" }));
     }
     // Whoever delivers the rest needs the spool's lock.
-    for task in std::iter::once(delivering.abort_handle()).chain(leftovers.map(|task| task.abort_handle())) {
-        task.abort();
+    if let Some(leftovers) = leftovers {
+        leftovers.abort();
     }
     if !delivering.is_finished() {
+        delivering.abort();
         let _ = delivering.await;
     }
     code
@@ -291,6 +283,22 @@ fn begin(
     let (err, err_end) = io::pipe()?;
     let pump = Pump::start((out, to_out), (err, to_err), recorder, notices)?;
     Ok((group::spawn(command, out_end, err_end), pump))
+}
+
+/// Waits for something; once a signal says that `exec` is to end, only for `grace` more. The error is the
+/// signal.
+async fn unless_interrupted<T>(
+    wanted: impl Future<Output = T>,
+    interrupted: watch::Receiver<Option<i32>>,
+    grace: Duration,
+) -> Result<T, i32> {
+    tokio::pin!(wanted);
+    tokio::select! {
+        done = &mut wanted => Ok(done),
+        signal = interruption(interrupted) => {
+            tokio::time::timeout(grace, wanted).await.map_err(|_| signal)
+        }
+    }
 }
 
 /// The signal that says `exec` itself is to end. Waits for ever where none comes.

@@ -94,6 +94,8 @@ pub enum Said<'a> {
     Progress(f64),
     /// `::step`: the path of a step, fit to be declared.
     Step(String),
+    /// `::steps`: the paths of steps that are to come.
+    Steps(Vec<String>),
 }
 
 /// Reads a line. One that begins like an explicit line and makes no sense as such is a text, so that its
@@ -122,6 +124,10 @@ fn explicit(line: &str) -> Option<Said<'static>> {
         "error" => Some(marked(Level::Error)),
         "progress" => explicit_progress(rest).map(Said::Progress),
         "step" => step_path(rest).map(Said::Step),
+        "steps" => {
+            let paths: Vec<String> = rest.split(',').filter_map(step_path).collect();
+            (!paths.is_empty()).then_some(Said::Steps(paths))
+        }
         _ => None,
     }
 }
@@ -210,6 +216,10 @@ mod tests {
         assert_eq!(read(b"::warning  low on disk "), Said::Marked(Level::Warning, "low on disk".to_owned()));
         assert_eq!(read(b"::error gone"), Said::Marked(Level::Error, "gone".to_owned()));
         assert_eq!(read(b"::info\there"), Said::Marked(Level::Info, "here".to_owned()));
+        assert_eq!(
+            read(b"::steps load, work/a,,work/b"),
+            Said::Steps(["load", "work/a", "work/b"].map(str::to_owned).to_vec())
+        );
         assert_eq!(read(b"::error"), Said::Nothing);
         assert_eq!(read(b" \t "), Said::Nothing);
     }

@@ -73,6 +73,11 @@ impl Recorder {
                 self.raise(value, now);
             }
             Said::Step(path) => self.enter(path, now),
+            Said::Steps(paths) => {
+                for path in paths {
+                    self.declare(&path);
+                }
+            }
         }
     }
 
@@ -111,11 +116,13 @@ impl Recorder {
         self.spool.message(level, MessageText::cut(text), self.step.as_deref());
     }
 
+    /// A guess never says that all is done: many a program counts to 100 % once for each of its phases.
     fn guess(&mut self, text: &str, now: Instant) {
+        const MOST: f64 = 0.99;
         if self.guessing
             && let Some(value) = guess(text)
         {
-            self.raise(value, now);
+            self.raise(value.min(MOST), now);
         }
     }
 
@@ -142,19 +149,17 @@ impl Recorder {
         if self.step.as_ref() == Some(&path) {
             return;
         }
-        let is_new = !self.declared.contains(&path);
-        if is_new && self.declared.len() + path.split('/').count() > StepTree::MAX_STEPS {
+        self.settle(now);
+        // Declared before the last one is done: else for a moment all that is known is done, and a bar
+        // that reached its end never comes back.
+        if !self.declare(&path) {
             self.message(Level::Info, &format!("::step {path}"));
             return;
         }
-        self.settle(now);
         if let Some(before) = &self.step
             && !within(&path, before)
         {
             self.spool.progress(Some(before), 1.0);
-        }
-        if is_new {
-            self.declare(&path);
         }
         self.number = Number::default();
         if !self.parents.contains(&path) {
@@ -164,7 +169,14 @@ impl Recorder {
         self.step = Some(path);
     }
 
-    fn declare(&mut self, path: &str) {
+    /// Makes sure that there is such a step. Returns whether there is: a job can have only so many.
+    fn declare(&mut self, path: &str) -> bool {
+        if self.declared.contains(path) {
+            return true;
+        }
+        if self.declared.len() + path.split('/').count() > StepTree::MAX_STEPS {
+            return false;
+        }
         let mut names = path.rsplit('/');
         let mut spec = StepSpec::new(names.next().unwrap_or(path));
         for name in names {
@@ -176,6 +188,7 @@ impl Recorder {
             self.declared.insert(path[..slash].to_owned());
             self.parents.insert(path[..slash].to_owned());
         }
+        true
     }
 }
 

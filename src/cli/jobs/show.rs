@@ -113,7 +113,7 @@ fn draw_steps(text: &mut String, steps: &[Step], depth: usize, width: usize, job
             (false, Some(_)) => ('▸', Status::Running),
             (false, None) => ('·', Status::Queued),
         };
-        let room = width.saturating_sub(depth * 2).max(4);
+        let room = width.saturating_sub(depth * 2).max(1);
         let label = visible(step.label(), false);
         let label = shorten(&label, room);
         let took = match (step.started_at, step.ended_at) {

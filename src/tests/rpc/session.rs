@@ -56,7 +56,7 @@ async fn a_password_is_chosen_by_a_call_or_refused_in_its_terms() {
     choose(&link, "short", "short").await.assert_refused(400, "password_short");
     choose("nonsense", "correct horse", "correct horse").await.assert_refused(410, "link_expired");
     let long = "x".repeat(1_025);
-    choose(&link, &long, &long).await.assert_refused(400, "invalid_value");
+    choose(&link, &long, &long).await.assert_refused(400, "password_long");
     let reply = choose(&link, "correct horse", "correct horse").await;
     assert_eq!((reply.status().as_u16(), reply.location()), (200, "/admin/jobs"));
     choose(&link, "correct horse", "correct horse").await.assert_refused(410, "link_expired");

@@ -34,6 +34,8 @@ pub struct FakeJob {
     /// Declared steps, by path.
     pub steps: Vec<String>,
     pub numbers: Vec<(Option<String>, f64)>,
+    /// How many steps there were when the first one was done.
+    pub declared_when_done: usize,
     pub heartbeats: usize,
     pub abort_requested: bool,
     pub end: Option<Value>,
@@ -318,6 +320,9 @@ fn progress(job: &mut FakeJob, body: &Value) -> Result<(), Refusal> {
             return Err((400, "step_has_parts"));
         }
         _ => {}
+    }
+    if value >= 1.0 && job.declared_when_done == 0 {
+        job.declared_when_done = job.steps.len();
     }
     job.numbers.push((step, value));
     Ok(())

@@ -93,6 +93,22 @@ async fn steps_and_numbers_are_reported_and_the_last_one_always_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn steps_can_be_said_ahead_and_a_new_one_is_there_before_the_last_one_is_done() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = "echo ::steps a, b/c, b/d; echo ::step a; echo ::step z; exit 1";
+    assert_eq!(place.shell(&fake, &[], script).code().await, 1);
+    let world = fake.world();
+    let job = world.job();
+    assert_eq!(job.steps, ["a", "b/c", "b", "b/d", "z"]);
+    assert_eq!(
+        (job.number(Some("a")), job.number(Some("z")), job.number(Some("b/c"))),
+        (Some(1.0), Some(0.0), None)
+    );
+    // What was known when the step was done.
+    assert_eq!(job.declared_when_done, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_current_step_is_done_when_the_command_is() {
     let (fake, place) = (Fake::up(), Place::new());
     assert_eq!(place.shell(&fake, &[], "echo ::step a; echo ::progress 0.3").code().await, 0);
