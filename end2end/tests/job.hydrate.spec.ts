@@ -13,6 +13,7 @@ test('a reader at the end is taken along', async ({ job, api }) => {
   const running = await withLines(api, 150);
   await job.visit(running.path);
   await expect.poll(async () => (await job.scrolled()).left).toBeLessThan(2);
+  await job.log.scrollIntoViewIfNeeded();
   for (const text of ['One more', 'And another', 'And a last one']) {
     await running.say(text);
     await expect(job.line(text)).toBeVisible();

@@ -13,7 +13,7 @@ pub use board::{
     BoardProps, Lead, LiveBoard, Needs, OpenCount, OpenTable, PastCount, PastTable, Tiles, Updated,
 };
 pub use job::{
-    Deeds, FactList, JobActions, JobBar, JobHead, JobProps, KindCount, LineCount, LiveJob, LogLines,
-    StepCount, Steps,
+    Deeds, FactList, FirstError, JobActions, JobBar, JobHead, JobProps, KindCount, LineCount, LiveJob,
+    LogLines, StepCount, Steps,
 };
 pub use live_badge::LiveBadge;

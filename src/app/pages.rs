@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use leptos::prelude::*;
 use leptos_axum::ResponseOptions;
+use leptos_meta::Title;
 use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::{SsrMode, path};
 
@@ -92,6 +93,7 @@ impl Visit {
 
 fn trouble(text: String) -> AnyView {
     view! {
+        <Title text="This page cannot be shown · Longhaul" />
         <section class="card empty">
             <h1>"This page cannot be shown"</h1>
             <p>{text}</p>

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::past_filters::encode;
-use crate::app::islands::KindCount;
+use crate::app::islands::{FirstError, KindCount};
 use crate::model::{JobId, LineKind};
 use crate::rpc::LogView;
 
@@ -68,8 +68,6 @@ pub fn LogSearch(
     id: JobId,
     /// The filter as it is.
     log: LogView,
-    /// The first error.
-    first_error: Option<u64>,
 ) -> impl IntoView {
     let narrowed = log.text.is_some() || log.step.is_some();
     view! {
@@ -89,14 +87,7 @@ pub fn LogSearch(
                             </a>
                         }
                     })}
-                {first_error
-                    .map(|seq| {
-                        view! {
-                            <a class="button" href=format!("/admin/jobs/{id}?from={seq}#L{seq}")>
-                                "First error"
-                            </a>
-                        }
-                    })}
+                <FirstError />
             </form>
         </div>
     }

@@ -31,7 +31,7 @@ pub fn LogLineRow(
     view! {
         <p id=anchor class=line.kind.name() class:marked=marked>
             <a href=address>{thousands(line.seq)}</a>
-            <time>{at}</time>
+            <time id=marked.then_some("marked")>{at}</time>
             <b aria-hidden="true">{sign}</b>
             <span>
                 {(!word.is_empty()).then(|| view! { <span class="sr">{word}</span> })}

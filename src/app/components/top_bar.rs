@@ -17,7 +17,7 @@ pub fn TopBar(
         <header class="top">
             <a class="brand" href="/admin/jobs">
                 <Logo />
-                "Longhaul"
+                <span>"Longhaul"</span>
             </a>
             <nav aria-label="Main">
                 <a href="/admin/jobs" aria-current="page">

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use facts::{Deeds, FactList};
 pub use head::{JobActions, JobBar, JobHead};
-pub use log::{KindCount, LineCount, LogLines};
+pub use log::{FirstError, KindCount, LineCount, LogLines};
 pub use steps::{StepCount, Steps};
 
 use super::live::{Pace, dom, follow, tick};

@@ -20,11 +20,17 @@ const LINES: usize = 200;
 /// How many lines before the one asked for are shown with it.
 const BEFORE: u64 = 5;
 
+/// The line somebody came for.
+enum From {
+    Line(u64),
+    FirstError,
+}
+
 struct Asked {
     id: String,
     log: LogView,
     unfolded: bool,
-    from: Option<u64>,
+    from: Option<From>,
     before: Option<u64>,
     ask: Option<String>,
 }
@@ -40,7 +46,10 @@ pub fn JobPage() -> impl IntoView {
             text: query("q"),
         },
         unfolded: query("steps").as_deref() == Some("all"),
-        from: query("from").and_then(|seq| seq.parse().ok()),
+        from: query("from").and_then(|from| match from.as_str() {
+            "error" => Some(From::FirstError),
+            seq => seq.parse().ok().map(From::Line),
+        }),
         before: query("before").and_then(|seq| seq.parse().ok()),
         ask: query("ask").filter(|ask| ask == "abort" || ask == "force-fail"),
     };
@@ -54,7 +63,12 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
         .parse()
         .map_err(|_| ServiceError::NotFound("There is no such job: a job's id is a UUID.".to_owned()))?;
     let initial = service.job_page(caller, id, asked.unfolded).await?;
-    let from = match (asked.from, asked.before) {
+    let marked = match asked.from {
+        Some(From::Line(seq)) => Some(seq),
+        Some(From::FirstError) => service.first_error(caller, id).await?,
+        None => None,
+    };
+    let from = match (marked, asked.before) {
         (Some(seq), _) => LogFrom::After(seq.saturating_sub(BEFORE + 1)),
         (None, Some(seq)) => LogFrom::Before(seq),
         (None, None) => LogFrom::End,
@@ -67,10 +81,6 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
         }
         other => other,
     })?;
-    let first_error = match initial.counts.error {
-        0 => None,
-        _ => service.first_error(caller, id).await?,
-    };
     // Whether there is more than is shown, on either side.
     let (older, newer) = match from {
         LogFrom::End => (log.more, false),
@@ -91,7 +101,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
         older,
         newer,
         log: asked.log.clone(),
-        marked: asked.from,
+        marked,
         unfolded: asked.unfolded,
         ask: asked.ask.as_ref().map(|ask| format!("ask-{ask}")),
     });
@@ -139,7 +149,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
                         <h2 id="log-title">"Log" <LineCount /></h2>
                         <LogKinds id log=asked.log.clone() />
                     </header>
-                    <LogSearch id log=asked.log first_error />
+                    <LogSearch id log=asked.log />
                     <LogLines />
                 </section>
             </div>

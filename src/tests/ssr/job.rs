@@ -113,11 +113,14 @@ async fn of_a_long_log_a_page_shows_the_end_and_leads_to_the_rest() {
             && text.contains("Go to the newest lines")
     );
     // The error is the log's line 1001: behind "started", and the thousandth message.
-    assert!(viewer.page(&job.page()).await.text().contains(&format!("{}?from=1001#L1001", job.page())));
-    let first_error = viewer.page(&format!("{}?from=1001", job.page())).await;
-    let text = first_error.assert_page(200);
-    assert!(text.contains("line 1000.") && text.contains("line 995.") && !text.contains("line 994."));
-    assert!(text.contains("id=\"L1001\" class=\"error marked\""));
+    assert!(text.contains(&format!("{}?from=error#marked", job.page())));
+    for from in ["error", "1001"] {
+        let first_error = viewer.page(&format!("{}?from={from}", job.page())).await;
+        let text = first_error.assert_page(200);
+        assert!(text.contains("line 1000.") && text.contains("line 995.") && !text.contains("line 994."));
+        assert!(text.contains("id=\"L1001\" class=\"error marked\""));
+        assert_eq!(text.matches("id=\"marked\"").count(), 1);
+    }
 
     let narrowed = viewer.page(&format!("{}?level=error", job.page())).await;
     let lines = narrowed.assert_page(200).split("role=\"log\"").nth(1).unwrap();

@@ -33,6 +33,18 @@ pub fn KindCount(
     view! { <span class="count">{count}</span> }
 }
 
+/// The way to the first error, once there is one.
+#[island]
+pub fn FirstError() -> impl IntoView {
+    let known = Known::here();
+    let address = format!("/admin/jobs/{}?from=error#marked", known.id);
+    view! {
+        <a class="button" href=address hidden=move || known.view.read().counts.error == 0>
+            "First error"
+        </a>
+    }
+}
+
 /// The lines.
 #[island]
 pub fn LogLines() -> impl IntoView {

@@ -27,6 +27,6 @@ pub fn Steps(
     };
     view! {
         <div hidden=move || !known.view.read().steps.is_empty()>{children()}</div>
-        <ul class="steps">{rows}</ul>
+        <ul class="steps" tabindex=move || (!known.view.read().steps.is_empty()).then_some("0") aria-labelledby="steps">{rows}</ul>
     }
 }
