@@ -93,7 +93,7 @@ pub async fn run_emergency(args: EmergencyCleanupArgs) -> Result<Exit, CallError
     if args.json {
         print_json(&result);
     } else {
-        print(&describe(&result, "were ended"));
+        print(&describe(&result, "ended"));
     }
     Ok(Exit::Done)
 }
@@ -127,7 +127,8 @@ fn is_dry(result: &Value) -> bool {
 
 fn describe(result: &Value, what: &str) -> String {
     let count = cleaned(result).unwrap_or(0);
-    let mut text = format!("{count} jobs {what}.\n{}", jobs_table(result));
+    let jobs = if count == 1 { "job" } else { "jobs" };
+    let mut text = format!("{count} {jobs} {what}.\n{}", jobs_table(result));
     let left = (result["activeJobsRemaining"].as_u64(), result["pastJobsRemaining"].as_u64());
     if let (false, (Some(active), Some(past))) = (is_dry(result), left) {
         text.push_str(&format!("Now there are {active} active and {past} past jobs.\n"));

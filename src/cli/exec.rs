@@ -226,7 +226,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
             (ended.end(), ended.exit_code())
         }
         Err(error) => {
-            let sentence = format!("Cannot run `{}`: {error}", request::name_of(&args.command));
+            let sentence = format!("Cannot run `{}`: {error}", request::program_of(&args.command));
             notices.say(&sentence);
             let code = match error.kind() {
                 ErrorKind::NotFound => EXEC_NOT_FOUND,

@@ -144,7 +144,8 @@ fn greet(settings: &Settings, link: Option<&str>) {
 }
 
 fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log)
+    // Ours comes first, so that whoever wants to read of each migration can say so.
+    let filter = EnvFilter::try_new(format!("refinery_core=warn,{}", settings.log))
         .map_err(|error| anyhow::anyhow!("--log is `{}`, which is no filter: {error}", settings.log))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

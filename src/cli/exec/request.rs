@@ -16,6 +16,11 @@ pub fn name_of(command: &[OsString]) -> String {
     visible(&name.to_string_lossy(), false).into_owned()
 }
 
+/// The program of a command, as it was written.
+pub fn program_of(command: &[OsString]) -> String {
+    visible(&command.first().map(|program| program.to_string_lossy()).unwrap_or_default(), false).into_owned()
+}
+
 /// The start request for a run.
 pub fn of(args: &ExecArgs) -> StartRequest {
     let feature = args.feature.clone().or_else(|| {

@@ -48,6 +48,8 @@ pub struct Document {
     #[serde(default)]
     pub verdict: Option<Verdict>,
     #[serde(default)]
+    pub abort: Option<Abort>,
+    #[serde(default)]
     pub late_writes: u64,
     #[serde(default)]
     pub info_messages: Vec<Message>,
@@ -57,6 +59,13 @@ pub struct Document {
     pub error_messages: Vec<Message>,
     #[serde(default)]
     pub truncated: Truncated,
+}
+
+/// Who asked it to stop, and why.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Abort {
+    pub reason: String,
+    pub by: String,
 }
 
 /// What is wrong with it.

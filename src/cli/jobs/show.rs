@@ -74,6 +74,9 @@ fn render(job: &Document, lines: usize, now: DateTime<Utc>, screen: Screen) -> S
     if let Some(error) = &job.error {
         fact("error", &shown(error));
     }
+    if let Some(abort) = &job.abort {
+        fact("abort", &shown(&format!("asked for by {}: {}", abort.by, abort.reason)));
+    }
     if let Some(verdict) = &job.verdict {
         fact("verdict", &shown(&verdict.text));
     }

@@ -134,10 +134,24 @@ pub struct JobDto {
     pub error: Option<String>,
     /// Whether somebody asked it to stop.
     pub abort_requested: bool,
+    /// Who asked it to stop, why, and when; null where nobody did.
+    pub abort: Option<AbortDto>,
     /// How many writes of a fenced run were refused.
     pub late_writes: u64,
     /// Grows with every change to the job.
     pub revision: u64,
+}
+
+/// That somebody asked a job to stop.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AbortDto {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
 }
 
 /// How many messages of each level a job carries when it is asked for alone.
@@ -205,6 +219,11 @@ impl JobDto {
             output: job.output.as_deref().cloned(),
             error: job.error.as_deref().map(str::to_owned),
             abort_requested: job.abort.is_some(),
+            abort: job.abort.as_ref().map(|abort| AbortDto {
+                reason: abort.reason.as_str().to_owned(),
+                by: abort.by.clone(),
+                at: abort.at,
+            }),
             late_writes: job.late_writes,
             revision: job.revision,
         }
