@@ -68,13 +68,13 @@ async fn a_job_ended_from_outside_stops_its_command_heard_by_a_report() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_are_passed_on_to_the_command() {
     let (fake, place) = (Fake::up(), Place::new());
-    let mut run = place.shell(&fake, &[], "trap 'echo heard' USR1; echo ready; await go; kill -INT $$");
+    let mut run = place.shell(&fake, &[], "trap 'echo heard' USR1; echo ready; await go; kill -TERM $$");
     running(&fake, &run).await;
     run.signals.send(libc::SIGUSR1).unwrap();
     run.out.until("heard").await;
     place.touch("go");
-    assert_eq!(run.code().await, 130);
-    assert_eq!(fake.world().job().end.as_ref().unwrap()["errorMessage"], "Killed by signal SIGINT");
+    assert_eq!(run.code().await, 143);
+    assert_eq!(fake.world().job().end.as_ref().unwrap()["errorMessage"], "Killed by signal SIGTERM");
 }
 
 #[tokio::test(flavor = "multi_thread")]
