@@ -4,7 +4,9 @@
 mod board;
 mod runner;
 mod sweeper;
+mod timekeeper;
 
 pub use board::Board;
 pub use runner::{AdminJob, JobError, RunContext, Runner};
 pub use sweeper::{Sweeper, SweeperSettings};
+pub use timekeeper::Timekeeper;
