@@ -8,7 +8,8 @@ use longhaul::clock::Clock;
 use longhaul::model::{Status, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::{Client, TestApp};
+use super::vfs::Disk;
+use crate::support::{Client, TestApp, eventually};
 
 const YEAR_MS: i64 = 365 * 86_400_000;
 const HEALTH: &str = "/api/admin/jobs/health";
@@ -177,4 +178,44 @@ async fn a_sweep_that_trusts_the_clock_ends_a_healthy_job() {
     let jobs = Jobs::new(app.jobs.clone()).with_clock(app.clock.clone());
     let ended = jobs.cleanup_stale_jobs().await.unwrap();
     assert_eq!(ended.iter().map(|job| job.status).collect::<Vec<_>>(), [Status::Failed]);
+}
+
+/// Nobody has to ask: the server looks by itself, before anything is judged.
+#[tokio::test]
+async fn a_jump_is_noticed_without_anybody_asking() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    tokio::spawn(app.service.sweeper().run(app.closing.clone()));
+    jump(&app, YEAR_MS);
+    eventually("the job is moved with the clock", async || {
+        let log = viewer.log(&job, "system").await;
+        log.iter().any(|line| line.contains("set 365 days ahead")).then_some(())
+    })
+    .await;
+    assert_eq!(viewer.job(&job).await["status"], "running");
+}
+
+/// While jobs cannot be moved, nothing is judged by the new time; each is moved once, however often it takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jump_while_the_disk_is_full_ends_nobody_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::under(&folder.path().join("longhaul.db"));
+    let (app, _, viewer, reporter, operator, _) = TestApp::with().init_sqlite_in(folder).await;
+    let jobs = [reporter.start("a").await, reporter.start("b").await];
+    app.minutes_pass(5);
+    jump(&app, -YEAR_MS);
+    disk.answer_writes(rusqlite::ffi::SQLITE_FULL);
+    for _ in 0..2 {
+        operator.post_nothing(CLEANUP).await.assert_refused(503, "store_unavailable");
+    }
+    disk.answer_writes(0);
+    for _ in 0..2 {
+        assert_eq!(operator.post_nothing(CLEANUP).await.json()["cleanedJobs"], 0);
+    }
+    let expected = longhaul::view::iso(Timestamp(app.clock.now().0 - 5 * 60_000));
+    for job in &jobs {
+        assert_eq!(viewer.job(job).await["startTime"], expected);
+        let log = viewer.log(job, "system").await;
+        assert_eq!(log.iter().filter(|line| line.contains("clock")).count(), 1, "{log:?}");
+    }
 }
