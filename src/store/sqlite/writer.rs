@@ -8,8 +8,9 @@
 //! as they are on the disk. Where a sync failed, the operating system may have dropped the pages it could
 //! not write and call the next sync of them a success; so none of them is counted on. What had been
 //! acknowledged was synced before, and the failed transaction's part of the log lies beyond the last valid
-//! commit, where the next transaction writes over it and syncs that. A rollback that failed too cannot
-//! leave a transaction open that would refuse all others until a restart.
+//! commit, where the next transaction writes over it and syncs that. What came of a commit that failed only
+//! the disk knows, so memory is made from it; and a rollback that failed too cannot leave a transaction open
+//! that would refuse all others until a restart.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

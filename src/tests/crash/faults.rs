@@ -4,7 +4,7 @@
 //! The disk misbehaves below SQLite (see `vfs`), under the whole application with its real sweeper, which
 //! is what looks whether a broken store has mended.
 
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use longhaul::model::{
@@ -263,4 +263,41 @@ async fn a_read_that_fails_in_a_batch_leaves_nothing_of_the_batch() {
     assert_eq!(store.counts().active(), before.active() + 1);
     assert_eq!(nothing_is_half_there(&Connection::open(&path).unwrap()), Ok(()));
     assert!(!store.create(job(3_003), rules("new"), context()).await.unwrap().replayed);
+}
+
+/// Remembers which jobs it was told are gone.
+#[derive(Default)]
+struct Gone(Mutex<Vec<JobId>>);
+
+impl ChangeSink for Gone {
+    fn publish(&self, changes: &Changes) {
+        self.0.lock().unwrap().extend(&changes.removed);
+    }
+}
+
+/// What came of a commit that failed only the disk knows, and while it failed an operator may have made
+/// room by hand. So the store looks again, and dashboards hear of what is different.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_failure_the_disk_has_the_last_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.db");
+    let disk = Disk::under(&path);
+    let store = SqliteStore::open(&path).unwrap();
+    let gone = Arc::new(Gone::default());
+    store.changes(Arc::clone(&gone) as Arc<dyn ChangeSink>);
+    let kept = store.create(job(0), CreateRules::default(), context()).await.unwrap().job.id;
+    let lost = store.create(job(1), CreateRules::default(), context()).await.unwrap().job.id;
+    disk.answer_syncs(ffi::SQLITE_IOERR_FSYNC);
+    assert!(store.transact(kept, say("unheard".to_owned()), context()).await.is_err());
+    disk.answer_syncs(0);
+    let by_hand = "delete from event where job = 2; delete from job where n = 2; \
+                   delete from counter where feature = 'race-1';";
+    Connection::open(&path).unwrap().execute_batch(by_hand).unwrap();
+    assert_eq!(store.probe().await, Ok(()));
+    assert_eq!((store.get(lost).await, store.counts().active()), (Ok(None), 1));
+    assert_eq!(*gone.0.lock().unwrap(), [lost]);
+    assert!(store.transact(lost, say("to nobody".to_owned()), context()).await.is_err());
+    assert!(store.transact(kept, say("heard".to_owned()), context()).await.is_ok());
+    assert_eq!(lines(&store, kept).await, ["heard"]);
+    assert_eq!(store.check(Box::new(|_, _| true)).await.unwrap().problems, Vec::<String>::new());
 }
