@@ -1,5 +1,5 @@
 //! What a server does by itself: keep the live board, run built-in jobs, sweep, keep history in bounds,
-//! stop in good order.
+//! watch the clock, stop in good order.
 
 mod board;
 mod runner;
