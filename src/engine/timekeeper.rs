@@ -6,6 +6,9 @@
 //! against a stopwatch: where the two part by more than [`JUMP`], the times of every running job are moved
 //! by as much, in a transaction and with an entry in its log, before anything is judged by the new time.
 //!
+//! The stopwatch stands still while the machine sleeps, when nobody could report either: a laptop that is
+//! opened again finds its jobs as old as they were.
+//!
 //! Which of two times is right nobody here can know. A person is told, by a critical condition that ends
 //! when the clock is set back, or when the new time has stood for [`BELIEVED_AFTER`]: a machine that started
 //! with a wrong clock and was put right must not stay critical. Given up: noticing a clock that was set
@@ -15,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::model::{Actor, Command, Context, JobId, Timestamp, clock_words};
+use crate::model::{Actor, Command, Context, Job, JobId, Timestamp, clock_words};
 use crate::store::{JobStore, StoreError};
 
 /// Corrections of the clock below this pass unnoticed: they make a job a minute older.
@@ -56,8 +59,16 @@ impl State {
         wall.0.saturating_sub(self.wall.0).saturating_sub(passed)
     }
 
-    /// Takes note that the clock was set.
-    fn note(&mut self, drift: i64) {
+    /// Takes note that the clock was set, while these jobs ran.
+    fn note(&mut self, drift: i64, active: &[Arc<Job>]) {
+        for job in active {
+            match self.to_move.iter_mut().find(|(id, _)| *id == job.id) {
+                // Not moved yet for an earlier jump: once, for both.
+                Some((_, by_ms)) => *by_ms = by_ms.saturating_add(drift),
+                None => self.to_move.push((job.id, drift)),
+            }
+        }
+        self.to_move.retain(|(_, by_ms)| is_jump(*by_ms));
         if self.steady.saturating_sub(self.set_at) >= BELIEVED_AFTER {
             self.offset_ms = 0;
         }
@@ -106,8 +117,7 @@ impl Timekeeper {
             // Small differences are let go of at every look, so that they never add up to a jump.
             (state.wall, state.steady) = (wall, steady);
             if jumped {
-                state.note(drift);
-                state.to_move.extend(active.iter().map(|job| (job.id, drift)));
+                state.note(drift, &active);
                 tracing::error!("The clock was set {}; running jobs move with it", clock_words(drift));
             }
         }
@@ -131,9 +141,11 @@ impl Timekeeper {
         let offset = state.offset_ms.saturating_add(drift.unwrap_or(0));
         let believed = drift.is_none() && steady.saturating_sub(state.set_at) >= BELIEVED_AFTER;
         (is_jump(offset) && !believed).then(|| {
+            // A stopwatch stands still while the machine sleeps; that looks the same.
+            let or = if offset > 0 { ", or the machine slept" } else { "" };
             format!(
-                "The server's clock was set {} while it ran. Running jobs keep their age. Look whether the \
-                 clock is right; a new time is believed after {} minutes",
+                "The server's clock was set {} while it ran{or}. Running jobs keep their age. Look whether \
+                 the clock is right; a new time is believed after {} minutes",
                 clock_words(offset),
                 BELIEVED_AFTER.as_secs() / 60
             )
