@@ -19,7 +19,8 @@ const NEVER: [(&str, &str); 4] = [
     ),
     (
         "ended jobs that no day has counted",
-        "select max(0, (select count(*) from job where ended_at is not null) - (select coalesce(sum(n), 0) from ended))",
+        "select max(0, (select count(*) from job where ended_at is not null) - \
+         (select coalesce(sum(n), 0) from ended))",
     ),
 ];
 
