@@ -12,7 +12,8 @@
 //! Which of two times is right nobody here can know. A person is told, by a critical condition that ends
 //! when the clock is set back, or when the new time has stood for [`BELIEVED_AFTER`]: a machine that started
 //! with a wrong clock and was put right must not stay critical. Given up: noticing a clock that was set
-//! while the server was not running, which looks the same as a server that was off for a year.
+//! while the server was not running, which looks the same as a server that was off for a year. Where several
+//! nodes share a store, this belongs to the one that sweeps: it is its clock that jobs are judged by.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

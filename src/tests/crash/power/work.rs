@@ -20,6 +20,7 @@ use crate::crash::vfs::{Disk, Entry};
 pub const JOBS: u64 = 24;
 /// Jobs that are worked on at once, so that commits are shared as they are in a server.
 const LANES: u64 = 4;
+
 /// What was promised: a job as published, its removal, or the name of a token.
 #[derive(Clone)]
 pub enum Promise {
