@@ -33,7 +33,7 @@ say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 help:
 	@echo 'make run    build the release and serve it on http://$(LISTEN)'
 	@echo 'make test   formatting, lints, every Rust test, the browser tests'
-	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; about an hour'
+	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; about half an hour'
 	@echo 'make dev    serve, and build and reload on every change'
 	@echo 'make build  build the release: target/release/longhaul, complete in one file'
 
