@@ -136,7 +136,8 @@ impl Jobs {
         self.store.transact(id, Command::ForceFail { reason }, self.context()).await.map(drop)
     }
 
-    /// Ends the jobs that are stale. Returns them.
+    /// Ends the jobs that are stale. Returns them. It believes the clock; that one was set is noticed by a
+    /// server, which watches it all the time.
     pub async fn cleanup_stale_jobs(&self) -> Result<Vec<Arc<Job>>, StoreError> {
         sweep(&*self.store, &self.context()).await
     }

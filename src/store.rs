@@ -40,10 +40,10 @@ pub enum StoreError {
     Refused(#[from] Refusal),
     /// The store cannot do it now: the disk is full, the file is read-only, the server is stopping.
     /// Nothing changed, or (where the store lost its disk in mid-commit) it is not known to have.
-    #[error("The store cannot be used at the moment: {0}")]
+    #[error("The store cannot be used at the moment: {0}.")]
     Unavailable(String),
     /// What is stored makes no sense. The sentence says what and where.
-    #[error("The store holds something this version cannot read: {0}")]
+    #[error("The store holds something this version cannot read: {0}.")]
     Corrupt(String),
 }
 
@@ -226,10 +226,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);
 
-    /// Why the last write failed, where it did.
+    /// Why the last write failed, where it did, or the last read.
     fn write_error(&self) -> Option<String>;
 
-    /// Tries a write that changes nothing, so that a store that had failed can show it has recovered.
+    /// Tries a write that changes nothing, and a read, so that a store that had failed can show it has recovered.
     async fn probe(&self) -> Result<(), StoreError>;
 
     /// Looks whether the log, the jobs and the counters agree.

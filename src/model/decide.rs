@@ -178,6 +178,14 @@ impl Job {
                 log.settle_numbers();
                 log.fail(actor, Cause::Interrupted, failure_text(Cause::Interrupted, ""));
             }
+            Command::ClockMoved { by_ms } => {
+                if !self.status.is_active() {
+                    return Err(self.wrong_state(participle));
+                }
+                // The new time, even where it is earlier than that of the entry before.
+                log.at = context.at;
+                log.record(actor, EventKind::ClockMoved { by_ms });
+            }
             Command::BecomeDue => {
                 if self.status != Status::Scheduled {
                     return Err(self.wrong_state(participle));
@@ -319,6 +327,7 @@ impl Job {
         let mut touched = Vec::new();
         match &event.kind {
             EventKind::Created { .. } | EventKind::Heartbeat => return touched,
+            EventKind::ClockMoved { by_ms } => return self.move_times(*by_ms, event.at),
             EventKind::Due => self.status = Status::Queued,
             EventKind::Claimed => self.begin_attempt(event.at),
             EventKind::Message { level, text, key, .. } => {
@@ -410,6 +419,18 @@ impl Job {
         self.ended_at = Some(at);
         self.unrecorded.clear();
         self.unrecorded_whole = false;
+    }
+
+    /// Keeps the run as old as it was, on a clock that was set. Returns the indexes of its steps. When the
+    /// job was made stays as it was: lists are ordered by it.
+    fn move_times(&mut self, by_ms: i64, now: Timestamp) -> Vec<usize> {
+        let moved = |at: Timestamp| at.on_a_clock_set(by_ms, now);
+        self.activity_at = self.activity_at.on_a_clock_set(by_ms, now);
+        for at in [&mut self.started_at, &mut self.progress_at, &mut self.heartbeat_at, &mut self.recorded_at]
+        {
+            *at = at.map(moved);
+        }
+        if self.steps.is_empty() { Vec::new() } else { Arc::make_mut(&mut self.steps).move_times(moved) }
     }
 
     fn begin_attempt(&mut self, at: Timestamp) {

@@ -215,7 +215,8 @@ impl Service {
             &self.settings.limits,
             self.store.write_error().as_deref(),
             self.now(),
-        ))
+        )
+        .with_trouble(self.timekeeper.trouble()))
     }
 
     /// The overview as it stands.

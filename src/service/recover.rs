@@ -92,6 +92,7 @@ impl Service {
     pub async fn sweep_now(&self, caller: &Caller) -> Result<Vec<Arc<Job>>, ServiceError> {
         caller.must(Permission::Recover)?;
         self.must_be_open()?;
+        self.timekeeper.look().await?;
         let ended = crate::library::sweep(&*self.store, &self.context(caller)).await?;
         self.sweeper().prune().await?;
         Ok(ended)

@@ -18,6 +18,7 @@ pub struct Turn {
 
 /// Decides and applies.
 pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Turn, Refused> {
+    let of_the_run = command.is_of_the_run();
     match job.decide(command, context) {
         Ok(mut events) => {
             let mut next = job.clone();
@@ -26,7 +27,8 @@ pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Turn, Refu
             Ok(Turn { job: Arc::new(next), events, touched })
         }
         Err(refusal) => {
-            let counted = job.is_late_write(&refusal).then(|| {
+            // An operator who comes second is no sign of a process that lives on.
+            let counted = (of_the_run && job.is_late_write(&refusal)).then(|| {
                 let mut next = job.clone();
                 next.count_late_write(context.at);
                 Arc::new(next)

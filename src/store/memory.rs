@@ -108,6 +108,9 @@ impl Tables {
     }
 
     fn prune(&mut self, keep: u64, before: Option<Timestamp>, batch: usize) -> Vec<JobId> {
+        if before.is_none() && self.counts.past() <= keep {
+            return Vec::new();
+        }
         let mut removed = Vec::new();
         for (index, (at, id)) in self.past().into_iter().enumerate().rev() {
             let expired = before.is_some_and(|before| at < before);

@@ -52,8 +52,18 @@ impl SqliteStore {
     /// Fails, without touching the file, where it belongs to a newer version, to another program, or to a
     /// server that is running.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let opened = open::open(path)?;
-        let (writer, shared) = Writer::start(opened.writer, opened.lock)?;
+        Self::over(path, open::open(path)?)
+    }
+
+    /// Opens the file with these migrations instead of the release's own: how tests rehearse the upgrade
+    /// to a release that is still to come.
+    #[doc(hidden)]
+    pub fn open_with_migrations(path: &Path, migrations: &refinery::Runner) -> Result<Self, OpenError> {
+        Self::over(path, open::open_with(path, migrations)?)
+    }
+
+    fn over(path: &Path, opened: open::Opened) -> Result<Self, OpenError> {
+        let (writer, shared) = Writer::start(path, opened.writer, opened.lock)?;
         Ok(Self {
             shared,
             writer,
@@ -75,6 +85,17 @@ impl SqliteStore {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let read = self.look_through(query).await;
+        self.shared.note_read(&read);
+        read
+    }
+
+    /// The same for long operations, which fail for reasons of their own: they are told to stop, or cannot
+    /// write their copy. That says nothing of the store.
+    async fn look_through<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let readers = Arc::clone(&self.readers);
         blocking(move || readers.with(query)).await
     }
@@ -93,10 +114,18 @@ fn stopping() -> StoreError {
     StoreError::Unavailable("the server is stopping".to_owned())
 }
 
-/// What SQLite says, as a reason people can act on.
+/// What SQLite says, as a reason people can act on. A value that makes no sense is not the disk's fault, and
+/// will not go away by trying again.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unavailable(error: rusqlite::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    use rusqlite::Error as Sql;
+    match &error {
+        Sql::FromSqlConversionFailure(..)
+        | Sql::IntegralValueOutOfRange(..)
+        | Sql::InvalidColumnType(..)
+        | Sql::Utf8Error(..) => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
 }
 
 #[async_trait]
@@ -158,20 +187,22 @@ impl JobStore for SqliteStore {
     }
 
     fn write_error(&self) -> Option<String> {
-        self.shared.write_error()
+        self.shared.trouble()
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.ask(|reply| Op::Probe { reply }).await
+        self.ask(|reply| Op::Probe { reply }).await?;
+        // What was just written is in nobody's cache: this reads the disk.
+        self.read(|db| db.query_row("select at from probe", [], |_| Ok(())).map_err(unavailable)).await
     }
 
     async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
-        self.read(move |db| maintenance::check(db, progress)).await
+        self.look_through(move |db| maintenance::check(db, progress)).await
     }
 
     async fn backup(&self, to: &Path, progress: StoreProgress) -> Result<u64, StoreError> {
         let to = to.to_owned();
-        self.read(move |db| maintenance::backup(db, &to, progress)).await
+        self.look_through(move |db| maintenance::backup(db, &to, progress)).await
     }
 
     async fn close(&self) {

@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod crash;
 mod flaws;
 mod rpc;
 mod ssr;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use refinery::Runner;
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
@@ -67,22 +68,42 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    open_with(path, &embedded::migrations::runner())
+}
+
+/// The same, with these migrations instead of the release's own.
+pub(super) fn open_with(path: &Path, migrations: &Runner) -> Result<Opened, OpenError> {
     let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
     check_header(path)?;
     let lock = lock(path)?;
-    check_version(path)?;
+    check_version(path, migrations)?;
     let mut writer = connect(path).map_err(|error| unusable(error.to_string()))?;
-    writer
-        .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(|error| unusable(error.to_string()))?;
-    embedded::migrations::runner().run(&mut writer).map_err(|error| unusable(error.to_string()))?;
+    migrate(&mut writer, migrations).map_err(unusable)?;
     let accounts = connect(path).map_err(|error| unusable(error.to_string()))?;
     Ok(Opened { writer, accounts, lock })
 }
 
+/// Brings the schema up to date, in one transaction with the notes of what was done: an upgrade that is cut
+/// short was never there, and the next opening does it. (Left to itself, refinery commits a migration and
+/// its note one after the other. A kill between the two leaves a file that no version opens again: what is
+/// there already cannot be made.)
+fn migrate(db: &mut Connection, migrations: &Runner) -> Result<(), String> {
+    db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| error.to_string())?;
+    let whole = Runner::new(migrations.get_migrations()).set_grouped(true);
+    whole.run(db).map(drop).map_err(|error| error.to_string())
+}
+
 /// A connection that writes, set up as the promise of durability needs it.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open(path)?;
+    set_up(Connection::open(path)?)
+}
+
+/// The same, to a file that must be there: a database that vanished under a server is not begun anew.
+pub(super) fn reconnect(path: &Path) -> rusqlite::Result<Connection> {
+    set_up(Connection::open_with_flags(path, OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE)?)
+}
+
+fn set_up(db: Connection) -> rusqlite::Result<Connection> {
     db.busy_timeout(Duration::from_secs(10))?;
     db.pragma_update(None, "journal_mode", "wal")?;
     // FULL: a commit is on the disk before it is acknowledged. NORMAL would lose the last ones in a
@@ -97,10 +118,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) fn open_accounts(path: &Path) -> Result<Connection, OpenError> {
     let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
     check_header(path)?;
-    check_version(path)?;
+    let migrations = embedded::migrations::runner();
+    check_version(path, &migrations)?;
     let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
-    db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| unusable(error.to_string()))?;
-    embedded::migrations::runner().run(&mut db).map_err(|error| unusable(error.to_string()))?;
+    migrate(&mut db, &migrations).map_err(unusable)?;
     Ok(db)
 }
 
@@ -120,7 +141,7 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Looks at an existing file through a connection that cannot write.
-fn check_version(path: &Path) -> Result<(), OpenError> {
+fn check_version(path: &Path, migrations: &Runner) -> Result<(), OpenError> {
     if !path.exists() {
         return Ok(());
     }
@@ -144,7 +165,7 @@ fn check_version(path: &Path) -> Result<(), OpenError> {
     let found: u32 = db
         .query_row("select coalesce(max(version), 0) from refinery_schema_history", [], |row| row.get(0))
         .map_err(unusable)?;
-    let known = embedded::migrations::runner()
+    let known = migrations
         .get_migrations()
         .iter()
         .map(|migration| u32::try_from(migration.version()).unwrap_or(0))

@@ -41,6 +41,10 @@ impl Readers {
             None => self.connect().map_err(unavailable)?,
         };
         let result = query(&db);
+        if matches!(result, Err(StoreError::Unavailable(_))) {
+            // What it remembers of the file may be wrong by now; the next one asks the disk.
+            return result;
+        }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE {
             idle.push(db);

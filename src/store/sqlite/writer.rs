@@ -3,10 +3,19 @@
 //! A batch works on copies. Only when its commit has succeeded do they replace the jobs in memory and go
 //! out to the sinks; if it fails, everybody in the batch is told so and memory is as it was. A refusal is
 //! an answer like any other and does not disturb its neighbours.
+//!
+//! After a failure nothing is taken for granted: the next batch begins with a new connection and the jobs
+//! as they are on the disk. Where a sync failed, the operating system may have dropped the pages it could
+//! not write and call the next sync of them a success; so none of them is counted on. What had been
+//! acknowledged was synced before, and the failed transaction's part of the log lies beyond the last valid
+//! commit, where the next transaction writes over it and syncs that. What came of a commit that failed only
+//! the disk knows, so memory is made from it; and a rollback that failed too cannot leave a transaction open
+//! that would refuse all others until a restart.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -14,7 +23,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
-use super::open::OpenError;
+use super::open::{OpenError, reconnect};
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
 use crate::store::{ChangeSink, Changes, CreateRules, Created, IdempotencyKey, StoreError, ledger};
@@ -46,6 +55,7 @@ struct State {
     counts: Counts,
     sinks: Vec<Arc<dyn ChangeSink>>,
     write_error: Option<String>,
+    read_error: Option<String>,
 }
 
 impl Shared {
@@ -71,8 +81,19 @@ impl Shared {
         state.sinks.push(sink);
     }
 
-    pub(super) fn write_error(&self) -> Option<String> {
-        self.state().write_error.clone()
+    /// Why the last write failed, where it did, or the last read.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let state = self.state();
+        state.write_error.clone().or_else(|| state.read_error.clone())
+    }
+
+    /// Remembers how a read went.
+    pub(super) fn note_read<T>(&self, read: &Result<T, StoreError>) {
+        let error = match read {
+            Err(StoreError::Unavailable(reason)) => Some(reason.clone()),
+            _ => None,
+        };
+        self.state().read_error = error;
     }
 }
 
@@ -83,8 +104,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(db: Connection, lock: File) -> Result<(Self, Arc<Shared>), OpenError> {
-        let unusable = |problem: String| OpenError::Unusable { path: "the database".to_owned(), problem };
+    pub(super) fn start(path: &Path, db: Connection, lock: File) -> Result<(Self, Arc<Shared>), OpenError> {
+        let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
         let (open, counts) = load(&db).map_err(|error| unusable(error.to_string()))?;
         let shared = Arc::new(Shared::default());
         {
@@ -93,7 +114,8 @@ impl Writer {
             state.open = open.values().map(|(_, job)| (job.id, Arc::clone(job))).collect();
         }
         let (ops, waiting) = channel();
-        let mut thread = Thread { db, open, counts, shared: Arc::clone(&shared), _lock: lock };
+        let (path, shared_too) = (path.to_owned(), Arc::clone(&shared));
+        let mut thread = Thread { path, db, doubtful: false, open, counts, shared: shared_too, _lock: lock };
         let handle = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.run(&waiting))
@@ -144,8 +166,11 @@ fn load(db: &Connection) -> Result<(Open, Counts), StoreError> {
 }
 
 struct Thread {
+    path: PathBuf,
     db: Connection,
-    open: HashMap<JobId, (i64, Arc<Job>)>,
+    /// A transaction failed: connection and memory are to be made anew before the next.
+    doubtful: bool,
+    open: Open,
     counts: Counts,
     shared: Arc<Shared>,
     /// Held as long as the thread lives.
@@ -187,7 +212,13 @@ impl Thread {
 
     fn run_batch(&mut self, ops: Vec<Op>) {
         let mut answers: Vec<Answer> = Vec::with_capacity(ops.len());
-        let outcome = self.attempt(ops, &mut answers);
+        let outcome = match self.settle() {
+            Ok(()) => self.attempt(ops, &mut answers),
+            Err(error) => {
+                ops.into_iter().for_each(|op| refuse(op, &mut answers));
+                Err(error)
+            }
+        };
         let told = match outcome {
             Ok(changes) => {
                 self.shared.state().write_error = None;
@@ -198,9 +229,14 @@ impl Thread {
             }
             Err(error) => {
                 if !self.db.is_autocommit() {
+                    // At once, for other connections wait for the lock. If it fails, `settle` ends it.
                     let _ = self.db.execute_batch("rollback");
                 }
-                self.shared.state().write_error = Some(error.to_string());
+                self.doubtful = true;
+                self.shared.state().write_error = Some(match &error {
+                    StoreError::Unavailable(reason) => reason.clone(),
+                    other => other.to_string(),
+                });
                 tracing::error!(error = %error, "A transaction failed; nothing of it was kept");
                 Err(error)
             }
@@ -208,6 +244,33 @@ impl Thread {
         for answer in answers {
             answer(told.clone());
         }
+    }
+
+    /// After a failure: a new connection, and the jobs as they are on the disk. What differs from what was
+    /// published last is published; usually nothing does.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        if !self.doubtful {
+            return Ok(());
+        }
+        let db = reconnect(&self.path).map_err(unavailable)?;
+        let (open, counts) = load(&db)?;
+        let mut changes = Changes { jobs: Vec::new(), removed: Vec::new(), counts };
+        for (id, (_, job)) in &open {
+            if self.open.get(id).is_none_or(|(_, known)| known.revision != job.revision) {
+                changes.jobs.push(Arc::clone(job));
+            }
+        }
+        for id in self.open.keys().filter(|id| !open.contains_key(id)) {
+            match rows::job_by_id(&db, *id)? {
+                Some((_, job)) => changes.jobs.push(Arc::new(job)),
+                None => changes.removed.push(*id),
+            }
+        }
+        (self.db, self.open, self.counts, self.doubtful) = (db, open, counts, false);
+        if !(changes.jobs.is_empty() && changes.removed.is_empty()) {
+            self.publish(&changes);
+        }
+        Ok(())
     }
 
     /// One transaction over all operations. Memory changes only after its commit.
@@ -252,6 +315,9 @@ impl Thread {
                 } else {
                     state.open.insert(job.id, Arc::clone(job));
                 }
+            }
+            for id in &changes.removed {
+                state.open.remove(id);
             }
             state.sinks.clone()
         };
@@ -331,10 +397,12 @@ impl<'a> Batch<'a> {
                 answer(reply, result, answers)
             }
             Op::Transact { id, command, context, reply } => {
-                // It only reads; its writes come with those of the whole batch.
+                // It only reads; its writes come with those of the whole batch. A job that cannot be read
+                // is its caller's answer alone, unless SQLite gave the whole transaction up for it, as it
+                // does after an I/O error: what came after would then be committed one by one.
                 let result = self.transact(id, command, &context);
-                let _ = answer(reply, result, answers);
-                Ok(())
+                let broken = answer(reply, result, answers);
+                if self.db.is_autocommit() { broken } else { Ok(()) }
             }
             Op::Prune { keep, before, batch, reply } => {
                 let result = self.prune(keep, before, batch);
