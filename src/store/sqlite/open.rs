@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use refinery::Runner;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
 mod embedded {
@@ -148,9 +148,19 @@ fn check_version(path: &Path, migrations: &Runner) -> Result<(), OpenError> {
     let name = path.display().to_string();
     let unusable =
         |problem: rusqlite::Error| OpenError::Unusable { path: name.clone(), problem: problem.to_string() };
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unusable)?;
-    let tables: i64 =
-        db.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(unusable)?;
+    let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unusable)?;
+    let count = |db: &Connection| db.query_row("select count(*) from sqlite_schema", [], |row| row.get(0));
+    let tables: i64 = match count(&db) {
+        // Whoever wrote last died in it, and what it left half done must be taken back before anybody can
+        // read: only a connection that may write can do that. It changes nothing that was committed.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            db = Connection::open_with_flags(path, flags).map_err(unusable)?;
+            count(&db)
+        }
+        counted => counted,
+    }
+    .map_err(unusable)?;
     if tables == 0 {
         return Ok(());
     }
@@ -228,6 +238,33 @@ mod tests {
         let before = std::fs::read(&other).unwrap();
         assert!(matches!(open(&other), Err(OpenError::NotOurs { .. })));
         assert_eq!(std::fs::read(&other).unwrap(), before);
+    }
+
+    #[test]
+    fn a_file_whose_writer_died_in_its_first_write_is_opened() {
+        // Before the file is in WAL mode a writer keeps the old pages in a journal beside it. Killed then,
+        // it leaves both, and only a connection that may write can put the pages back.
+        let folder = tempfile::tempdir().unwrap();
+        let (path, left) = (folder.path().join("first.db"), folder.path().join("jobs.db"));
+        let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("create table t (x); drop table t; pragma cache_size = 1; begin").unwrap();
+        // More than the cache holds, so that pages are written, and the journal synced, before the commit.
+        writer
+            .execute_batch(
+                "create table u (x); \
+                 with recursive n (i) as (select 1 union all select i + 1 from n where i < 200) \
+                 insert into u select randomblob(4000) from n",
+            )
+            .unwrap();
+        std::fs::copy(&path, &left).unwrap();
+        std::fs::copy(journal(&path), journal(&left)).unwrap();
+        drop(writer);
+        let alone = Connection::open_with_flags(&left, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let read = alone.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0));
+        assert!(read.is_err(), "nothing was left half done: the test would prove nothing");
+        drop(alone);
+        assert!(open(&left).is_ok());
     }
 
     #[test]
