@@ -11,6 +11,8 @@
 mod accounts;
 mod ledger;
 mod memory;
+mod postgres;
+mod record;
 mod sqlite;
 
 #[cfg(test)]

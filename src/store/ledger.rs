@@ -56,6 +56,11 @@ pub fn admit<'a>(
     {
         return Err(Refusal::Duplicate { feature: new.spec.feature.as_str().to_owned(), id: other.id });
     }
+    admit_count(new, rules, counts)
+}
+
+/// Whether there is room for a job.
+pub fn admit_count(new: &NewJob, rules: &CreateRules, counts: &Counts) -> Result<(), Refusal> {
     match rules.max_active {
         Some(limit) if !new.enqueue && counts.active() >= u64::from(limit) => {
             Err(Refusal::ActiveLimit { limit })

@@ -15,6 +15,7 @@ use crate::model::{
     Status,
 };
 use crate::store::memory::cursor_of;
+use crate::store::record::status_number;
 use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, StoreError};
 
 /// Connections that only read, handed out and taken back.
@@ -123,7 +124,7 @@ fn phase(
         where_.and("feature = ?", [Sql::from(feature.clone())]);
     }
     if let Some(status) = filter.status {
-        where_.and("status = ?", [Sql::from(rows::status_number(status))]);
+        where_.and("status = ?", [Sql::from(status_number(status))]);
     }
     if let Some(author) = &filter.author {
         where_.and("author = ?", [Sql::from(author.clone())]);

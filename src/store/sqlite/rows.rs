@@ -1,18 +1,15 @@
 //! Rows to model values, and back. The only place that knows the columns.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::model::{
-    AbortRequest, Author, Event, EventKind, EventSource, Execution, Feature, Job, JobId, LastMessage, Level,
-    LineKind, LogCounts, LogLine, MessageText, Reason, Spec, Status, Step, StepTree, Tag, Timeouts,
-    Timestamp, Title, Weight,
+    Author, Event, Execution, Feature, Job, JobId, LineKind, LogCounts, LogLine, Spec, Status, Step, StepTree,
+    Timeouts, Timestamp, Title, Weight,
 };
+use crate::store::record::{self, Entry, More, execution_number, span, span_ms, status_number};
 use crate::store::StoreError;
 
 use super::unavailable;
@@ -23,69 +20,17 @@ pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, exec
     run_timeout, activity_timeout, seq, revision, infos, warnings, errors, systems, operators, fenced, late_writes, \
     late_write_at, message_key, error, more";
 
-/// What no query looks at.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct More<'a> {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<Tag>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    input: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    output: Option<Arc<Value>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    abort: Option<Abort>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_message: Option<Arc<LastMessage>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_error: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    recorded_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "<[usize]>::is_empty")]
-    unrecorded: std::borrow::Cow<'a, [usize]>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    unrecorded_whole: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Abort {
-    reason: Reason,
-    by: String,
-    at: Timestamp,
-}
-
-/// A status as the database counts it.
-pub(super) fn status_number(status: Status) -> i64 {
-    Status::ALL.iter().position(|other| *other == status).map_or(-1, |place| place as i64)
-}
-
 /// The status with that number.
 pub(super) fn status(number: i64) -> rusqlite::Result<Status> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|place| Status::ALL.get(place).copied())
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
+    record::status(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
 
-const EXECUTIONS: [Execution; 3] = [Execution::External, Execution::InProcess, Execution::Worker];
-
 fn execution(number: i64) -> rusqlite::Result<Execution> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|place| EXECUTIONS.get(place).copied())
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
+    record::execution(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
 
 fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
-}
-
-fn span(ms: Option<i64>) -> Option<Duration> {
-    ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-}
-
-fn span_ms(span: Option<Duration>) -> Option<i64> {
-    span.map(|span| i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn at(ms: Option<i64>) -> Option<Timestamp> {
@@ -95,7 +40,7 @@ fn at(ms: Option<i64>) -> Option<Timestamp> {
 /// Reads a job, without its steps, and its row number.
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
     let more: String = row.get(35)?;
-    let more: More<'_> = serde_json::from_str(&more).map_err(unreadable)?;
+    let more = More::read(&more).map_err(unreadable)?;
     let count = |column: usize| row.get::<_, i64>(column).map(|count| count as u64);
     let id = JobId(
         uuid::Uuid::from_slice(row.get_ref(1)?.as_blob().map_err(|_| FromSqlError::InvalidType)?)
@@ -145,12 +90,10 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
         error: row.get::<_, Option<String>>(34)?.map(Arc::from),
         last_message: more.last_message,
         output: more.output,
-        abort: more
-            .abort
-            .map(|abort| Arc::new(AbortRequest { reason: abort.reason, by: abort.by, at: abort.at })),
+        abort: more.abort,
         last_error: more.last_error,
         recorded_at: more.recorded_at,
-        unrecorded: more.unrecorded.into_owned(),
+        unrecorded: more.unrecorded,
         unrecorded_whole: more.unrecorded_whole,
     };
     Ok((row.get(0)?, job))
@@ -219,28 +162,9 @@ pub(super) fn put_step(
 pub(super) const PUT_STEP: &str = "insert or replace into step \
     (job, i, parent, id, title, weight, progress, started_at, ended_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
-fn more_of(job: &Job) -> Result<String, StoreError> {
-    let more = More {
-        tags: job.spec.tags.clone(),
-        input: job.spec.input.clone(),
-        output: job.output.clone(),
-        abort: job.abort.as_ref().map(|abort| Abort {
-            reason: abort.reason.clone(),
-            by: abort.by.clone(),
-            at: abort.at,
-        }),
-        last_message: job.last_message.clone(),
-        last_error: job.last_error.clone(),
-        recorded_at: job.recorded_at,
-        unrecorded: std::borrow::Cow::Borrowed(&job.unrecorded),
-        unrecorded_whole: job.unrecorded_whole,
-    };
-    serde_json::to_string(&more).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
 /// Adds a job. Returns its row number.
 pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> {
-    let more = more_of(job)?;
+    let more = More::of(job)?;
     let mut insert = db
         .prepare_cached(
             "insert into job (id, feature, author, owner, title, execution, max_attempts, queue, priority, \
@@ -252,8 +176,6 @@ pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> 
         )
         .map_err(unavailable)?;
     let spec = &job.spec;
-    let execution =
-        EXECUTIONS.iter().position(|other| *other == spec.execution).map_or(0, |place| place as i64);
     insert
         .execute(params![
             job.id.0.as_bytes().as_slice(),
@@ -261,7 +183,7 @@ pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> 
             spec.author.as_str(),
             spec.owner,
             spec.title.as_ref().map(Title::as_str),
-            execution,
+            execution_number(spec.execution),
             spec.max_attempts,
             spec.queue,
             spec.priority,
@@ -298,7 +220,7 @@ pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> 
 
 /// Brings a job's row up to date. What was asked for at its start never changes and is not written.
 pub(super) fn update_job(db: &Connection, n: i64, job: &Job) -> Result<(), StoreError> {
-    let more = more_of(job)?;
+    let more = More::of(job)?;
     let mut update = db
         .prepare_cached(
             "update job set status = ?2, attempt = ?3, epoch = ?4, progress = ?5, started_at = ?6, ended_at = ?7, \
@@ -337,61 +259,29 @@ pub(super) fn update_job(db: &Connection, n: i64, job: &Job) -> Result<(), Store
     Ok(())
 }
 
-/// What an entry is beyond its line.
-#[derive(Serialize, Deserialize)]
-struct Data {
-    source: EventSource,
-    kind: EventKind,
-}
-
 /// The statement for [`put_event`].
 pub(super) const PUT_EVENT: &str =
     "insert into event (job, seq, at, kind, text, step, data) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// Adds an entry to a job's log. A message is its line, and its key where it has one.
 pub(super) fn put_event(put: &mut CachedStatement<'_>, n: i64, event: &Event) -> Result<(), StoreError> {
-    let kind = event.kind.line_kind() as u8;
-    let seq = event.seq.unwrap_or_default() as i64;
-    if let (EventKind::Message { text, step, key, .. }, EventSource::Run) = (&event.kind, &event.source) {
-        put.execute(params![
-            n,
-            seq,
-            event.at.0,
-            kind,
-            text.as_str(),
-            step.as_deref(),
-            key.map(|key| key.to_string())
-        ])
-        .map_err(unavailable)?;
-        return Ok(());
-    }
-    let data = serde_json::to_string(&Data { source: event.source.clone(), kind: event.kind.clone() })
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    put.execute(params![n, seq, event.at.0, kind, event.sentence(), event.step_path(), data])
+    let entry = Entry::of(event)?;
+    put.execute(params![n, entry.seq, entry.at, entry.kind, entry.text, entry.step, entry.data])
         .map_err(unavailable)?;
     Ok(())
 }
 
 /// Reads an entry: `seq, at, kind, text, step, data`.
 pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let data: Option<String> = row.get(5)?;
-    let (source, kind) = match data {
-        Some(data) if data.starts_with('{') => {
-            let data: Data = serde_json::from_str(&data).map_err(unreadable)?;
-            (data.source, data.kind)
-        }
-        key => {
-            let key = key.map(|key| key.parse()).transpose().map_err(unreadable)?;
-            let level = match line_kind(row.get(2)?)? {
-                LineKind::Warning => Level::Warning,
-                LineKind::Error => Level::Error,
-                _ => Level::Info,
-            };
-            let text = MessageText::new(row.get::<_, String>(3)?).map_err(unreadable)?;
-            (EventSource::Run, EventKind::Message { level, text, step: row.get(4)?, key })
-        }
+    let entry = Entry {
+        seq: row.get(0)?,
+        at: row.get(1)?,
+        kind: row.get(2)?,
+        text: row.get::<_, String>(3)?.into(),
+        step: row.get::<_, Option<String>>(4)?.map(Into::into),
+        data: row.get(5)?,
     };
-    Ok(Event { seq: Some(row.get::<_, i64>(0)? as u64), at: Timestamp(row.get(1)?), source, kind })
+    entry.read().map_err(unreadable)
 }
 
 fn line_kind(number: u8) -> rusqlite::Result<LineKind> {

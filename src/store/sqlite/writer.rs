@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use super::open::OpenError;
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
+use crate::store::record::status_number;
 use crate::store::{ChangeSink, Changes, CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -505,7 +506,7 @@ impl<'a> Batch<'a> {
         self.counts.shift(from, to);
         for (status, by) in [(from, -1), (to, 1)] {
             if let Some(status) = status {
-                *self.counters.entry((feature.to_owned(), rows::status_number(status))).or_default() += by;
+                *self.counters.entry((feature.to_owned(), status_number(status))).or_default() += by;
             }
         }
     }
@@ -539,7 +540,7 @@ impl<'a> Batch<'a> {
             }
             let was_open = pending.before.is_none_or(|before| !before.is_final());
             if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
-                *ended.entry((at.day(), rows::status_number(job.status))).or_default() += 1;
+                *ended.entry((at.day(), status_number(job.status))).or_default() += 1;
             }
         }
         for ((feature, status), by) in &self.counters {
