@@ -9,6 +9,7 @@
 //! many of them in one transaction, and so that the rules stay in `model/`.
 
 mod accounts;
+mod archive;
 mod ledger;
 mod memory;
 mod sqlite;
@@ -24,8 +25,9 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
+pub use archive::{Exporter, ImportError, Importer, Moved};
 pub use memory::MemoryStore;
-pub use sqlite::{OpenError, SqliteAccounts, SqliteStore};
+pub use sqlite::{OpenError, RestoreError, SqliteAccounts, SqliteStore, restore};
 
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogFilter, LogLine, NewJob,
@@ -79,6 +81,15 @@ pub struct Created {
     pub job: Arc<Job>,
     /// An earlier request had made it.
     pub replayed: bool,
+}
+
+/// A job from elsewhere, with its whole log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportedJob {
+    /// The job as it stands.
+    pub job: Arc<Job>,
+    /// Its log, from the first entry.
+    pub log: Vec<Event>,
 }
 
 /// A page of jobs.
@@ -199,6 +210,14 @@ pub trait JobStore: Send + Sync + 'static {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError>;
+
+    /// Up to `limit` jobs in the order of their ids, those after `after`. Each job has one place in this
+    /// order as long as it lives.
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError>;
+
+    /// Adds jobs with their logs as they are, in one transaction, and counts them. Refused as a whole
+    /// where one of them is there already. The caller has seen to it that each is what its log says.
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError>;
 
     /// Every job somebody works on.
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError>;

@@ -337,6 +337,8 @@ impl Job {
             }
             EventKind::Progress { step, value, .. } => {
                 match *step {
+                    // Only a log that was tampered with names a step that was never declared.
+                    Some(index) if index >= self.steps.steps().len() => {}
                     Some(index) => {
                         touched = Arc::make_mut(&mut self.steps).report(index, *value, event.at);
                         self.raise(self.steps.progress());

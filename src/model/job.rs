@@ -70,7 +70,7 @@ pub struct NewJob {
 }
 
 /// A request to stop, as it stands on the job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbortRequest {
     /// Why.
     pub reason: Reason,

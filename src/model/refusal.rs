@@ -94,6 +94,12 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// A job to be imported is there already.
+    #[error("There is a job {id} already. Import into an empty store, or leave that job out.")]
+    Exists {
+        /// The id both have.
+        id: JobId,
+    },
     /// An idempotency key came back with another request.
     #[error("This Idempotency-Key was already used for another request.")]
     KeyReused,
@@ -116,6 +122,7 @@ impl Refusal {
             Self::StepHasParts { .. } => "step_has_parts",
             Self::Duplicate { .. } => "duplicate_job",
             Self::ActiveLimit { .. } => "active_limit",
+            Self::Exists { .. } => "job_exists",
             Self::KeyReused => "idempotency_key_reused",
         }
     }
@@ -127,7 +134,7 @@ impl Refusal {
             Self::Finished { status } | Self::WrongState { status, .. } => Some(json!({"status": status})),
             Self::Fenced { given, current } => Some(json!({"givenEpoch": given, "epoch": current})),
             Self::UnknownStep { known, .. } => Some(json!({"knownSteps": known})),
-            Self::Duplicate { id, .. } => Some(json!({"jobId": id})),
+            Self::Duplicate { id, .. } | Self::Exists { id } => Some(json!({"jobId": id})),
             Self::ActiveLimit { limit } => Some(json!({"limit": limit})),
             Self::NotFound { .. }
             | Self::NotStale

@@ -1,5 +1,7 @@
 //! What every store promises, as one suite run against each of them.
 
+mod archive;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +10,7 @@ use proptest::strategy::ValueTree;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use self::archive::*;
 use super::*;
 use crate::model::{
     Actor, Author, Execution, Feature, Level, LineKind, MessageText, Outcome, Reason, Report, ReportItem,
@@ -82,7 +85,7 @@ fn job(number: u128, feature: &str) -> NewJob {
     }
 }
 
-async fn start(store: &impl JobStore, number: u128, feature: &str, ms: i64) -> Arc<Job> {
+async fn start(store: &(impl JobStore + ?Sized), number: u128, feature: &str, ms: i64) -> Arc<Job> {
     store.create(job(number, feature), CreateRules::default(), at(ms)).await.unwrap().job
 }
 
@@ -173,6 +176,9 @@ conformance!(
     a_closed_store_refuses_and_says_why,
     accounts_are_kept,
     hostile_text_is_kept_to_the_byte,
+    what_is_exported_and_imported_is_the_same_to_the_byte,
+    an_import_is_all_or_nothing_and_overwrites_nothing,
+    jobs_are_visited_in_the_order_of_their_ids,
 );
 
 async fn a_job_is_read_back_as_it_was_written<S: Engine>(f: Fixture<S>) {

@@ -62,6 +62,7 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
             | Refusal::WrongState { .. }
             | Refusal::NotStale
             | Refusal::Duplicate { .. }
+            | Refusal::Exists { .. }
             | Refusal::KeyReused => StatusCode::CONFLICT,
             Refusal::ActiveLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
         },

@@ -8,7 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::{rows, unavailable};
 use crate::model::Job;
-use crate::store::{IntegrityReport, StoreError, StoreProgress, told_to_stop};
+use crate::store::{IntegrityReport, StoreError, StoreProgress, ledger, told_to_stop};
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
@@ -54,22 +54,27 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
             .map_err(unavailable)?;
         let Some((n, job)) = next else { break };
         last = n;
-        let log: Vec<_> = db
-            .prepare_cached("select seq, at, kind, text, step, data from event where job = ?1 order by seq")
-            .and_then(|mut find| find.query_map([n], rows::event)?.collect())
-            .map_err(unavailable)?;
         report.jobs += 1;
-        report.events += log.len() as u64;
-        let gapless = log.iter().zip(1..).all(|(event, seq)| event.seq == Some(seq));
-        let replayed = Job::replay(job.id, &log);
-        let same = replayed.is_some_and(|replayed| {
-            (replayed.status, replayed.seq, replayed.epoch, replayed.counts)
-                == (job.status, job.seq, job.epoch, job.counts)
-        });
-        if !(gapless && same) && report.problems.len() < MAX_PROBLEMS {
+        // An entry at a time: a log may be longer than memory is large.
+        let mut replay = ledger::Replay::new(job.id);
+        let mut find = db
+            .prepare_cached("select seq, at, kind, text, step, data from event where job = ?1 order by seq")
+            .map_err(unavailable)?;
+        let log = find.query_map([n], rows::event).map_err(unavailable)?;
+        for event in log {
+            replay.add(&event.map_err(unavailable)?);
+        }
+        report.events += replay.entries();
+        if !replay.agrees_with(&job) && report.problems.len() < MAX_PROBLEMS {
             report.problems.push(format!("Job {} is not what its log says", job.id));
         }
         go_on = progress(report.jobs + 2, total);
+    }
+    let entries: i64 =
+        db.query_row("select count(*) from event", [], |row| row.get(0)).map_err(unavailable)?;
+    if entries as u64 != report.events {
+        let (all, known) = (entries, report.events);
+        report.problems.push(format!("There are {all} log entries, and the jobs have {known}"));
     }
     Ok(report)
 }
@@ -86,10 +91,16 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = std::path::PathBuf::from(partial);
+    // What an earlier attempt may have left.
+    let _ = std::fs::remove_file(&partial);
     let copied = (|| {
         let mut copy = Connection::open(&partial)?;
         {
-            let backup = Backup::new(db, &mut copy)?;
+            // One snapshot to the end. Without it SQLite begins again with every change to the file, and a
+            // copy of a busy store never ends.
+            let db = db.unchecked_transaction()?;
+            db.query_row("select 1 from sqlite_schema limit 1", [], |_| Ok(()))?;
+            let backup = Backup::new(&db, &mut copy)?;
             loop {
                 let step = backup.step(256)?;
                 let pages = backup.progress();
@@ -117,10 +128,17 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
         file.sync_all().map_err(|error| cannot("", &error))?;
         let bytes = file.metadata().map_err(|error| cannot("", &error))?.len();
         std::fs::rename(&partial, to).map_err(|error| cannot("", &error))?;
+        sync_folder(to).map_err(|error| cannot("", &error))?;
         Ok(bytes)
     });
     if finished.is_err() {
         let _ = std::fs::remove_file(&partial);
     }
     finished
+}
+
+/// Makes sure that a file's new name survives a power cut.
+pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
 }

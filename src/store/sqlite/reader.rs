@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags, params, params_from_iter};
 
 use super::{rows, unavailable};
 use crate::model::{
@@ -160,6 +160,10 @@ fn phase(
         .query_map(params_from_iter(where_.values), rows::job)
         .and_then(Iterator::collect)
         .map_err(unavailable)?;
+    with_steps(db, found)
+}
+
+fn with_steps(db: &Connection, found: Vec<(i64, Job)>) -> Result<Vec<Arc<Job>>, StoreError> {
     found
         .into_iter()
         .map(|(n, mut job)| {
@@ -167,6 +171,22 @@ fn phase(
             Ok(Arc::new(job))
         })
         .collect()
+}
+
+/// Jobs in the order of their ids, after one of them.
+pub(super) fn jobs_by_id(
+    db: &Connection,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Arc<Job>>, StoreError> {
+    // One snapshot for the jobs and their steps.
+    let db = db.unchecked_transaction().map_err(unavailable)?;
+    let after = after.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default();
+    let found: Vec<(i64, Job)> = db
+        .prepare_cached(&format!("select {} from job where id > ?1 order by id limit ?2", rows::JOB))
+        .and_then(|mut find| find.query_map(params![after, limit as i64], rows::job)?.collect())
+        .map_err(unavailable)?;
+    with_steps(&db, found)
 }
 
 /// What may stand before `%` to find an id by its beginning: hexadecimal digits, or nothing that matches.
