@@ -170,6 +170,15 @@ pub trait ChangeSink: Send + Sync {
     }
 }
 
+/// What one transaction removed from history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many jobs.
+    pub jobs: u64,
+    /// There may be more to remove.
+    pub more: bool,
+}
+
 /// What a check of the store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntegrityReport {
@@ -238,9 +247,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// The features there are, with their counters, most jobs first.
     async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError>;
 
-    /// Removes up to `batch` ended jobs: those that ended before `before`, and the oldest beyond the
-    /// newest `keep`. Returns how many were removed.
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError>;
+    /// Removes up to `batch` ended jobs that are not pinned: those that ended before `before`, and the oldest
+    /// beyond the newest `keep`. One transaction of a bounded size, however long a log is; call it again
+    /// while there is more.
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError>;
 
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);

@@ -11,7 +11,7 @@ use crate::library::Jobs;
 use crate::model::{Counts, Cursor, Event, JobFilter, NewJob, OutcomeCounts, PageSize, Reason, Timestamp};
 use crate::store::{
     CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, LogFrom, LogPage, LogQuery,
-    MemoryStore, StoreProgress,
+    MemoryStore, Pruned, StoreProgress,
 };
 
 /// A store that counts its writes, and refuses them while it is told to.
@@ -69,7 +69,7 @@ impl JobStore for Watched {
     async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {
         self.inner.features(limit).await
     }
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         self.inner.prune(keep, before, batch).await
     }
     fn changes(&self, sink: Arc<dyn ChangeSink>) {

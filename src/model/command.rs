@@ -106,6 +106,10 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Somebody wants an ended job kept, whatever the limits of history are.
+    Pin,
+    /// The limits of history may have it again.
+    Unpin,
 }
 
 impl Command {
@@ -123,6 +127,8 @@ impl Command {
             Self::BecomeDue => "made due",
             Self::Claim => "claimed",
             Self::Retry { .. } => "retried",
+            Self::Pin => "pinned",
+            Self::Unpin => "unpinned",
         }
     }
 }

@@ -46,6 +46,12 @@ pub enum Refusal {
         /// The command, as a participle: "claimed".
         wanted: &'static str,
     },
+    /// The job is already as it was asked to be.
+    #[error("The job is {already} already.")]
+    Unchanged {
+        /// What it is: "pinned".
+        already: &'static str,
+    },
     /// The sweep found the job to be in order.
     #[error("The job is not stale.")]
     NotStale,
@@ -114,6 +120,7 @@ impl Refusal {
             Self::Finished { .. } => "job_finished",
             Self::Fenced { .. } => "stale_epoch",
             Self::WrongState { .. } => "wrong_state",
+            Self::Unchanged { .. } => "unchanged",
             Self::NotStale => "not_stale",
             Self::StepNeeded => "step_needed",
             Self::UnknownStep { .. } => "unknown_step",
@@ -137,6 +144,7 @@ impl Refusal {
             Self::Duplicate { id, .. } | Self::Exists { id } => Some(json!({"jobId": id})),
             Self::ActiveLimit { limit } => Some(json!({"limit": limit})),
             Self::NotFound { .. }
+            | Self::Unchanged { .. }
             | Self::NotStale
             | Self::StepNeeded
             | Self::AmbiguousStep { .. }

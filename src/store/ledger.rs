@@ -105,8 +105,18 @@ impl Replay {
         let said = |job: &Job| {
             let outcome = (job.status, job.attempt, job.epoch, job.error.clone(), job.output.clone());
             let times = (job.created_at, job.run_at, job.started_at, job.ended_at);
-            (outcome, times, job.seq, job.counts, Arc::clone(&job.spec), job.abort.clone(), job.fenced)
+            (
+                outcome,
+                times,
+                job.seq,
+                job.counts,
+                Arc::clone(&job.spec),
+                job.abort.clone(),
+                job.fenced,
+                job.pinned,
+            )
         };
-        !self.broken && said(replayed) == said(job)
+        let dropped = !job.status.is_final() || replayed.dropped == job.dropped;
+        !self.broken && dropped && said(replayed) == said(job)
     }
 }

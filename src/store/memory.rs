@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
 use super::{
     ChangeSink, Changes, CreateRules, Created, FeatureCounts, IdempotencyKey, ImportedJob, IntegrityReport,
-    JobPage, JobStore, LogFrom, LogPage, LogQuery, StoreError, StoreProgress, ledger,
+    JobPage, JobStore, LogFrom, LogPage, LogQuery, Pruned, StoreError, StoreProgress, ledger,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogLine, NewJob, OutcomeCounts, PageSize,
@@ -99,10 +99,14 @@ impl Tables {
         }
     }
 
-    /// The ids of the ended jobs, last ended first.
+    /// The ids of the ended jobs that nobody pinned, last ended first.
     fn past(&self) -> Vec<(Timestamp, JobId)> {
-        let mut past: Vec<_> =
-            self.jobs.values().filter_map(|entry| entry.job.ended_at.map(|at| (at, entry.job.id))).collect();
+        let mut past: Vec<_> = self
+            .jobs
+            .values()
+            .filter(|entry| !entry.job.pinned)
+            .filter_map(|entry| entry.job.ended_at.map(|at| (at, entry.job.id)))
+            .collect();
         past.sort_unstable_by(|a, b| b.cmp(a));
         past
     }
@@ -322,14 +326,14 @@ impl JobStore for MemoryStore {
         Ok(features)
     }
 
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         let mut tables = self.open_tables()?;
         let removed = tables.prune(keep, before, batch);
-        let count = removed.len() as u64;
-        if count > 0 {
+        let pruned = Pruned { jobs: removed.len() as u64, more: removed.len() == batch };
+        if pruned.jobs > 0 {
             tables.publish(Vec::new(), removed);
         }
-        Ok(count)
+        Ok(pruned)
     }
 
     fn changes(&self, sink: Arc<dyn ChangeSink>) {

@@ -16,6 +16,7 @@ mod batch;
 mod import;
 mod maintenance;
 mod open;
+mod prune;
 mod reader;
 mod restore;
 mod rows;
@@ -36,7 +37,7 @@ use writer::{Op, Shared, Writer};
 
 use super::{
     ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
-    LogPage, LogQuery, StoreError, StoreProgress,
+    LogPage, LogQuery, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
@@ -186,7 +187,7 @@ impl JobStore for SqliteStore {
         self.read(move |db| reader::features(db, limit)).await
     }
 
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         self.ask(|reply| Op::Prune { keep, before, batch, reply }).await
     }
 

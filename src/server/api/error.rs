@@ -60,6 +60,7 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
             Refusal::Finished { .. }
             | Refusal::Fenced { .. }
             | Refusal::WrongState { .. }
+            | Refusal::Unchanged { .. }
             | Refusal::NotStale
             | Refusal::Duplicate { .. }
             | Refusal::Exists { .. }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    AbortRequest, Event, EventKind, EventSource, Job, JobId, LastMessage, LogCounts, Spec, Status, Step,
-    StepTree, Timestamp, Weight,
+    AbortRequest, Dropped, Event, EventKind, EventSource, Job, JobId, LastMessage, LogCounts, Spec, Status,
+    Step, StepTree, Timestamp, Weight,
 };
 
 fn is_false(value: &bool) -> bool {
@@ -68,6 +68,12 @@ pub(super) struct JobRecord {
     unrecorded: Vec<usize>,
     #[serde(default, skip_serializing_if = "is_false")]
     unrecorded_whole: bool,
+    #[serde(default, skip_serializing_if = "Dropped::is_none")]
+    dropped: Dropped,
+    #[serde(default, skip_serializing_if = "is_false")]
+    unrecorded_drops: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pinned: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     steps: Vec<StepRecord>,
 }
@@ -129,6 +135,9 @@ impl From<&Job> for JobRecord {
             recorded_at: job.recorded_at,
             unrecorded: job.unrecorded.clone(),
             unrecorded_whole: job.unrecorded_whole,
+            dropped: job.dropped,
+            unrecorded_drops: job.unrecorded_drops,
+            pinned: job.pinned,
             steps: job.steps.steps().iter().map(step).collect(),
         }
     }
@@ -196,6 +205,9 @@ impl JobRecord {
             recorded_at: self.recorded_at,
             unrecorded: self.unrecorded,
             unrecorded_whole: self.unrecorded_whole,
+            dropped: self.dropped,
+            unrecorded_drops: self.unrecorded_drops,
+            pinned: self.pinned,
         })
     }
 }

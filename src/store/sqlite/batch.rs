@@ -29,7 +29,7 @@ pub(super) struct Pending {
     /// An attempt began afresh: the steps on disk are an earlier one's.
     steps_replaced: bool,
     /// There is something to write.
-    changed: bool,
+    pub(super) changed: bool,
 }
 
 pub(super) struct Batch<'a> {
@@ -215,46 +215,6 @@ impl<'a> Batch<'a> {
                 Err(refused.refusal.into())
             }
         }
-    }
-
-    fn prune(&mut self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
-        let over = self.counts.past().saturating_sub(keep);
-        let limit = i64::try_from(batch).unwrap_or(i64::MAX);
-        let mut find = self
-            .db
-            .prepare_cached(
-                "select n, id, feature, status, ended_at from job where ended_at is not null \
-                 order by ended_at, id limit ?1",
-            )
-            .map_err(unavailable)?;
-        let oldest: Vec<(i64, [u8; 16], String, i64, i64)> = find
-            .query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
-            .and_then(Iterator::collect)
-            .map_err(unavailable)?;
-        drop(find);
-        let mut removed = 0;
-        for (n, id, feature, status, ended_at) in oldest {
-            let expired = before.is_some_and(|before| ended_at < before.0);
-            if !(expired || removed < over) {
-                break;
-            }
-            for statement in [
-                "delete from event where job = ?1",
-                "delete from step where job = ?1",
-                "delete from job where n = ?1",
-            ] {
-                self.db
-                    .prepare_cached(statement)
-                    .and_then(|mut delete| delete.execute([n]))
-                    .map_err(unavailable)?;
-            }
-            let id = JobId(uuid::Uuid::from_bytes(id));
-            self.jobs.remove(&id);
-            self.count(&feature, Some(rows::status(status).map_err(unavailable)?), None);
-            self.removed.push(id);
-            removed += 1;
-        }
-        Ok(removed)
     }
 
     pub(super) fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    AbortRequest, Author, Event, EventKind, EventSource, Execution, Feature, Job, JobId, LastMessage, Level,
-    LineKind, LogCounts, LogLine, MessageText, Reason, Spec, Status, Step, StepTree, Tag, Timeouts,
-    Timestamp, Title, Weight,
+    AbortRequest, Author, Dropped, Event, EventKind, EventSource, Execution, Feature, Job, JobId,
+    LastMessage, Level, LineKind, LogCounts, LogLine, MessageText, Reason, Spec, Status, Step, StepTree, Tag,
+    Timeouts, Timestamp, Title, Weight,
 };
 use crate::store::StoreError;
 
@@ -21,7 +21,7 @@ use super::unavailable;
 pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, execution, attempt, max_attempts, epoch, \
     queue, priority, progress, created_at, run_at, started_at, ended_at, activity_at, progress_at, heartbeat_at, \
     run_timeout, activity_timeout, seq, revision, infos, warnings, errors, systems, operators, fenced, late_writes, \
-    late_write_at, message_key, error, more";
+    late_write_at, message_key, error, more, pinned";
 
 /// What no query looks at.
 #[derive(Serialize, Deserialize)]
@@ -45,6 +45,12 @@ struct More<'a> {
     unrecorded: std::borrow::Cow<'a, [usize]>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unrecorded_whole: bool,
+    #[serde(default, skip_serializing_if = "Dropped::is_none")]
+    dropped: Dropped,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unrecorded_drops: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_lines: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,6 +119,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
         max_attempts: row.get(9)?,
         queue: row.get(11)?,
         priority: row.get(12)?,
+        max_lines: more.max_lines.unwrap_or(Spec::MAX_LINES),
     };
     let job = Job {
         id,
@@ -152,6 +159,9 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
         recorded_at: more.recorded_at,
         unrecorded: more.unrecorded.into_owned(),
         unrecorded_whole: more.unrecorded_whole,
+        dropped: more.dropped,
+        unrecorded_drops: more.unrecorded_drops,
+        pinned: row.get(36)?,
     };
     Ok((row.get(0)?, job))
 }
@@ -234,6 +244,9 @@ fn more_of(job: &Job) -> Result<String, StoreError> {
         recorded_at: job.recorded_at,
         unrecorded: std::borrow::Cow::Borrowed(&job.unrecorded),
         unrecorded_whole: job.unrecorded_whole,
+        dropped: job.dropped,
+        unrecorded_drops: job.unrecorded_drops,
+        max_lines: (job.spec.max_lines != Spec::MAX_LINES).then_some(job.spec.max_lines),
     };
     serde_json::to_string(&more).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
@@ -246,9 +259,9 @@ pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> 
             "insert into job (id, feature, author, owner, title, execution, max_attempts, queue, priority, \
              created_at, run_at, run_timeout, activity_timeout, status, attempt, epoch, progress, started_at, ended_at, \
              activity_at, progress_at, heartbeat_at, seq, revision, infos, warnings, errors, systems, operators, \
-             fenced, late_writes, late_write_at, message_key, error, more) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+             fenced, late_writes, late_write_at, message_key, error, more, pinned) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
              ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, \
-             ?31, ?32, ?33, ?34, ?35)",
+             ?31, ?32, ?33, ?34, ?35, ?36)",
         )
         .map_err(unavailable)?;
     let spec = &job.spec;
@@ -291,6 +304,7 @@ pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> 
             job.message_key as i64,
             job.error.as_deref(),
             more,
+            job.pinned,
         ])
         .map_err(unavailable)?;
     Ok(db.last_insert_rowid())
@@ -304,7 +318,7 @@ pub(super) fn update_job(db: &Connection, n: i64, job: &Job) -> Result<(), Store
             "update job set status = ?2, attempt = ?3, epoch = ?4, progress = ?5, started_at = ?6, ended_at = ?7, \
              activity_at = ?8, progress_at = ?9, heartbeat_at = ?10, seq = ?11, revision = ?12, infos = ?13, \
              warnings = ?14, errors = ?15, systems = ?16, operators = ?17, fenced = ?18, late_writes = ?19, \
-             late_write_at = ?20, message_key = ?21, error = ?22, more = ?23 where n = ?1",
+             late_write_at = ?20, message_key = ?21, error = ?22, more = ?23, pinned = ?24 where n = ?1",
         )
         .map_err(unavailable)?;
     update
@@ -332,6 +346,7 @@ pub(super) fn update_job(db: &Connection, n: i64, job: &Job) -> Result<(), Store
             job.message_key as i64,
             job.error.as_deref(),
             more,
+            job.pinned,
         ])
         .map_err(unavailable)?;
     Ok(())

@@ -17,7 +17,7 @@ use super::batch::{Answer, Batch};
 use super::open::OpenError;
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
-use crate::store::{ChangeSink, Changes, CreateRules, Created, ImportedJob, StoreError};
+use crate::store::{ChangeSink, Changes, CreateRules, Created, ImportedJob, Pruned, StoreError};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -30,7 +30,7 @@ pub(super) enum Op {
     Create { new: Box<NewJob>, rules: CreateRules, context: Context, reply: Reply<Created> },
     Transact { id: JobId, command: Command, context: Context, reply: Reply<Arc<Job>> },
     Import { jobs: Vec<ImportedJob>, reply: Reply<u64> },
-    Prune { keep: u64, before: Option<Timestamp>, batch: usize, reply: Reply<u64> },
+    Prune { keep: u64, before: Option<Timestamp>, batch: usize, reply: Reply<Pruned> },
     Probe { reply: Reply<()> },
     Close { reply: oneshot::Sender<()> },
 }

@@ -2,7 +2,8 @@
 -- those of the model and are never reused.
 
 create table job (
-    n integer primary key,
+    -- Never used twice: what is left of a removed job's log must not become another's.
+    n integer primary key autoincrement,
     id blob not null unique,
     feature text not null,
     author text not null,
@@ -36,6 +37,7 @@ create table job (
     late_writes integer not null,
     late_write_at integer,
     message_key integer not null,
+    pinned integer not null,
     error text,
     -- What no query looks at, as JSON: tags, input, output, abort, last message and such.
     more text not null
@@ -46,6 +48,8 @@ create index job_past on job (ended_at, id) where ended_at is not null;
 create index job_past_feature on job (feature, ended_at, id) where ended_at is not null;
 create index job_past_status on job (status, ended_at, id) where ended_at is not null;
 create index job_past_author on job (author, ended_at, id) where ended_at is not null;
+
+create index job_pinned on job (n) where pinned = 1;
 
 create table event (
     job integer not null,
@@ -61,6 +65,11 @@ create table event (
 
 -- Most lines are infos, and are found by their sequence; the others are few and are looked for.
 create index event_kind on event (job, kind, seq) where kind <> 0;
+
+-- Jobs that were removed, and whose logs are too long to have gone with them.
+create table ownerless (
+    job integer primary key
+);
 
 create table step (
     job integer not null,
