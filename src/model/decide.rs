@@ -344,6 +344,7 @@ impl Job {
                 self.last_message = Some(Arc::new(LastMessage {
                     level: *level,
                     text: shorten(text.as_str(), Self::LAST_MESSAGE_CHARS).into_owned(),
+                    seq: event.seq,
                 }));
             }
             EventKind::StepsDeclared { steps, .. } => {

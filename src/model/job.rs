@@ -104,6 +104,9 @@ pub struct LastMessage {
     pub level: Level,
     /// The message, shortened to [`Job::LAST_MESSAGE_CHARS`] characters.
     pub text: String,
+    /// Its place in the log; `None` where it was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 /// How many lines of each kind a job's log has.

@@ -13,9 +13,15 @@
 
 mod accounts;
 mod batch;
+mod entries;
+mod facts;
 mod import;
+mod interned;
+mod lists;
 mod maintenance;
 mod open;
+#[cfg(test)]
+mod plans;
 mod prune;
 mod reader;
 mod restore;
@@ -148,7 +154,7 @@ impl JobStore for SqliteStore {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
-        self.read(move |db| reader::list(db, &filter, after, size)).await
+        self.read(move |db| lists::list(db, &filter, after, size)).await
     }
 
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
@@ -160,7 +166,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {
-        self.read(move |db| reader::jobs_by_id(db, after, limit)).await
+        self.read(move |db| lists::jobs_by_id(db, after, limit)).await
     }
 
     async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {

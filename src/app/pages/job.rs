@@ -170,7 +170,7 @@ fn pin(id: JobId, pinned: bool) -> impl IntoView {
     view! {
         <form method="post" action=format!("/rpc/jobs/{verb}")>
             <input type="hidden" name="id" value=id.to_string() />
-            <button title=what>{if pinned { "Unpin" } else { "Pin" }}</button>
+            <button class="quiet" title=what>{if pinned { "Unpin" } else { "Pin" }}</button>
         </form>
     }
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::interned::Interned;
 use super::writer::{Op, Open, Reply};
-use super::{rows, unavailable};
+use super::{entries, rows, unavailable};
 use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
@@ -35,6 +36,7 @@ pub(super) struct Pending {
 pub(super) struct Batch<'a> {
     pub(super) db: &'a Connection,
     open: &'a Open,
+    pub(super) interned: &'a mut Interned,
     pub(super) jobs: HashMap<JobId, Pending>,
     /// Jobs that came whole, with their rows' numbers.
     pub(super) imported: Vec<(i64, Arc<Job>)>,
@@ -47,10 +49,16 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(db: &'a Connection, open: &'a Open, counts: Counts) -> Self {
+    pub(super) fn new(
+        db: &'a Connection,
+        open: &'a Open,
+        interned: &'a mut Interned,
+        counts: Counts,
+    ) -> Self {
         Self {
             db,
             open,
+            interned,
             jobs: HashMap::new(),
             imported: Vec::new(),
             removed: Vec::new(),
@@ -234,7 +242,7 @@ impl<'a> Batch<'a> {
     /// Writes what the batch changed, each job once.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
         self.jobs.retain(|_, pending| pending.changed);
-        let mut put_event = self.db.prepare_cached(rows::PUT_EVENT).map_err(unavailable)?;
+        let mut put_event = self.db.prepare_cached(entries::PUT_EVENT).map_err(unavailable)?;
         let mut put_step = self.db.prepare_cached(rows::PUT_STEP).map_err(unavailable)?;
         let mut ended = Vec::new();
         for pending in self.jobs.values_mut() {
@@ -244,11 +252,11 @@ impl<'a> Batch<'a> {
                     rows::update_job(self.db, n, job)?;
                     n
                 }
-                None => rows::insert_job(self.db, job)?,
+                None => rows::insert_job(self.db, self.interned, job)?,
             };
             pending.n = Some(n);
             for event in &pending.events {
-                rows::put_event(&mut put_event, n, event)?;
+                entries::put_event(&mut put_event, n, event)?;
             }
             if pending.steps_replaced {
                 self.db.execute("delete from step where job = ?1", [n]).map_err(unavailable)?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::{rows, unavailable};
+use super::{entries, rows, unavailable};
 use crate::model::Refusal;
 use crate::store::{ImportedJob, StoreError};
 
@@ -20,12 +20,12 @@ impl Batch<'_> {
             }
         }
         let count = jobs.len() as u64;
-        let mut put_event = self.db.prepare_cached(rows::PUT_EVENT).map_err(unavailable)?;
+        let mut put_event = self.db.prepare_cached(entries::PUT_EVENT).map_err(unavailable)?;
         let mut put_step = self.db.prepare_cached(rows::PUT_STEP).map_err(unavailable)?;
         for ImportedJob { job, log } in jobs {
-            let n = rows::insert_job(self.db, &job)?;
+            let n = rows::insert_job(self.db, self.interned, &job)?;
             for event in &log {
-                rows::put_event(&mut put_event, n, event)?;
+                entries::put_event(&mut put_event, n, event)?;
             }
             for (index, step) in job.steps.steps().iter().enumerate() {
                 rows::put_step(&mut put_step, n, index, step).map_err(unavailable)?;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::{rows, unavailable};
-use crate::model::Job;
+use super::{entries, rows, unavailable};
 use crate::store::{IntegrityReport, StoreError, StoreProgress, ledger, told_to_stop};
 
 /// How many problems are spelt out.
@@ -33,7 +32,8 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
     let differing: Vec<(String, i64, i64)> = db
         .prepare(
             "select feature || ' ' || status, sum(rows), sum(counted) from ( \
-               select feature, status, count(*) as rows, 0 as counted from job group by 1, 2 union all \
+               select (select text from name where n = job.feature) as feature, status, count(*) as rows, \
+               0 as counted from job group by job.feature, status union all \
                select feature, status, 0, n from counter) group by 1 having sum(rows) <> sum(counted)",
         )
         .and_then(|mut find| find.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
@@ -41,26 +41,39 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
     for (what, rows, counted) in differing {
         report.problems.push(format!("The counter of {what} says {counted}, there are {rows} jobs"));
     }
+    let astray: i64 = db
+        .query_row(
+            "select count(*) from job left join spec on spec.n = job.spec \
+             where job.feature is not spec.feature or job.author is not spec.author",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(unavailable)?;
+    if astray > 0 {
+        report.problems.push(format!("{astray} jobs are listed under another feature or author than theirs"));
+    }
     go_on &= progress(2, total);
 
+    let mut reader = rows::JobReader::new(&db);
     let mut last = 0_i64;
     loop {
         if !go_on {
             return Err(told_to_stop());
         }
-        let next: Option<(i64, Job)> = db
-            .prepare_cached(&format!("select {} from job where n > ?1 order by n limit 1", rows::JOB))
-            .and_then(|mut find| find.query_map([last], rows::job)?.next().transpose())
+        let next: Option<i64> = db
+            .prepare_cached("select n from job where n > ?1 order by n limit 1")
+            .and_then(|mut find| find.query_map([last], |row| row.get(0))?.next().transpose())
             .map_err(unavailable)?;
-        let Some((n, job)) = next else { break };
+        let Some(n) = next else { break };
         last = n;
+        let Some(job) = reader.get(n)? else { continue };
         report.jobs += 1;
         // An entry at a time: a log may be longer than memory is large.
         let mut replay = ledger::Replay::new(job.id);
         let mut find = db
             .prepare_cached("select seq, at, kind, text, step, data from event where job = ?1 order by seq")
             .map_err(unavailable)?;
-        let log = find.query_map([n], rows::event).map_err(unavailable)?;
+        let log = find.query_map([n], entries::event).map_err(unavailable)?;
         for event in log {
             replay.add(&event.map_err(unavailable)?);
         }

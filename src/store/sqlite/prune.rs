@@ -42,8 +42,8 @@ impl Batch<'_> {
         let oldest: Vec<(i64, [u8; 16], String, i64, i64)> = self
             .db
             .prepare_cached(
-                "select n, id, feature, status, ended_at from job where ended_at is not null and pinned = 0 \
-                 order by ended_at, id limit ?1",
+                "select n, id, (select text from name where n = job.feature), status, ended_at from job \
+                 where ended_at is not null and pinned = 0 order by ended_at, n limit ?1",
             )
             .and_then(|mut find| {
                 let row = |row: &rusqlite::Row<'_>| {

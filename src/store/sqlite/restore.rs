@@ -235,11 +235,12 @@ mod tests {
             assert!(matches!(refused, Err(RestoreError::Open(_))), "{name}");
         }
         for damage in [
-            "update job set errors = errors + 1 where n = 3",
+            "update job set facts = x'0001' where n = 3",
             "delete from event where job = 4 and seq = 2",
             "update counter set n = n - 1",
             "insert into event (job, seq, at, kind, text) values (999, 1, 0, 0, 'nobody''s')",
-            "update job set epoch = 9 where n = 5",
+            "update job set status = 4 where n = 5",
+            "update job set feature = feature + 1 where n = 6",
         ] {
             std::fs::copy(at("copy.db"), at("damaged.db")).unwrap();
             rusqlite::Connection::open(at("damaged.db")).unwrap().execute_batch(damage).unwrap();

@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::batch::{Answer, Batch};
+use super::interned::Interned;
 use super::open::OpenError;
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
@@ -100,7 +101,14 @@ impl Writer {
             state.open = open.values().map(|(_, job)| (job.id, Arc::clone(job))).collect();
         }
         let (ops, waiting) = channel();
-        let mut thread = Thread { db, open, counts, shared: Arc::clone(&shared), _lock: lock };
+        let mut thread = Thread {
+            db,
+            open,
+            interned: Interned::default(),
+            counts,
+            shared: Arc::clone(&shared),
+            _lock: lock,
+        };
         let handle = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.run(&waiting))
@@ -129,14 +137,17 @@ pub(super) type Open = HashMap<JobId, (i64, Arc<Job>)>;
 
 /// The jobs that have not ended.
 pub(super) fn load_open(db: &Connection) -> Result<Open, StoreError> {
-    let mut find =
-        db.prepare(&format!("select {} from job where ended_at is null", rows::JOB)).map_err(unavailable)?;
-    let found: Vec<(i64, Job)> =
-        find.query_map([], rows::job).and_then(Iterator::collect).map_err(unavailable)?;
-    let mut open = HashMap::with_capacity(found.len());
-    for (n, mut job) in found {
-        job.steps = Arc::new(rows::steps(db, n).map_err(unavailable)?);
-        open.insert(job.id, (n, Arc::new(job)));
+    // Found through the index over them: a history of millions is not looked at.
+    let numbers: Vec<i64> = db
+        .prepare("select n from job where ended_at is null order by created_at")
+        .and_then(|mut find| find.query_map([], |row| row.get(0))?.collect())
+        .map_err(unavailable)?;
+    let mut reader = rows::JobReader::new(db);
+    let mut open = HashMap::with_capacity(numbers.len());
+    for n in numbers {
+        if let Some(job) = reader.get(n)? {
+            open.insert(job.id, (n, Arc::new(job)));
+        }
     }
     Ok(open)
 }
@@ -157,7 +168,8 @@ pub(super) fn load_counts(db: &Connection) -> Result<Counts, StoreError> {
 
 struct Thread {
     db: Connection,
-    open: HashMap<JobId, (i64, Arc<Job>)>,
+    open: Open,
+    interned: Interned,
     counts: Counts,
     shared: Arc<Shared>,
     /// Held as long as the thread lives.
@@ -209,6 +221,7 @@ impl Thread {
                 if !self.db.is_autocommit() {
                     let _ = self.db.execute_batch("rollback");
                 }
+                self.interned = Interned::default();
                 self.shared.state().write_error = Some(error.to_string());
                 tracing::error!(error = %error, "A transaction failed; nothing of it was kept");
                 Err(error)
@@ -223,7 +236,7 @@ impl Thread {
     fn attempt(&mut self, ops: Vec<Op>, answers: &mut Vec<Answer>) -> Result<Option<Changes>, StoreError> {
         // Collected first: whatever fails below, everybody has an answer coming.
         let begun = self.db.execute_batch("begin immediate").map_err(unavailable);
-        let mut batch = Batch::new(&self.db, &self.open, self.counts);
+        let mut batch = Batch::new(&self.db, &self.open, &mut self.interned, self.counts);
         let mut broken = begun.err();
         for op in ops {
             match broken.clone() {
