@@ -18,6 +18,7 @@ mod facts;
 mod import;
 mod interned;
 mod lists;
+mod logs;
 mod maintenance;
 mod open;
 #[cfg(test)]
@@ -174,11 +175,12 @@ impl JobStore for SqliteStore {
     }
 
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
-        self.read(move |db| reader::log(db, id, &query)).await
+        let readers = Arc::clone(&self.readers);
+        blocking(move || readers.with(|db| logs::log(&readers, db, id, &query))).await
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.read(move |db| reader::events(db, id, after, limit)).await
+        self.read(move |db| logs::events(db, id, after, limit)).await
     }
 
     fn counts(&self) -> Counts {

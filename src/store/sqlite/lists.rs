@@ -106,7 +106,8 @@ pub(super) fn queries(
         let (low, high) = id_range(text);
         where_.and(
             &format!(
-                "(title {like} or feature in {names} or author in {names} or error {like} or id between ? and ?)"
+                "(title {like} or feature in {names} or author in {names} or error {like} \
+                 or id between ? and ?)"
             ),
             std::iter::repeat_n(Sql::from(containing(text)), 4).chain([Sql::from(low), Sql::from(high)]),
         );

@@ -118,7 +118,11 @@ pub(super) fn look_at(path: &Path) -> Result<(u32, u32), OpenError> {
 pub(super) fn read_only(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags)
-        .and_then(|db| db.busy_timeout(Duration::from_secs(10)).map(|()| db))
+        .and_then(|db| {
+            db.busy_timeout(Duration::from_secs(10))?;
+            db.set_prepared_statement_cache_capacity(64);
+            Ok(db)
+        })
         .map_err(|error| OpenError::Unusable { path: path.display().to_string(), problem: error.to_string() })
 }
 

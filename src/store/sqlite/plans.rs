@@ -6,8 +6,8 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::reader::{Conditions, log_queries};
-use super::{lists, open};
+use super::reader::Conditions;
+use super::{lists, logs, open};
 use crate::model::{Cursor, JobFilter, JobId, LineKind, LogFilter, Status, Timestamp};
 use crate::store::{LogFrom, LogQuery};
 
@@ -134,7 +134,7 @@ fn every_part_of_a_log_is_read_where_it_lies() {
     ] {
         for from in [LogFrom::End, LogFrom::Before(9), LogFrom::After(9)] {
             let query = LogQuery { filter: filter.clone(), from, limit: 200, count: true };
-            let (pages, counts) = log_queries(1, &query);
+            let (pages, counts) = logs::queries(1, &query);
             assert_eq!((pages.len(), counts.len()), (queries, queries), "{filter:?}");
             for page in pages.iter().chain(&counts) {
                 goes_by(&db, page, index);
@@ -153,6 +153,7 @@ fn whatever_is_asked_for_by_name_is_found_by_name() {
         ("select n from job where id = ?1", "sqlite_autoindex_job_1"),
         ("select feature from job where n = ?1", "INTEGER PRIMARY KEY"),
         ("select text from event where job = ?1 and seq = ?2", "PRIMARY KEY"),
+        (logs::LAST, "PRIMARY KEY"),
         ("select seq from event where job = ?1 and seq > ?2 order by seq limit ?3", "PRIMARY KEY"),
         ("select id from step where job = ?1 order by i", "PRIMARY KEY"),
         ("select n from name where text = ?1", "sqlite_autoindex_name_1"),
