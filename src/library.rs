@@ -85,6 +85,7 @@ impl Jobs {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: self.limits.max_lines,
         };
         let new = NewJob { id: JobId(Uuid::now_v7()), spec, enqueue: false, run_at: None };
         let rules = CreateRules { max_active: Some(self.limits.max_active), ..CreateRules::default() };

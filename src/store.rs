@@ -9,6 +9,7 @@
 //! many of them in one transaction, and so that the rules stay in `model/`.
 
 mod accounts;
+mod archive;
 mod ledger;
 mod memory;
 mod sqlite;
@@ -24,8 +25,9 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
+pub use archive::{Exporter, ImportError, Importer, Moved};
 pub use memory::MemoryStore;
-pub use sqlite::{OpenError, SqliteAccounts, SqliteStore};
+pub use sqlite::{OpenError, RestoreError, SqliteAccounts, SqliteStore, restore};
 
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogFilter, LogLine, NewJob,
@@ -79,6 +81,15 @@ pub struct Created {
     pub job: Arc<Job>,
     /// An earlier request had made it.
     pub replayed: bool,
+}
+
+/// A job from elsewhere, with its whole log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportedJob {
+    /// The job as it stands.
+    pub job: Arc<Job>,
+    /// Its log, from the first entry.
+    pub log: Vec<Event>,
 }
 
 /// A page of jobs.
@@ -159,6 +170,15 @@ pub trait ChangeSink: Send + Sync {
     }
 }
 
+/// What one transaction removed from history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many jobs.
+    pub jobs: u64,
+    /// There may be more to remove.
+    pub more: bool,
+}
+
 /// What a check of the store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntegrityReport {
@@ -200,6 +220,14 @@ pub trait JobStore: Send + Sync + 'static {
         size: PageSize,
     ) -> Result<JobPage, StoreError>;
 
+    /// Up to `limit` jobs in the order of their ids, those after `after`. Each job has one place in this
+    /// order as long as it lives.
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError>;
+
+    /// Adds jobs with their logs as they are, in one transaction, and counts them. Refused as a whole
+    /// where one of them is there already. The caller has seen to it that each is what its log says.
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError>;
+
     /// Every job somebody works on.
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError>;
 
@@ -219,9 +247,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// The features there are, with their counters, most jobs first.
     async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError>;
 
-    /// Removes up to `batch` ended jobs: those that ended before `before`, and the oldest beyond the
-    /// newest `keep`. Returns how many were removed.
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError>;
+    /// Removes up to `batch` ended jobs that are not pinned: those that ended before `before`, and the oldest
+    /// beyond the newest `keep`. One transaction of a bounded size, however long a log is; call it again
+    /// while there is more.
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError>;
 
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);

@@ -99,8 +99,8 @@ impl Sweeper {
         let mut removed = 0;
         loop {
             let some = self.store.prune(u64::from(limits.max_past), before, PRUNE_BATCH).await?;
-            removed += some;
-            if some == 0 {
+            removed += some.jobs;
+            if !some.more {
                 return Ok(removed);
             }
             tokio::task::yield_now().await;

@@ -140,6 +140,7 @@ impl Service {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: self.settings.limits.max_lines,
         };
         let rules = CreateRules {
             max_active: Some(self.settings.limits.max_active),

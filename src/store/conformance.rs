@@ -1,5 +1,7 @@
 //! What every store promises, as one suite run against each of them.
 
+mod archive;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +10,7 @@ use proptest::strategy::ValueTree;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use self::archive::*;
 use super::*;
 use crate::model::{
     Actor, Author, Execution, Feature, Level, LineKind, MessageText, Outcome, Reason, Report, ReportItem,
@@ -76,13 +79,14 @@ fn job(number: u128, feature: &str) -> NewJob {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: Spec::MAX_LINES,
         },
         enqueue: false,
         run_at: None,
     }
 }
 
-async fn start(store: &impl JobStore, number: u128, feature: &str, ms: i64) -> Arc<Job> {
+async fn start(store: &(impl JobStore + ?Sized), number: u128, feature: &str, ms: i64) -> Arc<Job> {
     store.create(job(number, feature), CreateRules::default(), at(ms)).await.unwrap().job
 }
 
@@ -173,6 +177,11 @@ conformance!(
     a_closed_store_refuses_and_says_why,
     accounts_are_kept,
     hostile_text_is_kept_to_the_byte,
+    what_is_exported_and_imported_is_the_same_to_the_byte,
+    an_import_is_all_or_nothing_and_overwrites_nothing,
+    jobs_are_visited_in_the_order_of_their_ids,
+    what_is_pinned_outlives_every_limit,
+    a_log_keeps_so_many_of_each_and_says_what_it_did_not,
 );
 
 async fn a_job_is_read_back_as_it_was_written<S: Engine>(f: Fixture<S>) {
@@ -506,13 +515,66 @@ async fn old_history_goes_oldest_first<S: Engine>(f: Fixture<S>) {
             f.store.transact(id, COMPLETE, at(number as i64 * 10)).await.unwrap();
         }
     }
-    assert_eq!(f.store.prune(100, Some(Timestamp(25)), 500).await.unwrap(), 2);
-    assert_eq!(f.store.prune(4, None, 2).await.unwrap(), 2, "in batches");
-    assert_eq!(f.store.prune(4, None, 500).await.unwrap(), 1);
-    assert_eq!(f.store.prune(4, None, 500).await.unwrap(), 0);
+    let pruned = |jobs, more| Ok(Pruned { jobs, more });
+    assert_eq!(f.store.prune(100, Some(Timestamp(25)), 500).await, pruned(2, false));
+    assert_eq!(f.store.prune(4, None, 2).await, pruned(2, true), "in batches");
+    assert_eq!(f.store.prune(4, None, 500).await, pruned(1, false));
+    assert_eq!(f.store.prune(4, None, 500).await, pruned(0, false));
     let f = f.reopen().await;
     assert_eq!(ids(&f.store, JobFilter::default()).await, [10, 9, 8, 7, 6]);
     assert_eq!(f.store.counts().of(Status::Completed), 4);
+    let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+}
+
+async fn what_is_pinned_outlives_every_limit<S: Engine>(f: Fixture<S>) {
+    for number in 1..=10 {
+        let id = start(&f.store, number, "import", 0).await.id;
+        f.store.transact(id, COMPLETE, at(number as i64 * 10)).await.unwrap();
+    }
+    let id = |number: u128| JobId(Uuid::from_u128(number << 64));
+    for number in [2, 5] {
+        assert!(f.store.transact(id(number), Command::Pin, at(200)).await.unwrap().pinned);
+    }
+    let again = f.store.transact(id(2), Command::Pin, at(201)).await;
+    assert_eq!(again, Err(StoreError::Refused(Refusal::Unchanged { already: "pinned" })));
+    let open = start(&f.store, 11, "import", 0).await.id;
+    assert!(f.store.transact(open, Command::Pin, at(201)).await.is_err(), "what has not ended is no history");
+    let f = f.reopen().await;
+    // Beside those that are pinned, so many are kept.
+    assert_eq!(f.store.prune(3, None, 500).await.unwrap().jobs, 5);
+    assert_eq!(ids(&f.store, JobFilter::default()).await, [11, 10, 9, 8, 5, 2]);
+    assert_eq!(f.store.prune(0, Some(Timestamp(1_000)), 500).await.unwrap().jobs, 3);
+    f.store.transact(id(2), Command::Unpin, at(300)).await.unwrap();
+    assert_eq!(f.store.prune(9, Some(Timestamp(1_000)), 500).await.unwrap().jobs, 1);
+    assert_eq!(ids(&f.store, JobFilter::default()).await, [11, 5]);
+    assert_eq!(
+        log(&f.store, id(5), LogFilter::default()).await.len(),
+        3,
+        "the log is kept, and who pinned it"
+    );
+    let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!((report.jobs, report.problems), (2, Vec::new()));
+}
+
+async fn a_log_keeps_so_many_of_each_and_says_what_it_did_not<S: Engine>(f: Fixture<S>) {
+    let mut new = job(1, "import");
+    new.spec.max_lines = 5;
+    let id = f.store.create(new, CreateRules::default(), at(0)).await.unwrap().job.id;
+    let infos = |count: usize| (0..count).map(|line| said(Level::Info, &format!("line {line}"))).collect();
+    f.store.transact(id, report(infos(7)), at(1)).await.unwrap();
+    f.store.transact(id, report(vec![said(Level::Error, "still heard")]), at(2)).await.unwrap();
+    let job = f.store.transact(id, report(infos(10)), at(3)).await.unwrap();
+    assert_eq!((job.counts.info, job.dropped.info, job.counts.error), (5, 12, 1));
+    assert_eq!(job.last_message.as_ref().unwrap().text, "line 9", "people see that it goes on");
+    let f = f.reopen().await;
+    assert_eq!(f.store.get(id).await.unwrap().as_deref(), Some(&*job));
+    f.store.transact(id, COMPLETE, at(4)).await.unwrap();
+    let lines = log(&f.store, id, LogFilter::default()).await;
+    assert_eq!(lines[5], "line 4");
+    assert_eq!(lines[6], "The log is full. Counted and not kept: 1 info");
+    assert_eq!(lines[7..9], ["still heard", "The log is full. Counted and not kept: 12 infos"]);
+    assert_eq!(f.store.get(id).await.unwrap().unwrap().dropped.info, 12);
     let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
 }

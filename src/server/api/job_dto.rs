@@ -48,14 +48,14 @@ pub struct StepDto {
     pub steps: Vec<StepDto>,
 }
 
-/// How many older messages a job has than are shown.
+/// How many messages of each level are not there.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct TruncatedDto {
-    /// Older infos.
+    /// Infos.
     pub info: u64,
-    /// Older warnings.
+    /// Warnings.
     pub warning: u64,
-    /// Older errors.
+    /// Errors.
     pub error: u64,
 }
 
@@ -136,6 +136,10 @@ pub struct JobDto {
     pub abort_requested: bool,
     /// Who asked it to stop, why, and when; null where nobody did.
     pub abort: Option<AbortDto>,
+    /// How many messages were not kept, because the log had as many of that level as it may have.
+    pub dropped: TruncatedDto,
+    /// Somebody wants it kept: no limit of age or number removes it.
+    pub pinned: bool,
     /// How many writes of a fenced run were refused.
     pub late_writes: u64,
     /// Grows with every change to the job.
@@ -224,6 +228,12 @@ impl JobDto {
                 by: abort.by.clone(),
                 at: abort.at,
             }),
+            dropped: TruncatedDto {
+                info: job.dropped.info,
+                warning: job.dropped.warning,
+                error: job.dropped.error,
+            },
+            pinned: job.pinned,
             late_writes: job.late_writes,
             revision: job.revision,
         }
