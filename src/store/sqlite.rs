@@ -44,7 +44,7 @@ use writer::{Op, Shared, Writer};
 
 use super::{
     ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
-    LogPage, LogQuery, Pruned, StoreError, StoreProgress,
+    LogPage, LogQuery, Newest, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
@@ -177,6 +177,11 @@ impl JobStore for SqliteStore {
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
         let readers = Arc::clone(&self.readers);
         blocking(move || readers.with(|db| logs::log(&readers, db, id, &query))).await
+    }
+
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        let jobs = jobs.to_vec();
+        self.read(move |db| logs::newest_messages(db, &jobs, most)).await
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

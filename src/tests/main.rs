@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod database;
 mod flaws;
 mod rpc;
 mod ssr;
