@@ -30,7 +30,7 @@ pub use memory::MemoryStore;
 pub use sqlite::{OpenError, RestoreError, SqliteAccounts, SqliteStore, restore};
 
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogFilter, LogLine, NewJob,
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, LogLine, NewJob,
     OutcomeCounts, PageSize, Refusal, Timestamp,
 };
 
@@ -137,6 +137,12 @@ pub struct LogPage {
     pub more: bool,
 }
 
+/// The newest messages of a job: infos, warnings, errors.
+pub type Newest = [Vec<LogLine>; 3];
+
+/// The kinds of [`Newest`], in its order.
+const MESSAGES: [LineKind; 3] = [LineKind::Info, LineKind::Warning, LineKind::Error];
+
 /// How many jobs of one feature there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureCounts {
@@ -233,6 +239,29 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// A part of a job's log. Refused where there is no such job.
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError>;
+
+    /// The newest infos, warnings and errors of each of some jobs, up to `most` of each, oldest first. A job
+    /// that is gone has none. An engine that can asks for all of them at once.
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        let mut all = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let mut newest = Newest::default();
+            for (kind, lines) in MESSAGES.into_iter().zip(&mut newest) {
+                if job.counts.of(kind) == 0 || most == 0 {
+                    continue;
+                }
+                let filter = LogFilter { kinds: vec![kind], ..LogFilter::default() };
+                let query = LogQuery { filter, from: LogFrom::End, limit: most, count: false };
+                match self.log(job.id, query).await {
+                    Ok(page) => *lines = page.lines,
+                    Err(StoreError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            all.push(newest);
+        }
+        Ok(all)
+    }
 
     /// The entries of a job's log after `after`, as they were recorded.
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;

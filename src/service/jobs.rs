@@ -11,7 +11,7 @@ use crate::model::{
     OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title,
 };
 use crate::store::{
-    CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery,
+    CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery, Newest,
 };
 use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, date_time};
 
@@ -185,6 +185,17 @@ impl Service {
     ) -> Result<LogPage, ServiceError> {
         caller.must(Permission::Read)?;
         Ok(self.store.log(id, query).await?)
+    }
+
+    /// The newest messages of some jobs, `most` of each level.
+    pub async fn newest_messages(
+        &self,
+        caller: &Caller,
+        jobs: &[Arc<Job>],
+        most: usize,
+    ) -> Result<Vec<Newest>, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.newest_messages(jobs, most).await?)
     }
 
     /// The first error in a job's log.

@@ -28,7 +28,7 @@ use thiserror::Error;
 
 use self::record::{EventRecord, JobRecord};
 use super::{ImportedJob, JobStore, StoreError, ledger};
-use crate::model::{Event, Job, JobId, Refusal};
+use crate::model::{Job, JobId, Refusal};
 
 const FORMAT: &str = "longhaul-jobs";
 const VERSION: u32 = 1;
@@ -265,10 +265,13 @@ impl Importer {
                 let job = record.into_job().map_err(|problem| self.malformed(problem))?;
                 self.current = Some(ImportedJob { job: Arc::new(job), log: Vec::new() });
             }
-            Line::Event(record) => match &mut self.current {
-                Some(current) => current.log.push(Event::from(record)),
-                None => return Err(self.malformed("this entry belongs to no job")),
-            },
+            Line::Event(record) => {
+                let event = record.into_event().map_err(|problem| self.malformed(problem))?;
+                match &mut self.current {
+                    Some(current) => current.log.push(event),
+                    None => return Err(self.malformed("this entry belongs to no job")),
+                }
+            }
             Line::Gone(gone) => match self.current.take() {
                 Some(current) if current.job.id == gone.id => {}
                 _ => return Err(self.malformed("this takes back another job than the one before it")),

@@ -182,6 +182,7 @@ conformance!(
     jobs_are_visited_in_the_order_of_their_ids,
     what_is_pinned_outlives_every_limit,
     a_log_keeps_so_many_of_each_and_says_what_it_did_not,
+    the_newest_messages_of_many_jobs_come_at_once,
 );
 
 async fn a_job_is_read_back_as_it_was_written<S: Engine>(f: Fixture<S>) {
@@ -577,6 +578,32 @@ async fn a_log_keeps_so_many_of_each_and_says_what_it_did_not<S: Engine>(f: Fixt
     assert_eq!(f.store.get(id).await.unwrap().unwrap().dropped.info, 12);
     let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
+}
+
+async fn the_newest_messages_of_many_jobs_come_at_once<S: Engine>(f: Fixture<S>) {
+    let mut jobs = Vec::new();
+    for number in 1..=3 {
+        let id = start(&f.store, number, "import", 0).await.id;
+        let levels = [Level::Info, Level::Warning, Level::Error];
+        let items = (0..number * 4).map(|line| said(levels[line as usize % 3], &format!("{line}"))).collect();
+        jobs.push(f.store.transact(id, report(items), at(1)).await.unwrap());
+    }
+    let gone = Arc::new(Job { id: JobId(Uuid::from_u128(404)), ..(*jobs[0]).clone() });
+    jobs.insert(1, gone);
+    let newest = f.store.newest_messages(&jobs, 2).await.unwrap();
+    let texts =
+        |newest: &Newest| newest.each_ref().map(|lines| lines.iter().map(|line| line.text.clone()).collect());
+    let texts: Vec<[Vec<String>; 3]> = newest.iter().map(texts).collect();
+    let expected = [
+        [vec!["0", "3"], vec!["1"], vec!["2"]],
+        [vec![], vec![], vec![]],
+        [vec!["3", "6"], vec!["4", "7"], vec!["2", "5"]],
+        [vec!["6", "9"], vec!["7", "10"], vec!["8", "11"]],
+    ];
+    assert_eq!(texts, expected);
+    assert!(
+        f.store.newest_messages(&jobs, 0).await.unwrap().iter().all(|newest| *newest == Newest::default())
+    );
 }
 
 async fn a_restart_keeps_everything<S: Engine>(f: Fixture<S>) {

@@ -44,7 +44,7 @@ use writer::{Op, Shared, Writer};
 
 use super::{
     ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
-    LogPage, LogQuery, Pruned, StoreError, StoreProgress,
+    LogPage, LogQuery, Newest, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
@@ -208,6 +208,11 @@ impl JobStore for SqliteStore {
         let read = blocking(move || readers.with(|db| logs::log(&readers, db, id, &query))).await;
         self.shared.note_read(&read);
         read
+    }
+
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        let jobs = jobs.to_vec();
+        self.read(move |db| logs::newest_messages(db, &jobs, most)).await
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -1,12 +1,14 @@
 //! How a job looks on the wire: the requirement's fields, by its names, and ours beside them.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::model::{Job, JobId, LineKind, LogCounts, LogFilter, LogLine, Status, Timestamp};
+use crate::model::{Job, JobId, LogCounts, LogLine, Status, Timestamp};
 use crate::service::{Caller, Service, ServiceError};
-use crate::store::{LogFrom, LogQuery};
+use crate::store::Newest;
 use crate::view::{JobRow, Severity, attention, iso};
 
 /// A message of a job.
@@ -164,20 +166,30 @@ pub const MESSAGES_OF_ONE: usize = 1_000;
 pub const MESSAGES_IN_LIST: usize = 10;
 
 impl JobDto {
-    /// A job with its newest messages, `most` of each level.
+    /// Jobs with their newest messages, `most` of each level.
     pub async fn of(
         service: &Service,
         caller: &Caller,
-        job: &Job,
+        jobs: &[Arc<Job>],
         most: usize,
-    ) -> Result<Self, ServiceError> {
-        let info = newest(service, caller, job, LineKind::Info, most).await?;
-        let warning = newest(service, caller, job, LineKind::Warning, most).await?;
-        let error = newest(service, caller, job, LineKind::Error, most).await?;
-        Ok(Self::with(job, service.now(), [info, warning, error]))
+    ) -> Result<Vec<Self>, ServiceError> {
+        let newest = service.newest_messages(caller, jobs, most).await?;
+        let now = service.now();
+        Ok(jobs.iter().zip(newest).map(|(job, messages)| Self::with(job, now, messages)).collect())
     }
 
-    fn with(job: &Job, now: Timestamp, messages: [Vec<LogLine>; 3]) -> Self {
+    /// A job with its newest messages, `most` of each level.
+    pub async fn one(
+        service: &Service,
+        caller: &Caller,
+        job: &Arc<Job>,
+        most: usize,
+    ) -> Result<Self, ServiceError> {
+        let newest = service.newest_messages(caller, std::slice::from_ref(job), most).await?;
+        Ok(Self::with(job, service.now(), newest.into_iter().next().unwrap_or_default()))
+    }
+
+    fn with(job: &Job, now: Timestamp, messages: Newest) -> Self {
         let LogCounts { info, warning, error, .. } = job.counts;
         let left = |count: u64, shown: &[LogLine]| count.saturating_sub(shown.len() as u64);
         let truncated = TruncatedDto {
@@ -238,21 +250,6 @@ impl JobDto {
             revision: job.revision,
         }
     }
-}
-
-async fn newest(
-    service: &Service,
-    caller: &Caller,
-    job: &Job,
-    kind: LineKind,
-    most: usize,
-) -> Result<Vec<LogLine>, ServiceError> {
-    if job.counts.of(kind) == 0 || most == 0 {
-        return Ok(Vec::new());
-    }
-    let filter = LogFilter { kinds: vec![kind], ..LogFilter::default() };
-    let query = LogQuery { filter, from: LogFrom::End, limit: most, count: false };
-    Ok(service.read_log(caller, job.id, query).await?.lines)
 }
 
 fn message(line: LogLine) -> MessageDto {

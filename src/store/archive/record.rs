@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{
-    AbortRequest, Dropped, Event, EventKind, EventSource, Job, JobId, LastMessage, LogCounts, Spec, Status,
-    Step, StepTree, Timestamp, Weight,
+    AbortRequest, Author, Dropped, Event, EventKind, EventSource, Feature, Job, JobId, LastMessage,
+    LogCounts, MessageText, Spec, Status, Step, StepTree, Tag, Timestamp, Title, Weight,
 };
 
 fn is_false(value: &bool) -> bool {
@@ -150,6 +150,15 @@ impl JobRecord {
         if self.status.is_final() != self.ended_at.is_some() {
             return wrong("has ended and has not");
         }
+        // Texts are checked where they enter, and this is a way in.
+        let spec = &self.spec;
+        let limits = Feature::new(spec.feature.as_str()).is_ok_and(|checked| checked == spec.feature)
+            && Author::new(spec.author.as_str()).is_ok_and(|checked| checked == spec.author)
+            && spec.title.as_ref().is_none_or(|title| Title::new(title.as_str()).as_ref() == Ok(title))
+            && spec.tags.iter().all(|tag| Tag::new(tag.as_str()).as_ref() == Ok(tag));
+        if !limits {
+            return wrong("has a feature, an author, a title or a label that none can have");
+        }
         let number = |value: f64| value.is_finite() && (0.0..=1.0).contains(&value);
         if !number(self.progress) || !self.steps.iter().all(|step| number(step.progress)) {
             return wrong("has a progress that is not between 0 and 1");
@@ -228,8 +237,12 @@ impl From<Event> for EventRecord {
     }
 }
 
-impl From<EventRecord> for Event {
-    fn from(record: EventRecord) -> Self {
-        Self { seq: Some(record.seq), at: record.at, source: record.source, kind: record.event }
+impl EventRecord {
+    /// The entry. Refused where it says what none can say.
+    pub(super) fn into_event(self) -> Result<Event, String> {
+        if let EventKind::Message { text, .. } = &self.event {
+            MessageText::new(text.as_str()).map_err(|invalid| invalid.to_string())?;
+        }
+        Ok(Event { seq: Some(self.seq), at: self.at, source: self.source, kind: self.event })
     }
 }

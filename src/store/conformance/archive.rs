@@ -124,6 +124,8 @@ pub(super) async fn an_import_is_all_or_nothing_and_overwrites_nothing<S: Engine
         (&*text.replacen("longhaul-jobs", "something-else", 1), "this program reads"),
         (&*text.replacen("\"version\":1", "\"version\":2", 1), "this program reads"),
         (&*tampered, "not what its log says"),
+        (&*text.replace("\"import\"", "\" \""), "none can have"),
+        (&*text.replacen("line 77\"", "\"", 1), "must not be empty"),
         (&*text.replacen("\"jobs\":8", "\"jobs\":9", 1), "there should be 9 jobs"),
         (&*text.replacen("{\"event\":", "{\"even\":", 1), "no line of an export"),
     ] {

@@ -1,9 +1,9 @@
 //! Lists of jobs: keyset pages over indexes.
 //!
 //! A page is found in two steps: the places of its jobs, which an index has in order, then the jobs. A list
-//! by feature is one index per outcome, merged here, so that the same index serves a feature alone and a
-//! feature with an outcome. Which index answers is not left to the planner, who has no statistics: a `+`
-//! keeps a condition from choosing.
+//! by feature or by author is one query per outcome, merged here, so that the same index serves a feature
+//! alone and a feature with an outcome. Which index answers is not left to the planner, who has no
+//! statistics: a `+` keeps a condition from choosing.
 
 use std::sync::Arc;
 
@@ -117,9 +117,9 @@ pub(super) fn queries(
         let n = rows::number_of(db, id)?.unwrap_or(0);
         where_.and(&format!("({column}, n) < (?, ?)"), [Sql::from(at.0), Sql::from(n)]);
     }
-    let by_feature = !open && filter.feature.is_some();
+    let by_name = !open && (filter.feature.is_some() || filter.author.is_some());
     let statuses: Vec<Option<Status>> = match filter.status {
-        None if by_feature => Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect(),
+        None if by_name => Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect(),
         status => vec![status],
     };
     let query = |status: Option<Status>| {
@@ -127,9 +127,9 @@ pub(super) fn queries(
         if let Some(status) = status {
             let number = rows::status_number(status);
             text.push_str(&match status {
-                _ if by_feature => format!(" and status = {number}"),
+                _ if by_name => format!(" and status = {number}"),
                 // Said outright, so that the index over those that did not complete can be used.
-                Status::Failed | Status::Aborted if filter.author.is_none() => {
+                Status::Failed | Status::Aborted => {
                     format!(" and status = {number} and status > 4")
                 }
                 _ => format!(" and +status = {number}"),

@@ -5,13 +5,15 @@
 //! 46 ms with two; with a comparison of our own instead of SQLite's, 130 ms. Given up: an index over the text.
 //! It would double the file, and cost every message more than recording it does.
 
+use std::sync::Arc;
+
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
 use super::reader::{Conditions, Readers, containing};
 use super::{entries, rows, unavailable};
-use crate::model::{Event, JobId, LineKind, LogFilter, LogLine, Refusal};
-use crate::store::{LogFrom, LogPage, LogQuery, StoreError};
+use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
+use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
 
 /// A log of more entries is searched by two threads.
 const LONG: u64 = 100_000;
@@ -238,6 +240,34 @@ pub(super) fn log(
     Ok(LogPage { lines, total, more })
 }
 
+/// The newest messages of some jobs, all from one snapshot and on one thread: a list of fifty jobs asks for a
+/// hundred and fifty parts of logs.
+pub(super) fn newest_messages(
+    db: &Connection,
+    jobs: &[Arc<Job>],
+    most: usize,
+) -> Result<Vec<Newest>, StoreError> {
+    let db = db.unchecked_transaction().map_err(unavailable)?;
+    let newest = |job: &Arc<Job>| {
+        let mut newest = Newest::default();
+        let Some(n) = rows::number_of(&db, job.id).map_err(unavailable)? else { return Ok(newest) };
+        for (kind, lines) in MESSAGES.into_iter().zip(&mut newest) {
+            if job.counts.of(kind) == 0 || most == 0 {
+                continue;
+            }
+            let filter = LogFilter { kinds: vec![kind], ..LogFilter::default() };
+            let query = LogQuery { filter, from: LogFrom::End, limit: most, count: false };
+            for page in queries(n, &query).0 {
+                lines.extend(fetch(&db, page)?);
+            }
+            lines.truncate(most);
+            lines.reverse();
+        }
+        Ok(newest)
+    };
+    jobs.iter().map(newest).collect()
+}
+
 /// The search, where it has to go through the lines of a log that is long.
 fn long_search<'a>(
     readers: &'a Readers,
@@ -271,8 +301,6 @@ pub(super) fn events(db: &Connection, id: JobId, after: u64, limit: usize) -> Re
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::library::Jobs;
     use crate::model::Limits;

@@ -53,7 +53,7 @@ fn every_list_of_ended_jobs_goes_by_an_index_on_the_first_page_and_on_every_late
     for (filter, index, queries) in [
         (all.clone(), "job_past ", 1),
         (JobFilter { feature: feature.clone(), ..all.clone() }, "job_past_feature", 3),
-        (JobFilter { author: author.clone(), ..all.clone() }, "job_past_author", 1),
+        (JobFilter { author: author.clone(), ..all.clone() }, "job_past_author", 3),
         (
             JobFilter { feature: feature.clone(), author: author.clone(), ..all.clone() },
             "job_past_feature",

@@ -30,6 +30,9 @@ impl Batch<'_> {
             && let Some(n) = self.ownerless()?
         {
             self.remove_rows(n, &mut left)?;
+            if left > 0 {
+                self.change("delete from ownerless where job = ?1", n)?;
+            }
         }
         let mut pruned = Pruned { jobs: 0, more: left == 0 };
         let pinned: i64 = self
@@ -67,13 +70,11 @@ impl Batch<'_> {
                 continue;
             }
             self.jobs.remove(&id);
-            for statement in ["delete from job where n = ?1", "insert into ownerless (job) values (?1)"] {
-                self.db
-                    .prepare_cached(statement)
-                    .and_then(|mut change| change.execute([n]))
-                    .map_err(unavailable)?;
-            }
+            self.change("delete from job where n = ?1", n)?;
             self.remove_rows(n, &mut left)?;
+            if left == 0 {
+                self.change("insert into ownerless (job) values (?1)", n)?;
+            }
             self.count(&feature, Some(rows::status(status).map_err(unavailable)?), None);
             self.removed.push(id);
             pruned.jobs += 1;
@@ -90,7 +91,7 @@ impl Batch<'_> {
             .map_err(unavailable)
     }
 
-    /// Removes up to `left` rows of a removed job, and forgets it once there are none.
+    /// Removes up to `left` rows of a removed job. Where some are left of `left`, there are none of the job.
     fn remove_rows(&self, n: i64, left: &mut u64) -> Result<(), StoreError> {
         for statement in [
             "delete from step where job = ?1 and i in (select i from step where job = ?1 order by i limit ?2)",
@@ -104,13 +105,15 @@ impl Batch<'_> {
                 .map_err(unavailable)?;
             *left = left.saturating_sub(gone as u64);
         }
-        if *left > 0 {
-            self.db
-                .prepare_cached("delete from ownerless where job = ?1")
-                .and_then(|mut forget| forget.execute([n]))
-                .map_err(unavailable)?;
-        }
         Ok(())
+    }
+
+    fn change(&self, statement: &str, n: i64) -> Result<(), StoreError> {
+        self.db
+            .prepare_cached(statement)
+            .and_then(|mut change| change.execute([n]))
+            .map(|_| ())
+            .map_err(unavailable)
     }
 }
 

@@ -50,7 +50,7 @@ create table job (
 create index job_open on job (created_at) where ended_at is null;
 create index job_past on job (ended_at) where ended_at is not null;
 create index job_past_feature on job (feature, status, ended_at) where ended_at is not null;
-create index job_past_author on job (author, ended_at) where ended_at is not null;
+create index job_past_author on job (author, status, ended_at) where ended_at is not null;
 -- Most jobs complete, and are found among all; those that did not are few and are looked for.
 create index job_past_status on job (status, ended_at) where status > 4;
 create index job_pinned on job (n) where pinned = 1;
