@@ -28,11 +28,12 @@ WEIGHT_LIMIT := 200000
 
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help run test dev build tools npm chromium lint rust weight e2e clean-tools
+.PHONY: help run test soak dev build tools npm chromium lint rust weight e2e clean-tools
 
 help:
 	@echo 'make run    build the release and serve it on http://$(LISTEN)'
 	@echo 'make test   formatting, lints, every Rust test, the browser tests'
+	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; about half an hour'
 	@echo 'make dev    serve, and build and reload on every change'
 	@echo 'make build  build the release: target/release/longhaul, complete in one file'
 
@@ -46,6 +47,14 @@ dev: tools
 
 test: lint rust build weight e2e
 	$(call say,All tests passed)
+
+# Another run every day; what a failure prints as its seed brings it back: make soak SEED=20261124
+SEED ?= $(shell date +%Y%m%d)
+soak:
+	$(call say,Crash tests at full length with seed $(SEED))
+	@LONGHAUL_CRASH_SEED=$(SEED) LONGHAUL_CRASH_CYCLES=10000 LONGHAUL_POWER_CUTS=1000000 \
+	  LONGHAUL_UPGRADE_CUTS=100000 LONGHAUL_RACE_ROUNDS=100000 \
+	  cargo test --features ssr --test integration crash:: -- --nocapture --test-threads=1
 
 # The browser's part first: the program carries it inside.
 build: tools

@@ -1,7 +1,8 @@
 //! The time, handed in: the one place that reads the system's clock.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::Timestamp;
 
@@ -9,6 +10,11 @@ use crate::model::Timestamp;
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// How long it has been since some moment that never changes: what a stopwatch shows. Setting the
+    /// clock does not touch it, and it stands still while the machine sleeps, when nobody could have
+    /// reported either.
+    fn steady(&self) -> Duration;
 }
 
 /// The system's clock.
@@ -19,31 +25,45 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp(chrono::Utc::now().timestamp_millis())
     }
+
+    fn steady(&self) -> Duration {
+        static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGUN.elapsed()
+    }
 }
 
 /// A clock that stands still until it is told to move. For tests and for `longhaul selftest`.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    wall: AtomicI64,
+    steady: AtomicI64,
+}
 
 impl ManualClock {
     /// A clock that shows `at`.
     pub fn new(at: Timestamp) -> Self {
-        Self(AtomicI64::new(at.0))
+        Self { wall: AtomicI64::new(at.0), steady: AtomicI64::new(0) }
     }
 
-    /// Moves it forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.wall.fetch_add(ms, Ordering::SeqCst);
+        self.steady.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// Sets it, backwards too.
+    /// Sets it, backwards too, without any time passing.
     pub fn set(&self, to: Timestamp) {
-        self.0.store(to.0, Ordering::SeqCst);
+        self.wall.store(to.0, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.steady.load(Ordering::SeqCst)).unwrap_or(0))
     }
 }

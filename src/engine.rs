@@ -1,10 +1,12 @@
 //! What a server does by itself: keep the live board, run built-in jobs, sweep, keep history in bounds,
-//! stop in good order.
+//! watch the clock, stop in good order.
 
 mod board;
 mod runner;
 mod sweeper;
+mod timekeeper;
 
 pub use board::Board;
 pub use runner::{AdminJob, JobError, RunContext, Runner};
 pub use sweeper::{Sweeper, SweeperSettings};
+pub use timekeeper::Timekeeper;

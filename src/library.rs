@@ -85,6 +85,7 @@ impl Jobs {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: self.limits.max_lines,
         };
         let new = NewJob { id: JobId(Uuid::now_v7()), spec, enqueue: false, run_at: None };
         let rules = CreateRules { max_active: Some(self.limits.max_active), ..CreateRules::default() };
@@ -136,7 +137,8 @@ impl Jobs {
         self.store.transact(id, Command::ForceFail { reason }, self.context()).await.map(drop)
     }
 
-    /// Ends the jobs that are stale. Returns them.
+    /// Ends the jobs that are stale. Returns them. It believes the clock; that one was set is noticed by a
+    /// server, which watches it all the time.
     pub async fn cleanup_stale_jobs(&self) -> Result<Vec<Arc<Job>>, StoreError> {
         sweep(&*self.store, &self.context()).await
     }

@@ -23,7 +23,7 @@ pub use recover::{Cleaned, CleanupOutcome, CleanupReport};
 pub use sign_in::{Credential, SessionSecret};
 
 use crate::clock::Clock;
-use crate::engine::{AdminJob, Board, Runner, Sweeper, SweeperSettings};
+use crate::engine::{AdminJob, Board, Runner, Sweeper, SweeperSettings, Timekeeper};
 use crate::model::{Actor, Context, Limits, Permission, Role, Timestamp};
 use crate::store::{AccountStore, JobStore, StoreError};
 
@@ -82,6 +82,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
     runner: Arc<Runner>,
+    timekeeper: Arc<Timekeeper>,
     settings: ServiceSettings,
     credentials: sign_in::CredentialCache,
     attempts: sign_in::Attempts,
@@ -107,7 +108,9 @@ impl Service {
         if interrupted > 0 {
             tracing::warn!(jobs = interrupted, "Jobs were interrupted by the restart and are failed");
         }
+        let timekeeper = Arc::new(Timekeeper::new(Arc::clone(&store), Arc::clone(&clock)));
         Ok(Arc::new(Self {
+            timekeeper,
             store,
             accounts,
             clock,
@@ -152,6 +155,7 @@ impl Service {
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
             Arc::clone(&self.board),
+            Arc::clone(&self.timekeeper),
             SweeperSettings { every: self.settings.sweep_every, limits: self.settings.limits },
         )
     }

@@ -253,8 +253,10 @@ impl State {
         }
         let ended_now =
             self.open.remove(&job.id).is_some() || !self.recent.iter().any(|other| other.id == job.id);
+        // What comes after the end is a late write, or a pin: the job ended before.
+        let after_its_end = job.late_writes > 0 || job.ended_at.is_some_and(|at| job.activity_at > at);
         if let (true, Some(outcome), Some(at)) =
-            (ended_now && job.late_writes == 0, job.status.outcome(), job.ended_at)
+            (ended_now && !after_its_end, job.status.outcome(), job.ended_at)
         {
             if at.day() > self.day {
                 self.day = at.day();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Board;
+use super::{Board, Timekeeper};
 use crate::clock::Clock;
 use crate::library;
 use crate::model::{Actor, Context, Job, Limits};
@@ -23,7 +23,7 @@ pub struct SweeperSettings {
     pub limits: Limits,
 }
 
-/// A broken store is looked at this often.
+/// A broken store is looked at this often, and the clock.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 /// History is removed in transactions of this many jobs, so that writers never wait long.
 const PRUNE_BATCH: usize = 200;
@@ -33,6 +33,7 @@ pub struct Sweeper {
     store: Arc<dyn JobStore>,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
+    timekeeper: Arc<Timekeeper>,
     settings: SweeperSettings,
 }
 
@@ -42,9 +43,10 @@ impl Sweeper {
         store: Arc<dyn JobStore>,
         clock: Arc<dyn Clock>,
         board: Arc<Board>,
+        timekeeper: Arc<Timekeeper>,
         settings: SweeperSettings,
     ) -> Self {
-        Self { store, clock, board, settings }
+        Self { store, clock, board, timekeeper, settings }
     }
 
     /// Runs until `stop`.
@@ -69,6 +71,9 @@ impl Sweeper {
                     }
                 }
                 _ = probe.tick() => {
+                    if let Err(error) = self.timekeeper.look().await {
+                        tracing::error!(error = %error, "Jobs could not be moved with the clock");
+                    }
                     if self.store.write_error().is_some() {
                         let _ = self.store.probe().await;
                         self.board.nudge();
@@ -78,8 +83,9 @@ impl Sweeper {
         }
     }
 
-    /// Ends what is stale now.
+    /// Ends what is stale now, by a clock that is known not to have jumped.
     pub async fn sweep(&self) -> Result<Vec<Arc<Job>>, StoreError> {
+        self.timekeeper.look().await?;
         let context = Context { actor: Actor::system("sweep"), at: self.clock.now() };
         library::sweep(&*self.store, &context).await
     }
@@ -87,12 +93,14 @@ impl Sweeper {
     /// Removes history beyond its bounds. Returns how many jobs.
     pub async fn prune(&self) -> Result<u64, StoreError> {
         let limits = &self.settings.limits;
-        let before = limits.max_age.map(|age| self.clock.now().minus(age));
+        self.timekeeper.look().await?;
+        let by_age = limits.max_age.filter(|_| self.timekeeper.may_remove_by_age());
+        let before = by_age.map(|age| self.clock.now().minus(age));
         let mut removed = 0;
         loop {
             let some = self.store.prune(u64::from(limits.max_past), before, PRUNE_BATCH).await?;
-            removed += some;
-            if some == 0 {
+            removed += some.jobs;
+            if !some.more {
                 return Ok(removed);
             }
             tokio::task::yield_now().await;

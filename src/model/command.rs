@@ -97,6 +97,11 @@ pub enum Command {
     Sweep,
     /// The process the job ran in is gone.
     Interrupt,
+    /// The server's clock was set, and the time in the context is the new one: the job is to keep its age.
+    ClockMoved {
+        /// By so many milliseconds; back, where negative.
+        by_ms: i64,
+    },
     /// A scheduled job's time has come.
     BecomeDue,
     /// A runner takes a queued job.
@@ -106,9 +111,21 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Somebody wants an ended job kept, whatever the limits of history are.
+    Pin,
+    /// The limits of history may have it again.
+    Unpin,
 }
 
 impl Command {
+    /// Whether it comes from the run itself: what a process says that works on the job.
+    pub fn is_of_the_run(&self) -> bool {
+        matches!(
+            self,
+            Self::Report(_) | Self::Complete { .. } | Self::Fail { .. } | Self::AcknowledgeAbort { .. }
+        )
+    }
+
     /// The command as a participle, for refusals: "A job that is completed cannot be …".
     pub fn participle(&self) -> &'static str {
         match self {
@@ -120,9 +137,12 @@ impl Command {
             Self::ForceFail { .. } | Self::EmergencyClean { .. } => "force-failed",
             Self::Sweep => "swept",
             Self::Interrupt => "interrupted",
+            Self::ClockMoved { .. } => "moved with the clock",
             Self::BecomeDue => "made due",
             Self::Claim => "claimed",
             Self::Retry { .. } => "retried",
+            Self::Pin => "pinned",
+            Self::Unpin => "unpinned",
         }
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor::Actor;
-use super::job::Spec;
+use super::job::{Dropped, Spec};
 use super::log_line::LineKind;
 use super::status::Status;
 use super::step_tree::StepSpec;
@@ -73,6 +73,12 @@ pub enum EventKind {
         /// When a scheduled job is due.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run_at: Option<Timestamp>,
+    },
+    /// The server's clock was set, and the times of the job's run were moved with it, so that the run is
+    /// as old as it was. What the log recorded before keeps the times it was recorded at.
+    ClockMoved {
+        /// By so many milliseconds; back, where negative.
+        by_ms: i64,
     },
     /// A scheduled job's time came.
     Due,
@@ -164,6 +170,16 @@ pub enum EventKind {
         /// The status before.
         before: Status,
     },
+    /// The log is full: some messages were not kept. Said with the first that was dropped of a level, and
+    /// when the attempt ends.
+    Truncated {
+        /// How many so far, over all attempts.
+        dropped: Dropped,
+    },
+    /// Somebody wants the job kept.
+    Pinned,
+    /// Nobody insists any more that the job be kept.
+    Unpinned,
 }
 
 /// An entry of a job's log.
@@ -172,7 +188,7 @@ pub struct Event {
     /// Its place in the job's log, from 1 without gaps. `None` for a change to the projection alone: a
     /// heartbeat, or a number reported less than a second after the last that was recorded.
     pub seq: Option<u64>,
-    /// The server's time. Never earlier than that of the entry before.
+    /// The server's time. Never earlier than that of the entry before, but for [`EventKind::ClockMoved`].
     pub at: Timestamp,
     /// Who it comes from.
     pub source: EventSource,
@@ -189,16 +205,20 @@ impl EventKind {
             Self::AbortRequested { .. }
             | Self::ForceFailed { .. }
             | Self::EmergencyCleaned { .. }
-            | Self::Retried { .. } => LineKind::Operator,
+            | Self::Retried { .. }
+            | Self::Pinned
+            | Self::Unpinned => LineKind::Operator,
             Self::Progress { started: false, ended: false, .. } | Self::Heartbeat => LineKind::Progress,
             Self::Created { .. }
+            | Self::ClockMoved { .. }
             | Self::Due
             | Self::Claimed
             | Self::StepsDeclared { .. }
             | Self::Progress { .. }
             | Self::Aborted
             | Self::Completed { .. }
-            | Self::Failed { .. } => LineKind::System,
+            | Self::Failed { .. }
+            | Self::Truncated { .. } => LineKind::System,
         }
     }
 }
@@ -216,6 +236,9 @@ impl Event {
                 Status::Queued => format!("Queued by {by}"),
                 _ => format!("Started by {by}"),
             },
+            EventKind::ClockMoved { by_ms } => {
+                format!("The server's clock was set {}; the run keeps its age", clock_words(*by_ms))
+            }
             EventKind::Due => "Due: waiting for a worker".to_owned(),
             EventKind::Claimed => format!("Taken up by {by}"),
             EventKind::Message { text, .. } => text.as_str().to_owned(),
@@ -259,6 +282,11 @@ impl Event {
             EventKind::Retried { reason, .. } => {
                 format!("{by} sent it to the queue again: {}", reason.as_str())
             }
+            EventKind::Truncated { dropped } => {
+                format!("The log is full. Counted and not kept: {dropped}")
+            }
+            EventKind::Pinned => format!("{by} pinned it: it is kept as long as it is pinned"),
+            EventKind::Unpinned => format!("{by} unpinned it"),
         }
     }
 
@@ -269,6 +297,18 @@ impl Event {
             _ => None,
         }
     }
+}
+
+/// How far a clock was set, in words: "365 days ahead", "2 hours back".
+pub fn clock_words(by_ms: i64) -> String {
+    let minutes = by_ms.unsigned_abs() / 60_000;
+    let (count, unit) = match minutes {
+        0..120 => (minutes, "minute"),
+        120..2_880 => (minutes / 60, "hour"),
+        _ => (minutes / 1_440, "day"),
+    };
+    let (plural, way) = (if count == 1 { "" } else { "s" }, if by_ms < 0 { "back" } else { "ahead" });
+    format!("{count} {unit}{plural} {way}")
 }
 
 fn count_specs(steps: &[StepSpec]) -> usize {

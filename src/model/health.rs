@@ -131,6 +131,16 @@ pub struct SystemHealth {
 }
 
 impl SystemHealth {
+    /// The same, with something that needs a person now, where there is something.
+    #[must_use]
+    pub fn with_trouble(mut self, sentence: Option<String>) -> Self {
+        if let Some(sentence) = sentence {
+            self.status = HealthStatus::Critical;
+            self.warnings.insert(0, sentence);
+        }
+        self
+    }
+
     /// Works the system's condition out. `store_error` says why the store refuses writes, where it does.
     ///
     /// A full history is not a warning: keeping the newest is what it is for. (The original warned for

@@ -169,6 +169,19 @@ impl StepTree {
         tree
     }
 
+    /// Moves every time there is. Returns the indexes of the steps that have one.
+    pub fn move_times(&mut self, moved: impl Fn(Timestamp) -> Timestamp) -> Vec<usize> {
+        let mut touched = Vec::new();
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            if step.started_at.is_some() || step.ended_at.is_some() {
+                step.started_at = step.started_at.map(&moved);
+                step.ended_at = step.ended_at.map(&moved);
+                touched.push(index);
+            }
+        }
+        touched
+    }
+
     /// All steps, in index order.
     pub fn steps(&self) -> &[Step] {
         &self.steps

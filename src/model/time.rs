@@ -31,6 +31,21 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// This moment as a clock calls it that was set from here on `by_ms` ahead (or back, where negative)
+    /// and now shows `now`.
+    ///
+    /// Nothing lies in the future afterwards. After a clock was set back, a moment of the last few seconds
+    /// is left alone: it is more likely one from after the jump, before anybody noticed, than one that
+    /// lies back exactly as far as the clock was set.
+    #[must_use]
+    pub fn on_a_clock_set(self, by_ms: i64, now: Self) -> Self {
+        const UNNOTICED: Duration = Duration::from_secs(5);
+        if by_ms < 0 && self <= now && now.since(self) < UNNOTICED {
+            return self;
+        }
+        Self(self.0.saturating_add(by_ms)).min(now)
+    }
+
     /// The number of whole UTC days since the Unix epoch: the key of the per-day counters.
     pub fn day(self) -> i64 {
         self.0.div_euclid(86_400_000)
@@ -45,6 +60,17 @@ mod tests {
     fn a_clock_set_back_gives_zero_rather_than_a_negative_span() {
         assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
         assert_eq!(Timestamp(9).since(Timestamp(5)), Duration::from_millis(4));
+    }
+
+    #[test]
+    fn a_moment_keeps_its_age_when_the_clock_is_set() {
+        const HOUR: i64 = 3_600_000;
+        let (ahead, back) = (Timestamp(100 * HOUR), Timestamp(20 * HOUR));
+        assert_eq!(Timestamp(9 * HOUR).on_a_clock_set(90 * HOUR, ahead), Timestamp(99 * HOUR));
+        assert_eq!(Timestamp(100 * HOUR - 1).on_a_clock_set(90 * HOUR, ahead), ahead, "noticed late");
+        assert_eq!(Timestamp(109 * HOUR).on_a_clock_set(-90 * HOUR, back), Timestamp(19 * HOUR));
+        assert_eq!(Timestamp(20 * HOUR - 1).on_a_clock_set(-90 * HOUR, back), Timestamp(20 * HOUR - 1));
+        assert_eq!(Timestamp(i64::MAX).on_a_clock_set(i64::MAX, ahead), ahead);
     }
 
     #[test]

@@ -18,6 +18,11 @@ use sha2::{Digest, Sha256};
 #[allow_missing = true]
 struct Site;
 
+/// What needs no building, so that a program built without the browser's part has it too.
+#[derive(RustEmbed)]
+#[folder = "public"]
+struct Public;
+
 /// Names the build: its version, and its assets.
 static BUILD: LazyLock<String> = LazyLock::new(|| {
     let mut digest = Sha256::new();
@@ -61,7 +66,7 @@ fn file(name: &str, headers: &HeaderMap, keep: &'static str) -> Response {
         .find_map(|(coding, ending)| {
             Site::get(&format!("{name}{ending}")).map(|file| (Some(file), Some(coding)))
         })
-        .unwrap_or_else(|| (Site::get(name), None));
+        .unwrap_or_else(|| (Site::get(name).or_else(|| Public::get(name)), None));
     let Some(found) = found else {
         return (StatusCode::NOT_FOUND, "There is no such file.\n").into_response();
     };

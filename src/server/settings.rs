@@ -29,7 +29,7 @@ const fn known(name: &'static str, value: &'static str, default: &'static str, h
 }
 
 /// Every setting.
-const KNOWN: [Known; 17] = [
+const KNOWN: [Known; 18] = [
     known("listen", "ADDR", "127.0.0.1:3000", "Where to listen"),
     known("database", "URL", "sqlite://longhaul.db", "sqlite://FILE, or memory: for a store that forgets"),
     known("files", "DIR", "longhaul-files", "Where built-in jobs put backups and exports"),
@@ -37,6 +37,12 @@ const KNOWN: [Known; 17] = [
     known("max-active-jobs", "N", "50", "The most jobs that may run at once"),
     known("max-past-jobs", "N", "100000", "The most ended jobs that are kept (memory: keeps 100)"),
     known("max-past-age", "SPAN", "90d", "How long ended jobs are kept; 0 for ever"),
+    known(
+        "max-log-lines",
+        "N",
+        "1000000",
+        "The most infos, warnings and errors each that a job's log keeps (memory: keeps 100000)",
+    ),
     known("job-timeout", "SPAN", "30m", "How long a job may run; 0 for no limit"),
     known("activity-timeout", "SPAN", "10m", "How long a job may be silent; 0 for no limit"),
     known("sweep-every", "SPAN", "5m", "How often stale jobs are ended"),
@@ -279,6 +285,10 @@ impl Settings {
             (Database::Memory, Source::Default) => Limits::MEMORY.max_past,
             _ => number("max-past-jobs")?,
         };
+        let max_lines = match (&database, raw["max-log-lines"].1) {
+            (Database::Memory, Source::Default) => Limits::MEMORY.max_lines,
+            _ => number("max-log-lines")?,
+        };
         let public = text("public-url").trim_end_matches('/').to_owned();
         if !(public.is_empty() || public.starts_with("http://") || public.starts_with("https://")) {
             return Err(wrong("public-url", "must begin with http:// or https://"));
@@ -300,6 +310,7 @@ impl Settings {
                 max_active: number("max-active-jobs")?,
                 max_past,
                 max_age: span("max-past-age")?,
+                max_lines,
                 timeouts: Timeouts { run: span("job-timeout")?, activity: span("activity-timeout")? },
             },
             sweep_every: some_span("sweep-every")?,

@@ -11,7 +11,7 @@ use crate::model::{
     OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title,
 };
 use crate::store::{
-    CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery,
+    CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery, Newest,
 };
 use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, date_time};
 
@@ -140,6 +140,7 @@ impl Service {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: self.settings.limits.max_lines,
         };
         let rules = CreateRules {
             max_active: Some(self.settings.limits.max_active),
@@ -186,6 +187,17 @@ impl Service {
         Ok(self.store.log(id, query).await?)
     }
 
+    /// The newest messages of some jobs, `most` of each level.
+    pub async fn newest_messages(
+        &self,
+        caller: &Caller,
+        jobs: &[Arc<Job>],
+        most: usize,
+    ) -> Result<Vec<Newest>, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.newest_messages(jobs, most).await?)
+    }
+
     /// The first error in a job's log.
     pub async fn first_error(&self, caller: &Caller, id: JobId) -> Result<Option<u64>, ServiceError> {
         let filter = LogFilter { kinds: vec![LineKind::Error], ..LogFilter::default() };
@@ -215,7 +227,8 @@ impl Service {
             &self.settings.limits,
             self.store.write_error().as_deref(),
             self.now(),
-        ))
+        )
+        .with_trouble(self.timekeeper.trouble()))
     }
 
     /// The overview as it stands.

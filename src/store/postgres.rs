@@ -11,8 +11,11 @@
 
 mod accounts;
 mod batch;
+#[cfg(test)]
+pub(super) mod cluster;
 mod connect;
 mod feed;
+mod history;
 mod maintenance;
 mod reader;
 mod rows;
@@ -32,12 +35,13 @@ pub use accounts::PostgresAccounts;
 pub use connect::PostgresError;
 use connect::{Place, unavailable};
 use feed::Feed;
+use history::History;
 use shared::Shared;
 use writer::{Op, Writer};
 
 use super::{
-    ChangeSink, CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, JobStore, LogPage, LogQuery,
-    NodeRecord, StoreError, StoreProgress,
+    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore, LogPage,
+    LogQuery, Newest, NodeRecord, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize, Timestamp,
@@ -49,6 +53,7 @@ pub struct PostgresStore {
     shared: Arc<Shared>,
     writer: Writer,
     feed: Feed,
+    history: History,
     pool: Pool,
 }
 
@@ -57,7 +62,7 @@ pub struct PostgresStore {
 pub struct PostgresSettings {
     /// Its address: `postgres://user:password@host:5432/name?sslmode=require`.
     pub address: String,
-    /// The most connections for reading. Two more are for writing and for listening.
+    /// The most connections for reading. Three more are for writing, for listening and for the history.
     pub connections: usize,
     /// What other nodes call this one.
     pub node: String,
@@ -74,11 +79,17 @@ impl PostgresStore {
         let pool = place.pool(settings.connections)?;
         let (node, shared, written) = (Uuid::new_v4(), Arc::new(Shared::default()), Arc::new(Notify::new()));
         let unreachable = |error: StoreError| PostgresError::Unreachable(error.to_string());
-        let counts = reader::counts(&**connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
+        let counts = reader::counts(&connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
         shared.publish(Vec::new(), Vec::new(), counts);
         let writer = Writer::start(place.clone(), node, Arc::clone(&shared), Arc::clone(&written));
+        let history = History::new(place.clone(), node);
         let feed = Feed::start(place, pool.clone(), node, settings.node, Arc::clone(&shared), written);
-        Ok(Self { node, shared, writer, feed, pool })
+        Ok(Self { node, shared, writer, feed, history, pool })
+    }
+
+    /// The accounts in the same database.
+    pub fn accounts(&self) -> PostgresAccounts {
+        PostgresAccounts::of(self.pool.clone())
     }
 
     async fn db(&self) -> Result<Object, StoreError> {
@@ -112,7 +123,7 @@ impl JobStore for PostgresStore {
     async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
         let mut db = self.db().await?;
         let moment = snapshot(&mut db).await?;
-        Ok(reader::jobs_by_id(&*moment, "id = $1", &id.0).await?.pop())
+        Ok(reader::jobs_where(&moment, "id = $1", &id.0).await?.pop())
     }
 
     async fn list(
@@ -123,7 +134,17 @@ impl JobStore for PostgresStore {
     ) -> Result<JobPage, StoreError> {
         let mut db = self.db().await?;
         let moment = snapshot(&mut db).await?;
-        reader::list(&*moment, &filter, after, size).await
+        reader::list(&moment, &filter, after, size).await
+    }
+
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {
+        let mut db = self.db().await?;
+        let moment = snapshot(&mut db).await?;
+        reader::in_order_of_id(&moment, after, limit).await
+    }
+
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
+        self.history.import(&self.shared, jobs).await
     }
 
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
@@ -143,11 +164,15 @@ impl JobStore for PostgresStore {
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
         let mut db = self.db().await?;
         let moment = snapshot(&mut db).await?;
-        reader::log(&*moment, id, &query).await
+        reader::log(&moment, id, &query).await
+    }
+
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        reader::newest_messages(&self.db().await?, jobs, most).await
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        reader::events(&**self.db().await?, id, after, limit).await
+        reader::events(&self.db().await?, id, after, limit).await
     }
 
     fn counts(&self) -> Counts {
@@ -155,15 +180,15 @@ impl JobStore for PostgresStore {
     }
 
     async fn ended_on(&self, day: i64) -> Result<OutcomeCounts, StoreError> {
-        reader::ended_on(&**self.db().await?, day).await
+        reader::ended_on(&self.db().await?, day).await
     }
 
     async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {
-        reader::features(&**self.db().await?, limit).await
+        reader::features(&self.db().await?, limit).await
     }
 
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
-        self.writer.ask(|reply| Op::Prune { keep, before, batch, reply }).await
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
+        self.history.prune(&self.shared, keep, before, batch).await
     }
 
     fn changes(&self, sink: Arc<dyn ChangeSink>) {
@@ -189,7 +214,7 @@ impl JobStore for PostgresStore {
     async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
         let mut db = self.db().await?;
         let moment = snapshot(&mut db).await?;
-        maintenance::check(&*moment, progress).await
+        maintenance::check(&moment, progress).await
     }
 
     async fn backup(&self, _to: &Path, _progress: StoreProgress) -> Result<u64, StoreError> {

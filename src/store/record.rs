@@ -11,12 +11,12 @@ use thiserror::Error;
 
 use super::StoreError;
 use crate::model::{
-    AbortRequest, Event, EventKind, EventSource, Execution, Job, LastMessage, Level, LineKind, MessageText,
+    AbortRequest, Dropped, Event, EventKind, EventSource, Execution, Job, LastMessage, Level, LineKind, MessageText,
     Status, Tag, Timestamp,
 };
 
-/// What no query looks at, as JSON.
-#[derive(Default, Serialize, Deserialize)]
+/// What no query looks at and is seldom there, as JSON.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct More {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -37,12 +37,16 @@ pub struct More {
     pub unrecorded: Vec<usize>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unrecorded_whole: bool,
+    #[serde(skip_serializing_if = "Dropped::is_none")]
+    pub dropped: Dropped,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unrecorded_drops: bool,
 }
 
 impl More {
-    /// What of a job has no column, as JSON.
-    pub fn of(job: &Job) -> Result<String, StoreError> {
-        let more = Self {
+    /// What of a job has no column.
+    pub fn of(job: &Job) -> Self {
+        Self {
             tags: job.spec.tags.clone(),
             input: job.spec.input.clone(),
             output: job.output.clone(),
@@ -52,13 +56,22 @@ impl More {
             recorded_at: job.recorded_at,
             unrecorded: job.unrecorded.clone(),
             unrecorded_whole: job.unrecorded_whole,
-        };
-        serde_json::to_string(&more).map_err(|error| StoreError::Corrupt(error.to_string()))
+            dropped: job.dropped,
+            unrecorded_drops: job.unrecorded_drops,
+        }
     }
 
-    /// Reads what [`More::of`] wrote.
-    pub fn read(json: &str) -> serde_json::Result<Self> {
-        serde_json::from_str(json)
+    /// As it is written: nothing where nothing is there.
+    pub fn write(&self) -> Result<Option<String>, StoreError> {
+        if *self == Self::default() {
+            return Ok(None);
+        }
+        serde_json::to_string(self).map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    /// Reads what [`More::write`] wrote.
+    pub fn read(json: Option<&str>) -> serde_json::Result<Self> {
+        json.map_or_else(|| Ok(Self::default()), serde_json::from_str)
     }
 }
 
@@ -84,14 +97,14 @@ pub fn execution(number: i64) -> Option<Execution> {
     usize::try_from(number).ok().and_then(|place| EXECUTIONS.get(place).copied())
 }
 
-/// A span from milliseconds.
-pub fn span(ms: Option<i64>) -> Option<Duration> {
-    ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+/// A span from milliseconds; below 0 is none.
+pub fn span(ms: i64) -> Option<Duration> {
+    u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
-/// A span as milliseconds.
-pub fn span_ms(span: Option<Duration>) -> Option<i64> {
-    span.map(|span| i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
+/// A span in milliseconds; -1 for none.
+pub fn span_ms(span: Option<Duration>) -> i64 {
+    span.map_or(-1, |span| i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// An entry of a log, as columns.

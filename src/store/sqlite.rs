@@ -6,14 +6,26 @@
 //! from (measured: a single statement a commit 3 600 operations a second, commits of 256 over 130 000).
 //! Readers have connections of their own and never wait for the writer (WAL).
 //!
-//! The writer keeps every job that has not ended in memory, which makes it the authority on them: a file
+//! A file can also be opened [for reading only](SqliteStore::open_read_only), beside a server that has it:
+//! that is how the command line backs up, checks and exports. The writer keeps every job that has not ended in memory, which makes it the authority on them: a file
 //! is used by one server at a time, and a lock file beside it sees to that. Accounts are few and are
 //! written through a connection of their own, so that the command line can manage them beside a server.
 
 mod accounts;
+mod batch;
+mod entries;
+mod facts;
+mod import;
+mod interned;
+mod lists;
+mod logs;
 mod maintenance;
 mod open;
+#[cfg(test)]
+mod plans;
+mod prune;
 mod reader;
+mod restore;
 mod rows;
 mod writer;
 
@@ -27,11 +39,12 @@ use tokio::sync::oneshot;
 pub use accounts::SqliteAccounts;
 pub use open::OpenError;
 use reader::Readers;
+pub use restore::{RestoreError, restore};
 use writer::{Op, Shared, Writer};
 
 use super::{
-    ChangeSink, CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, JobStore, LogPage, LogQuery,
-    StoreError, StoreProgress,
+    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
+    LogPage, LogQuery, Newest, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
@@ -41,7 +54,8 @@ use crate::model::{
 /// Jobs in a SQLite file.
 pub struct SqliteStore {
     shared: Arc<Shared>,
-    writer: Writer,
+    /// `None` where the file was opened for reading only.
+    writer: Option<Writer>,
     readers: Arc<Readers>,
     accounts: Arc<std::sync::Mutex<Connection>>,
 }
@@ -52,13 +66,39 @@ impl SqliteStore {
     /// Fails, without touching the file, where it belongs to a newer version, to another program, or to a
     /// server that is running.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let opened = open::open(path)?;
-        let (writer, shared) = Writer::start(opened.writer, opened.lock)?;
+        Self::over(path, open::open(path)?)
+    }
+
+    /// Opens the file with these migrations instead of the release's own: how tests rehearse the upgrade
+    /// to a release that is still to come.
+    #[doc(hidden)]
+    pub fn open_with_migrations(path: &Path, migrations: &refinery::Runner) -> Result<Self, OpenError> {
+        Self::over(path, open::open_with(path, migrations)?)
+    }
+
+    fn over(path: &Path, opened: open::Opened) -> Result<Self, OpenError> {
+        let (writer, shared) = Writer::start(path, opened.writer, opened.lock)?;
         Ok(Self {
             shared,
-            writer,
+            writer: Some(writer),
             readers: Arc::new(Readers::new(path.to_owned())),
             accounts: Arc::new(std::sync::Mutex::new(opened.accounts)),
+        })
+    }
+
+    /// Opens the file to look at it, also while a server has it open. Whatever would write is refused,
+    /// and the counters are those of this moment.
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        let db = open::open_read_only(path)?;
+        let counts = writer::load_counts(&db).map_err(|error| OpenError::Unusable {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        })?;
+        Ok(Self {
+            shared: Arc::new(Shared::with_counts(counts)),
+            writer: None,
+            readers: Arc::new(Readers::new(path.to_owned())),
+            accounts: Arc::new(std::sync::Mutex::new(db)),
         })
     }
 
@@ -67,11 +107,25 @@ impl SqliteStore {
         op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.writer.send(op(reply))?;
+        let Some(writer) = &self.writer else {
+            return Err(StoreError::Unavailable("the file was opened for reading only".to_owned()));
+        };
+        writer.send(op(reply))?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let read = self.look_through(query).await;
+        self.shared.note_read(&read);
+        read
+    }
+
+    /// The same for long operations, which fail for reasons of their own: they are told to stop, or cannot
+    /// write their copy. That says nothing of the store.
+    async fn look_through<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -93,10 +147,18 @@ fn stopping() -> StoreError {
     StoreError::Unavailable("the server is stopping".to_owned())
 }
 
-/// What SQLite says, as a reason people can act on.
+/// What SQLite says, as a reason people can act on. A value that makes no sense is not the disk's fault, and
+/// will not go away by trying again.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unavailable(error: rusqlite::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
+    use rusqlite::Error as Sql;
+    match &error {
+        Sql::FromSqlConversionFailure(..)
+        | Sql::IntegralValueOutOfRange(..)
+        | Sql::InvalidColumnType(..)
+        | Sql::Utf8Error(..) => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
 }
 
 #[async_trait]
@@ -122,19 +184,39 @@ impl JobStore for SqliteStore {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
-        self.read(move |db| reader::list(db, &filter, after, size)).await
+        self.read(move |db| lists::list(db, &filter, after, size)).await
     }
 
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
-        Ok(self.shared.active())
+        if self.writer.is_some() {
+            return Ok(self.shared.active());
+        }
+        let open = self.read(writer::load_open).await?;
+        Ok(open.into_values().map(|(_, job)| job).filter(|job| job.status.is_active()).collect())
+    }
+
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {
+        self.read(move |db| lists::jobs_by_id(db, after, limit)).await
+    }
+
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
+        self.ask(|reply| Op::Import { jobs, reply }).await
     }
 
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
-        self.read(move |db| reader::log(db, id, &query)).await
+        let readers = Arc::clone(&self.readers);
+        let read = blocking(move || readers.with(|db| logs::log(&readers, db, id, &query))).await;
+        self.shared.note_read(&read);
+        read
+    }
+
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        let jobs = jobs.to_vec();
+        self.read(move |db| logs::newest_messages(db, &jobs, most)).await
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.read(move |db| reader::events(db, id, after, limit)).await
+        self.read(move |db| logs::events(db, id, after, limit)).await
     }
 
     fn counts(&self) -> Counts {
@@ -149,7 +231,7 @@ impl JobStore for SqliteStore {
         self.read(move |db| reader::features(db, limit)).await
     }
 
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         self.ask(|reply| Op::Prune { keep, before, batch, reply }).await
     }
 
@@ -158,23 +240,27 @@ impl JobStore for SqliteStore {
     }
 
     fn write_error(&self) -> Option<String> {
-        self.shared.write_error()
+        self.shared.trouble()
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        self.ask(|reply| Op::Probe { reply }).await
+        self.ask(|reply| Op::Probe { reply }).await?;
+        // What was just written is in nobody's cache: this reads the disk.
+        self.read(|db| db.query_row("select at from probe", [], |_| Ok(())).map_err(unavailable)).await
     }
 
     async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
-        self.read(move |db| maintenance::check(db, progress)).await
+        self.look_through(move |db| maintenance::check(db, progress)).await
     }
 
     async fn backup(&self, to: &Path, progress: StoreProgress) -> Result<u64, StoreError> {
         let to = to.to_owned();
-        self.read(move |db| maintenance::backup(db, &to, progress)).await
+        self.look_through(move |db| maintenance::backup(db, &to, progress)).await
     }
 
     async fn close(&self) {
-        self.writer.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
     }
 }

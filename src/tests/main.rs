@@ -6,6 +6,8 @@
 
 mod access;
 mod api;
+mod crash;
+mod database;
 mod flaws;
 mod rpc;
 mod ssr;

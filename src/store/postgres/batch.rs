@@ -41,10 +41,10 @@ pub(super) struct Done {
     pub(super) counts: Option<Counts>,
 }
 
-type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + Send + 'a>>;
+pub(super) type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + Send + 'a>>;
 
 /// Sends all, in this order, before it waits for the first: that is what makes them one flight.
-async fn in_order<T>(mut sent: Vec<Sent<'_, T>>) -> Result<Vec<T>, DbError> {
+pub(super) async fn in_order<T>(mut sent: Vec<Sent<'_, T>>) -> Result<Vec<T>, DbError> {
     let mut results: Vec<Option<Result<T, DbError>>> = sent.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
         let mut waiting = false;
@@ -92,7 +92,7 @@ pub(super) async fn run(
             Op::Transact { id, command, context, .. } => {
                 answers.push(Answer::Transacted(batch.transact(*id, command.clone(), context)));
             }
-            Op::Prune { .. } | Op::Probe { .. } | Op::Close { .. } => {}
+            Op::Probe { .. } | Op::Close { .. } => {}
         }
     }
     if let Err(error) = batch.recall(session, &mut answers).await {
@@ -124,7 +124,7 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
                     oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
                 }
             }
-            Op::Prune { .. } | Op::Probe { .. } | Op::Close { .. } => {}
+            Op::Probe { .. } | Op::Close { .. } => {}
         }
     }
     let ids: Vec<Uuid> = ids.into_iter().collect();
@@ -493,7 +493,7 @@ impl Batch {
 }
 
 /// Adds to the counters.
-fn count<'a, 'b>(
+pub(super) fn count<'a, 'b>(
     client: &'a Client,
     statements: &'a Statements,
     slot: i16,
@@ -514,60 +514,6 @@ fn count<'a, 'b>(
             .await
                     .map_err(DbError::from)
     })
-}
-
-/// Removes up to `most` ended jobs. What another node is removing is left to it.
-pub(super) async fn prune(
-    session: &Session,
-    node: Uuid,
-    slot: i16,
-    keep: u64,
-    before: Option<Timestamp>,
-    most: usize,
-) -> Result<(Vec<JobId>, Counts), DbError> {
-    let Session { client, statements } = session;
-    let counts = rows::counts(&client.query(&statements.counts, &[]).await?)?;
-    let over = counts.past().saturating_sub(keep);
-    let limit = i64::try_from(most).unwrap_or(i64::MAX);
-    client.batch_execute("begin").await?;
-    let oldest = client.query(&statements.oldest, &[&limit]).await?;
-    let (mut numbers, mut ids) = (Vec::new(), Vec::new());
-    let mut counters: BTreeMap<(String, i64), i64> = BTreeMap::new();
-    for row in &oldest {
-        let expired = before.is_some_and(|before| row.get::<_, i64>(4) < before.0);
-        if !(expired || (ids.len() as u64) < over) {
-            break;
-        }
-        numbers.push(get::<i64>(row, 0)?);
-        ids.push(get::<Uuid>(row, 1)?);
-        *counters.entry((get(row, 2)?, i64::from(get::<i16>(row, 3)?))).or_default() -= 1;
-    }
-    if ids.is_empty() {
-        client.batch_execute("rollback").await?;
-        return Ok((Vec::new(), counts));
-    }
-    let none: Vec<i64> = Vec::new();
-    let removal = |statement| -> Sent<'_, Vec<Row>> {
-        let numbers = &numbers;
-        Box::pin(async move { client.query(statement, &[numbers]).await.map_err(DbError::from) })
-    };
-    let flight: Vec<Sent<'_, Vec<Row>>> = vec![
-        removal(&statements.drop_events),
-        removal(&statements.drop_steps),
-        removal(&statements.drop_jobs),
-        count(
-            client,
-            statements,
-            slot,
-            counters.iter().map(|((feature, status), by)| (feature.as_str(), *status, *by)),
-        ),
-        Box::pin(async { client.query(&statements.change, &[&node, &none, &ids]).await.map_err(DbError::from) }),
-        Box::pin(async { client.query(&statements.counts, &[]).await.map_err(DbError::from) }),
-    ];
-    let rows = in_order(flight).await?;
-    let counts = rows::counts(rows.last().map_or(&[][..], Vec::as_slice))?;
-    client.batch_execute("commit").await?;
-    Ok((ids.into_iter().map(JobId).collect(), counts))
 }
 
 /// A write that changes nothing: it needs a number and a commit, as every write does.

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{GenericClient, Pool};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::connect::{Place, unavailable};
 use super::reader;
-use super::rows::{self, get};
+use super::rows::get;
 use super::shared::Shared;
 use crate::model::{Job, JobFilter, JobId, PageSize};
 use crate::store::{NodeRecord, StoreError};
@@ -126,7 +126,7 @@ impl Task {
         });
         let listened = self.follow(&client, &mut notices, stop).await;
         if stop.is_cancelled() {
-            let gone = client.execute("delete from node where id = $1", &[&self.node]);
+            let gone = async { client.execute("delete from node where id = $1", &[&self.node]).await };
             let _ = tokio::time::timeout(Duration::from_secs(2), gone).await;
         }
         drop(client);
@@ -230,12 +230,11 @@ impl Task {
         let (jobs, removed): (Vec<i64>, Vec<Uuid>) = (get(row, 1)?, get(row, 2)?);
         let first = self.cursor.is_none();
         if !first {
-            let counts = client.query(rows::COUNTS, &[]).await.map_err(unavailable)?;
-            let counts = rows::counts(&counts)?;
-            let jobs = if jobs.is_empty() {
-                Vec::new()
-            } else {
-                reader::jobs_by_id(client, "n = any($1)", &jobs).await?
+            let db = super::connection(&self.pool).await?;
+            let counts = reader::counts(&db).await?;
+            let jobs = match jobs.is_empty() {
+                true => Vec::new(),
+                false => reader::jobs_where(&db, "n = any($1)", &jobs).await?,
             };
             self.shared.publish(jobs, removed.into_iter().map(JobId).collect(), counts);
         }
@@ -251,12 +250,12 @@ impl Task {
     /// Compares what is believed to be open with what is.
     async fn compare(&mut self) -> Result<(), StoreError> {
         let believed = self.shared.open_ids();
-        let db = self.pool.get().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let db = super::connection(&self.pool).await?;
         let (mut open, mut after): (Vec<Arc<Job>>, _) = (Vec::new(), None);
         let filter = JobFilter { only_open: true, ..JobFilter::default() };
         loop {
             let size = PageSize::new(Some(PageSize::MAX as u32)).unwrap_or_default();
-            let page = reader::list(&**db, &filter, after, size).await?;
+            let page = reader::list(&db, &filter, after, size).await?;
             open.extend(page.jobs);
             after = page.next;
             if after.is_none() {
@@ -265,19 +264,21 @@ impl Task {
         }
         let is_open: std::collections::HashSet<JobId> = open.iter().map(|job| job.id).collect();
         let ended: Vec<Uuid> = believed.iter().filter(|id| !is_open.contains(id)).map(|id| id.0).collect();
-        let ended_jobs =
-            if ended.is_empty() { Vec::new() } else { reader::jobs_by_id(&**db, "id = any($1)", &ended).await? };
+        let ended_jobs = match ended.is_empty() {
+            true => Vec::new(),
+            false => reader::jobs_where(&db, "id = any($1)", &ended).await?,
+        };
         let kept: std::collections::HashSet<Uuid> = ended_jobs.iter().map(|job| job.id.0).collect();
         let removed = ended.into_iter().filter(|id| !kept.contains(id)).map(JobId).collect();
         open.extend(ended_jobs);
-        let counts = db.query(rows::COUNTS, &[]).await.map_err(unavailable)?;
-        self.shared.publish(open, removed, rows::counts(&counts)?);
+        let counts = reader::counts(&db).await?;
+        self.shared.publish(open, removed, counts);
         Ok(())
     }
 }
 
 /// The servers that share the database, by name.
-pub(super) async fn nodes(db: &Client, me: Uuid) -> Result<Vec<NodeRecord>, StoreError> {
+pub(super) async fn nodes(db: &impl GenericClient, me: Uuid) -> Result<Vec<NodeRecord>, StoreError> {
     let found = db
         .query(
             "select id, name, (extract(epoch from now() - seen_at) * 1000)::bigint from node order by name, id",

@@ -1,16 +1,19 @@
 //! Is the database sound? Each job against its log, the counters against the rows.
 
-use tokio_postgres::GenericClient;
+use deadpool_postgres::GenericClient;
 
 use super::connect::unavailable;
+use super::reader;
 use super::rows::{self, get};
-use crate::model::{Event, Job};
+use crate::store::ledger::Replay;
 use crate::store::{IntegrityReport, StoreError, StoreProgress, told_to_stop};
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
 /// How many jobs are read at once.
 const AT_ONCE: i64 = 200;
+/// How many entries of a log are read at once.
+const ENTRIES: usize = 10_000;
 
 /// Looks whether log, jobs and counters agree. `db` sees one moment.
 pub(super) async fn check(
@@ -52,27 +55,31 @@ pub(super) async fn check(
             .await
             .map_err(unavailable)?;
         if jobs.is_empty() {
-            return Ok(report);
+            break;
         }
         for row in &jobs {
             let (n, job) = rows::job(row)?;
             last = n;
-            let log = db
-                .query("select seq, at, kind, text, step, data from event where job = $1 order by seq", &[&n])
-                .await
-                .map_err(unavailable)?;
-            let log = log.iter().map(rows::event).collect::<Result<Vec<Event>, _>>()?;
+            let mut replay = Replay::new(job.id);
+            loop {
+                let log = reader::events(db, job.id, replay.entries(), ENTRIES).await?;
+                log.iter().for_each(|event| replay.add(event));
+                if log.len() < ENTRIES {
+                    break;
+                }
+            }
             report.jobs += 1;
-            report.events += log.len() as u64;
-            let gapless = log.iter().zip(1..).all(|(event, seq)| event.seq == Some(seq));
-            let same = Job::replay(job.id, &log).is_some_and(|replayed| {
-                (replayed.status, replayed.seq, replayed.epoch, replayed.counts)
-                    == (job.status, job.seq, job.epoch, job.counts)
-            });
-            if !(gapless && same) && report.problems.len() < MAX_PROBLEMS {
+            report.events += replay.entries();
+            if !replay.agrees_with(&job) && report.problems.len() < MAX_PROBLEMS {
                 report.problems.push(format!("Job {} is not what its log says", job.id));
             }
         }
         go_on = progress(report.jobs + 1, total);
     }
+    let entries = db.query_one("select count(*) from event", &[]).await.map_err(unavailable)?;
+    let (all, known) = (get::<i64>(&entries, 0)? as u64, report.events);
+    if all != known {
+        report.problems.push(format!("There are {all} log entries, and the jobs have {known}"));
+    }
+    Ok(report)
 }

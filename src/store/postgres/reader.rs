@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{GenericClient, Row};
 
 use super::connect::unavailable;
 use super::rows::{self, get};
@@ -15,7 +16,7 @@ use crate::model::{
 };
 use crate::store::memory::cursor_of;
 use crate::store::record::status_number;
-use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, StoreError};
+use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
 
 type Value = Box<dyn ToSql + Sync + Send>;
 
@@ -46,8 +47,18 @@ impl Conditions {
     async fn query(&self, db: &impl GenericClient, sql: &str) -> Result<Vec<Row>, StoreError> {
         let values: Vec<&(dyn ToSql + Sync)> =
             self.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-        db.query(sql, &values).await.map_err(unavailable)
+        ask(db, sql, &values).await
     }
+}
+
+/// Asks with a statement that is prepared once a connection.
+pub(super) async fn ask(
+    db: &impl GenericClient,
+    sql: &str,
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, StoreError> {
+    let statement = db.prepare_cached(sql).await.map_err(unavailable)?;
+    db.query(&statement, values).await.map_err(unavailable)
 }
 
 fn value(value: impl ToSql + Sync + Send + 'static) -> Value {
@@ -72,15 +83,25 @@ fn containing(text: &str) -> String {
     pattern
 }
 
-pub(super) async fn jobs_by_id(
+/// Jobs under a condition on `$1`.
+pub(super) async fn jobs_where(
     db: &impl GenericClient,
     condition: &str,
     value: &(dyn ToSql + Sync),
 ) -> Result<Vec<Arc<Job>>, StoreError> {
-    let jobs = db
-        .query(&format!("select {} from job where {condition}", rows::JOB), &[value])
-        .await
-        .map_err(unavailable)?;
+    let jobs = ask(db, &format!("select {} from job where {condition}", rows::JOB), &[value]).await?;
+    with_steps(db, jobs).await
+}
+
+/// Jobs in the order of their ids, after one of them.
+pub(super) async fn in_order_of_id(
+    db: &impl GenericClient,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Arc<Job>>, StoreError> {
+    let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
+    let sql = format!("select {} from job where id > $1 order by id limit $2", rows::JOB);
+    let jobs = ask(db, &sql, &[&after, &(limit as i64)]).await?;
     with_steps(db, jobs).await
 }
 
@@ -89,10 +110,8 @@ async fn with_steps(db: &impl GenericClient, jobs: Vec<Row>) -> Result<Vec<Arc<J
         return Ok(Vec::new());
     }
     let numbers: Vec<i64> = jobs.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
-    let steps = db
-        .query(&format!("select {} from step where job = any($1) order by job, i", rows::STEP), &[&numbers])
-        .await
-        .map_err(unavailable)?;
+    let sql = format!("select {} from step where job = any($1) order by job, i", rows::STEP);
+    let steps = ask(db, &sql, &[&numbers]).await?;
     Ok(rows::with_steps(&jobs, &steps)?.into_iter().map(|(_, job)| Arc::new(job)).collect())
 }
 
@@ -132,9 +151,6 @@ async fn phase(
     if let Some(feature) = &filter.feature {
         where_.and("feature = ?", [text(feature)]);
     }
-    if let Some(status) = filter.status {
-        where_.and("status = ?", [value(status_number(status) as i16)]);
-    }
     if let Some(author) = &filter.author {
         where_.and("author = ?", [text(author)]);
     }
@@ -158,11 +174,31 @@ async fn phase(
     if let Some(Cursor::Open { at, id } | Cursor::Past { at, id }) = after {
         where_.and(&format!("({column}, id) < (?, ?)"), [value(at.0), value(id.0)]);
     }
-    let query = format!(
-        "select {} from job where {} order by {column} desc, id desc limit {limit}",
-        rows::JOB,
-        where_.text
-    );
+    // The index by feature or author has the outcome before the time, so that it serves both alone and
+    // together: a page is merged from one of each outcome.
+    let by_name = !open && (filter.feature.is_some() || filter.author.is_some());
+    let statuses: Vec<Option<Status>> = match filter.status {
+        None if by_name => Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect(),
+        status => vec![status],
+    };
+    where_.values.push(value(limit as i64));
+    let order = format!("order by {column} desc, id desc limit ${}", where_.values.len());
+    let several = statuses.len() > 1;
+    let parts: Vec<String> = statuses
+        .into_iter()
+        .map(|status| {
+            let status = status.map_or_else(String::new, |status| match status_number(status) {
+                // Said outright, so that the index over those that did not complete can be used.
+                number if !by_name && number > 4 => format!(" and status = {number} and status > 4"),
+                number => format!(" and status = {number}"),
+            });
+            format!("(select {} from job where {}{status} {order})", rows::JOB, where_.text)
+        })
+        .collect();
+    let query = match several {
+        true => format!("{} {order}", parts.join(" union all ")),
+        false => parts.concat(),
+    };
     let found = where_.query(db, &query).await?;
     with_steps(db, found).await
 }
@@ -177,9 +213,9 @@ fn id_prefix(text: &str) -> String {
 }
 
 async fn number_of(db: &impl GenericClient, id: JobId) -> Result<i64, StoreError> {
-    let found = db.query_opt("select n from job where id = $1", &[&id.0]).await.map_err(unavailable)?;
-    match found {
-        Some(row) => get(&row, 0),
+    let found = ask(db, "select n from job where id = $1", &[&id.0]).await?;
+    match found.first() {
+        Some(row) => get(row, 0),
         None => Err(Refusal::NotFound { id }.into()),
     }
 }
@@ -218,10 +254,11 @@ pub(super) async fn log(
     if let Some((condition, seq)) = place {
         page.and(condition, [value(i64::try_from(seq).unwrap_or(i64::MAX))]);
     }
+    page.values.push(value(query.limit as i64 + 1));
     let sql = format!(
-        "select seq, at, kind, text, step from event where {} order by seq {order} limit {}",
+        "select seq, at, kind, text, step from event where {} order by seq {order} limit ${}",
         page.text,
-        query.limit + 1
+        page.values.len()
     );
     let mut lines =
         page.query(db, &sql).await?.iter().map(rows::line).collect::<Result<Vec<_>, StoreError>>()?;
@@ -238,13 +275,12 @@ pub(super) async fn log(
             found.first().map(|row| get::<i64>(row, 0)).transpose()?.map(|total| total as u64)
         }
         (true, false) => {
-            let row = db
-                .query_one("select infos, warnings, errors, systems, operators from job where n = $1", &[&n])
-                .await
-                .map_err(unavailable)?;
+            let sql = "select infos, warnings, errors, systems, operators from job where n = $1";
             let mut sum = 0;
-            for kind in LineKind::SHOWN.iter().filter(|kind| query.filter.wanted().contains(kind)) {
-                sum += get::<i64>(&row, *kind as usize)? as u64;
+            if let Some(row) = ask(db, sql, &[&n]).await?.first() {
+                for kind in LineKind::SHOWN.iter().filter(|kind| query.filter.wanted().contains(kind)) {
+                    sum += get::<i64>(row, *kind as usize)? as u64;
+                }
             }
             Some(sum)
         }
@@ -260,21 +296,51 @@ pub(super) async fn events(
 ) -> Result<Vec<Event>, StoreError> {
     let n = number_of(db, id).await?;
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let found = db
-        .query(
-            "select seq, at, kind, text, step, data from event where job = $1 and seq > $2 order by seq limit $3",
-            &[&n, &after, &(limit as i64)],
-        )
-        .await
-        .map_err(unavailable)?;
-    found.iter().map(rows::event).collect()
+    let sql =
+        "select seq, at, kind, text, step, data from event where job = $1 and seq > $2 order by seq limit $3";
+    ask(db, sql, &[&n, &after, &(limit as i64)]).await?.iter().map(rows::event).collect()
+}
+
+/// The newest infos, warnings and errors of jobs, up to `most` of each, oldest first.
+pub(super) async fn newest_messages(
+    db: &impl GenericClient,
+    jobs: &[Arc<Job>],
+    most: usize,
+) -> Result<Vec<Newest>, StoreError> {
+    let ids: Vec<uuid::Uuid> = jobs.iter().map(|job| job.id.0).collect();
+    let parts: Vec<String> = MESSAGES
+        .iter()
+        .map(|kind| {
+            let kind = *kind as u8;
+            let few = if kind == 0 { "" } else { " and kind <> 0" };
+            format!(
+                "(select e.*, j.id from job j cross join lateral (select seq, at, kind, text, step from event \
+                 where job = j.n and kind = {kind}{few} order by seq desc limit $2) e where j.id = any($1))"
+            )
+        })
+        .collect();
+    let sql = format!("{} order by seq", parts.join(" union all "));
+    let places: std::collections::HashMap<uuid::Uuid, usize> = ids.iter().copied().zip(0..).collect();
+    let mut newest: Vec<Newest> = jobs.iter().map(|_| Newest::default()).collect();
+    for row in &ask(db, &sql, &[&ids, &(most as i64)]).await? {
+        let line = rows::line(row)?;
+        let job = places.get(&get(row, 5)?).and_then(|place| newest.get_mut(*place));
+        let lines = MESSAGES.iter().position(|kind| *kind == line.kind);
+        if let (Some(job), Some(place)) = (job, lines) {
+            job[place].push(line);
+        }
+    }
+    Ok(newest)
+}
+
+/// How many jobs there are, by status.
+pub(super) async fn counts(db: &impl GenericClient) -> Result<Counts, StoreError> {
+    rows::counts(&ask(db, rows::COUNTS, &[]).await?)
 }
 
 pub(super) async fn ended_on(db: &impl GenericClient, day: i64) -> Result<OutcomeCounts, StoreError> {
-    let found = db
-        .query("select status, sum(n)::bigint from ended where day = $1 group by status", &[&day])
-        .await
-        .map_err(unavailable)?;
+    let found =
+        ask(db, "select status, sum(n)::bigint from ended where day = $1 group by status", &[&day]).await?;
     let mut counts = OutcomeCounts::default();
     for row in &found {
         if let Some(outcome) = rows::status(get(row, 0)?)?.outcome() {
@@ -289,16 +355,11 @@ pub(super) async fn features(
     limit: usize,
 ) -> Result<Vec<FeatureCounts>, StoreError> {
     // Over the counters, of which there is a handful a feature; never over the jobs.
-    let found = db
-        .query(
-            "select feature, status, sum(n)::bigint from counter where feature in \
-             (select feature from counter group by feature having sum(n) > 0 \
-              order by sum(n) desc, feature collate \"C\" limit $1) \
-             group by feature, status",
-            &[&(limit as i64)],
-        )
-        .await
-        .map_err(unavailable)?;
+    let sql = "select feature, status, sum(n)::bigint from counter where feature in \
+        (select feature from counter group by feature having sum(n) > 0 \
+         order by sum(n) desc, feature collate \"C\" limit $1) \
+        group by feature, status";
+    let found = ask(db, sql, &[&(limit as i64)]).await?;
     let mut features: Vec<FeatureCounts> = Vec::new();
     for row in &found {
         let feature = super::text::original(get(row, 0)?);

@@ -18,7 +18,7 @@ use crate::store::record::{self, Entry, More, execution_number, span, span_ms, s
 pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, execution, attempt, max_attempts, epoch, \
     queue, priority, progress, created_at, run_at, started_at, ended_at, activity_at, progress_at, heartbeat_at, \
     run_timeout, activity_timeout, seq, revision, infos, warnings, errors, systems, operators, fenced, late_writes, \
-    late_write_at, message_key, error, more";
+    late_write_at, message_key, error, more, max_lines, pinned";
 
 fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(error.to_string())
@@ -56,7 +56,7 @@ pub(super) fn status(number: i16) -> Result<crate::model::Status, StoreError> {
 
 /// Reads a job, without its steps, and its row number.
 pub(super) fn job(row: &Row) -> Result<(i64, Job), StoreError> {
-    let more: &str = get(row, 35)?;
+    let more: Option<&str> = get(row, 35)?;
     let more = More::read(more).map_err(unreadable)?;
     let execution: i16 = get(row, 7)?;
     let spec = Spec {
@@ -72,6 +72,7 @@ pub(super) fn job(row: &Row) -> Result<(i64, Job), StoreError> {
         max_attempts: small(row, 9)?,
         queue: text(row, 11)?,
         priority: get(row, 12)?,
+        max_lines: small(row, 36)?,
     };
     let job = Job {
         id: JobId(get(row, 1)?),
@@ -109,6 +110,9 @@ pub(super) fn job(row: &Row) -> Result<(i64, Job), StoreError> {
         recorded_at: more.recorded_at,
         unrecorded: more.unrecorded,
         unrecorded_whole: more.unrecorded_whole,
+        dropped: more.dropped,
+        unrecorded_drops: more.unrecorded_drops,
+        pinned: get(row, 37)?,
     };
     Ok((get(row, 0)?, job))
 }
@@ -197,7 +201,7 @@ statements! {
     steps = format!(
         "select {STEP} from step where job = any(array(select n from job where id = any($1))) order by job, i"
     );
-    numbers = "select nextval('job_n') from generate_series(1, $1)";
+    numbers = "select nextval('job_n') from generate_series(1::bigint, $1)";
     counts = COUNTS;
     open_of = "select feature, id from job where ended_at is null and feature = any($1)";
     forget_keys = "delete from idempotency where at < $1";
@@ -205,13 +209,13 @@ statements! {
     insert = "insert into job (n, id, feature, author, owner, title, execution, max_attempts, queue, priority, \
         created_at, run_at, run_timeout, activity_timeout, tags, status, attempt, epoch, progress, \
         started_at, ended_at, activity_at, progress_at, heartbeat_at, seq, revision, infos, warnings, \
-        errors, systems, operators, fenced, late_writes, late_write_at, message_key, error, more) \
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-        $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)";
+        errors, systems, operators, fenced, late_writes, late_write_at, message_key, error, more, max_lines, \
+        pinned) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+        $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)";
     update = "update job set status = $2, attempt = $3, epoch = $4, progress = $5, started_at = $6, ended_at = $7, \
         activity_at = $8, progress_at = $9, heartbeat_at = $10, seq = $11, revision = $12, infos = $13, \
         warnings = $14, errors = $15, systems = $16, operators = $17, fenced = $18, late_writes = $19, \
-        late_write_at = $20, message_key = $21, error = $22, more = $23 where n = $1";
+        late_write_at = $20, message_key = $21, error = $22, more = $23, pinned = $24 where n = $1";
     put_steps = "insert into step (job, i, parent, id, title, weight, progress, started_at, ended_at) \
         select * from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::text[], \
         $6::double precision[], $7::double precision[], $8::bigint[], $9::bigint[]) \
@@ -230,8 +234,6 @@ statements! {
         on conflict (day, status, slot) do update set n = ended.n + excluded.n";
     /// Says what changed, and answers with the number of the transaction.
     change = "insert into change (node, jobs, removed) values ($1, $2, $3) returning xid::text";
-    oldest = "select n, id, feature, status, ended_at from job where ended_at is not null \
-        order by ended_at, id limit $1 for update skip locked";
     drop_events = "delete from event where job = any($1)";
     drop_steps = "delete from step where job = any($1)";
     drop_jobs = "delete from job where n = any($1)";
@@ -248,7 +250,7 @@ pub(super) async fn insert_job(
     n: i64,
     job: &Job,
 ) -> Result<(), DbError> {
-    let more = More::of(job)?;
+    let more = More::of(job).write()?;
     let spec = &job.spec;
     client
         .execute(
@@ -291,6 +293,8 @@ pub(super) async fn insert_job(
                 &(job.message_key as i64),
                 &job.error.as_deref().map(stored),
                 &more,
+                &i64::from(spec.max_lines),
+                &job.pinned,
             ],
         )
         .await?;
@@ -304,7 +308,7 @@ pub(super) async fn update_job(
     n: i64,
     job: &Job,
 ) -> Result<(), DbError> {
-    let more = More::of(job)?;
+    let more = More::of(job).write()?;
     client
         .execute(
             &statements.update,
@@ -332,6 +336,7 @@ pub(super) async fn update_job(
                 &(job.message_key as i64),
                 &job.error.as_deref().map(stored),
                 &more,
+                &job.pinned,
             ],
         )
         .await?;

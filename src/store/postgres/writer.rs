@@ -17,7 +17,7 @@ use super::batch::{self, Answer};
 use super::connect::{DbError, Place};
 use super::rows::Statements;
 use super::shared::Shared;
-use crate::model::{Command, Context, Job, JobId, NewJob, Timestamp};
+use crate::model::{Command, Context, Counts, Job, JobId, NewJob};
 use crate::store::{CreateRules, Created, StoreError};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -33,7 +33,6 @@ const ASK_FOR: Duration = Duration::from_secs(10);
 pub(super) enum Op {
     Create { new: Box<NewJob>, rules: CreateRules, context: Context, reply: Reply<Created> },
     Transact { id: JobId, command: Command, context: Context, reply: Reply<Arc<Job>> },
-    Prune { keep: u64, before: Option<Timestamp>, batch: usize, reply: Reply<u64> },
     Probe { reply: Reply<()> },
     Close { reply: oneshot::Sender<()> },
 }
@@ -116,29 +115,20 @@ impl Task {
         let mut ops = Vec::new();
         while waiting.recv_many(&mut ops, MAX_BATCH).await > 0 {
             let mut closing = None;
-            let (mut batch, mut alone) = (Vec::with_capacity(ops.len()), Vec::new());
+            let (mut batch, mut probes) = (Vec::with_capacity(ops.len()), Vec::new());
             for op in ops.drain(..) {
                 match op {
                     Op::Close { reply } => closing = Some(reply),
-                    Op::Prune { .. } | Op::Probe { .. } => alone.push(op),
+                    Op::Probe { reply } => probes.push(reply),
                     op => batch.push(op),
                 }
             }
             if !batch.is_empty() {
                 self.run_batch(batch).await;
             }
-            for op in alone {
-                match op {
-                    Op::Prune { keep, before, batch, reply } => {
-                        let pruned = self.prune(keep, before, batch).await;
-                        let _ = reply.send(pruned);
-                    }
-                    Op::Probe { reply } => {
-                        let probed = self.probe().await;
-                        let _ = reply.send(probed);
-                    }
-                    _ => {}
-                }
+            for reply in probes {
+                let probed = self.probe().await;
+                let _ = reply.send(probed);
             }
             if let Some(reply) = closing {
                 let _ = reply.send(());
@@ -175,12 +165,13 @@ impl Task {
         let mut tries = 0;
         loop {
             tries += 1;
+            let (node, slot) = (self.node, self.slot);
             let failure = match self.session().await {
                 Ok(session) => {
-                    let decided = batch::run(session, self.node, self.slot, ops).await;
+                    let decided = batch::run(session, node, slot, ops).await;
                     match decided {
                         Ok(done) => {
-                            self.succeed(done.changed, Vec::new(), done.counts);
+                            self.succeed(done.changed, done.counts);
                             return Ok(done.answers);
                         }
                         Err((Failure::Unknown(error, xid), done)) => {
@@ -188,7 +179,7 @@ impl Task {
                             match self.fate(&xid).await {
                                 Some(true) => {
                                     tracing::warn!("A commit whose answer was lost has happened");
-                                    self.succeed(done.changed, Vec::new(), done.counts);
+                                    self.succeed(done.changed, done.counts);
                                     return Ok(done.answers);
                                 }
                                 Some(false) => Failure::Again(error),
@@ -213,15 +204,10 @@ impl Task {
         }
     }
 
-    fn succeed(
-        &self,
-        changed: Vec<Arc<Job>>,
-        removed: Vec<JobId>,
-        counts: Option<crate::model::Counts>,
-    ) {
+    fn succeed(&self, changed: Vec<Arc<Job>>, counts: Option<Counts>) {
         self.shared.set_write_error(None);
         if let Some(counts) = counts {
-            self.shared.publish(changed, removed, counts);
+            self.shared.publish(changed, Vec::new(), counts);
             self.written.notify_one();
         }
     }
@@ -238,19 +224,7 @@ impl Task {
         }
         match &mut self.session {
             Some(session) => Ok(session),
-            empty => {
-                let client = self.place.client().await?;
-                // A node that stands still in a transaction must not make the others wait.
-                client
-                    .batch_execute(
-                        "set synchronous_commit = on; set idle_in_transaction_session_timeout = '5s'; \
-                         set lock_timeout = '15s'",
-                    )
-                    .await
-                    .map_err(super::connect::unavailable)?;
-                let statements = Statements::prepare(&client).await?;
-                Ok(empty.insert(Session { client, statements }))
-            }
+            empty => Ok(empty.insert(Session::open(&self.place).await?)),
         }
     }
 
@@ -274,35 +248,6 @@ impl Task {
             }
         };
         tokio::time::timeout(ASK_FOR, asked).await.ok().flatten()
-    }
-
-    async fn prune(
-        &mut self,
-        keep: u64,
-        before: Option<Timestamp>,
-        most: usize,
-    ) -> Result<u64, StoreError> {
-        let (node, slot) = (self.node, self.slot);
-        let session = self.session().await;
-        let pruned = match session {
-            Ok(session) => {
-                batch::prune(session, node, slot, keep, before, most).await.map_err(|error| error.told)
-            }
-            Err(error) => Err(error),
-        };
-        match pruned {
-            Ok((removed, counts)) => {
-                let count = removed.len() as u64;
-                if count > 0 {
-                    self.succeed(Vec::new(), removed, Some(counts));
-                }
-                Ok(count)
-            }
-            Err(error) => {
-                self.session = None;
-                Err(self.fail(error))
-            }
-        }
     }
 
     async fn probe(&mut self) -> Result<(), StoreError> {

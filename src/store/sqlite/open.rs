@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use refinery::Runner;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
 mod embedded {
@@ -29,6 +30,19 @@ pub enum OpenError {
         /// Its schema's version.
         found: u32,
         /// The newest this program knows.
+        known: u32,
+    },
+    /// An older Longhaul wrote it, and it may only be looked at.
+    #[error(
+        "{path} was written by an older version of Longhaul (schema {found}, this version has {known}). Start the \
+         server once to bring it up to date."
+    )]
+    TooOld {
+        /// The file.
+        path: String,
+        /// Its schema's version.
+        found: u32,
+        /// The one this program has.
         known: u32,
     },
     /// It is not a Longhaul database.
@@ -67,22 +81,81 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    open_with(path, &embedded::migrations::runner())
+}
+
+/// The same, with these migrations instead of the release's own.
+pub(super) fn open_with(path: &Path, migrations: &Runner) -> Result<Opened, OpenError> {
     let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
     check_header(path)?;
     let lock = lock(path)?;
-    check_version(path)?;
-    let mut writer = connect(path).map_err(|error| unusable(error.to_string()))?;
-    writer
-        .pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(|error| unusable(error.to_string()))?;
-    embedded::migrations::runner().run(&mut writer).map_err(|error| unusable(error.to_string()))?;
+    check_version(path, migrations)?;
+    let writer = prepare_with(path, migrations)?;
     let accounts = connect(path).map_err(|error| unusable(error.to_string()))?;
     Ok(Opened { writer, accounts, lock })
 }
 
+/// Brings a file to this version's schema, and makes it where it is missing.
+pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
+    prepare_with(path, &embedded::migrations::runner())
+}
+
+fn prepare_with(path: &Path, migrations: &Runner) -> Result<Connection, OpenError> {
+    let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
+    let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
+    migrate(&mut db, migrations).map_err(unusable)?;
+    Ok(db)
+}
+
+/// Brings the schema up to date, in one transaction with the notes of what was done: an upgrade that is cut
+/// short was never there, and the next opening does it. (Left to itself, refinery commits a migration and
+/// its note one after the other. A kill between the two leaves a file that no version opens again: what is
+/// there already cannot be made.)
+fn migrate(db: &mut Connection, migrations: &Runner) -> Result<(), String> {
+    db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| error.to_string())?;
+    let whole = Runner::new(migrations.get_migrations()).set_grouped(true);
+    whole.run(db).map(drop).map_err(|error| error.to_string())
+}
+
+/// A connection that only reads, to a file that a server may have open. The file must be of this version.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
+    let (found, known) = look_at(path)?;
+    if found < known {
+        return Err(OpenError::TooOld { path: path.display().to_string(), found, known });
+    }
+    read_only(path)
+}
+
+/// Looks whether a file is a Longhaul database this program can read. Answers its schema's version and
+/// this program's.
+pub(super) fn look_at(path: &Path) -> Result<(u32, u32), OpenError> {
+    check_header(path)?;
+    check_version(path, &embedded::migrations::runner())
+}
+
+/// A connection that only reads.
+pub(super) fn read_only(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .and_then(|db| {
+            db.busy_timeout(Duration::from_secs(10))?;
+            db.set_prepared_statement_cache_capacity(64);
+            Ok(db)
+        })
+        .map_err(|error| OpenError::Unusable { path: path.display().to_string(), problem: error.to_string() })
+}
+
 /// A connection that writes, set up as the promise of durability needs it.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open(path)?;
+    set_up(Connection::open(path)?)
+}
+
+/// The same, to a file that must be there: a database that vanished under a server is not begun anew.
+pub(super) fn reconnect(path: &Path) -> rusqlite::Result<Connection> {
+    set_up(Connection::open_with_flags(path, OpenFlags::default() & !OpenFlags::SQLITE_OPEN_CREATE)?)
+}
+
+fn set_up(db: Connection) -> rusqlite::Result<Connection> {
     db.busy_timeout(Duration::from_secs(10))?;
     db.pragma_update(None, "journal_mode", "wal")?;
     // FULL: a commit is on the disk before it is acknowledged. NORMAL would lose the last ones in a
@@ -95,13 +168,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Opens the accounts of a database file that a server may have open. For the command line.
 pub(super) fn open_accounts(path: &Path) -> Result<Connection, OpenError> {
-    let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
-    check_header(path)?;
-    check_version(path)?;
-    let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
-    db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| unusable(error.to_string()))?;
-    embedded::migrations::runner().run(&mut db).map_err(|error| unusable(error.to_string()))?;
-    Ok(db)
+    look_at(path)?;
+    prepare(path)
 }
 
 fn check_header(path: &Path) -> Result<(), OpenError> {
@@ -119,19 +187,36 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Looks at an existing file through a connection that cannot write.
-fn check_version(path: &Path) -> Result<(), OpenError> {
+/// Looks at an existing file through a connection that cannot write. Answers its schema's version, 0 where
+/// there is nothing yet, and this program's.
+fn check_version(path: &Path, migrations: &Runner) -> Result<(u32, u32), OpenError> {
+    let known = migrations
+        .get_migrations()
+        .iter()
+        .map(|migration| u32::try_from(migration.version()).unwrap_or(0))
+        .max()
+        .unwrap_or(0);
     if !path.exists() {
-        return Ok(());
+        return Ok((0, known));
     }
     let name = path.display().to_string();
     let unusable =
         |problem: rusqlite::Error| OpenError::Unusable { path: name.clone(), problem: problem.to_string() };
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unusable)?;
-    let tables: i64 =
-        db.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(unusable)?;
+    let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unusable)?;
+    let count = |db: &Connection| db.query_row("select count(*) from sqlite_schema", [], |row| row.get(0));
+    let tables: i64 = match count(&db) {
+        // Whoever wrote last died in it, and what it left half done must be taken back before anybody can
+        // read: only a connection that may write can do that. It changes nothing that was committed.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            db = Connection::open_with_flags(path, flags).map_err(unusable)?;
+            count(&db)
+        }
+        counted => counted,
+    }
+    .map_err(unusable)?;
     if tables == 0 {
-        return Ok(());
+        return Ok((0, known));
     }
     let application: i64 =
         db.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unusable)?;
@@ -144,19 +229,14 @@ fn check_version(path: &Path) -> Result<(), OpenError> {
     let found: u32 = db
         .query_row("select coalesce(max(version), 0) from refinery_schema_history", [], |row| row.get(0))
         .map_err(unusable)?;
-    let known = embedded::migrations::runner()
-        .get_migrations()
-        .iter()
-        .map(|migration| u32::try_from(migration.version()).unwrap_or(0))
-        .max()
-        .unwrap_or(0);
     if found > known {
         return Err(OpenError::TooNew { path: name, found, known });
     }
-    Ok(())
+    Ok((found, known))
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// Takes the lock that keeps other servers away from a file, which need not be there yet.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push("-lock");
     let lock_path = PathBuf::from(lock_path);
@@ -207,6 +287,33 @@ mod tests {
         let before = std::fs::read(&other).unwrap();
         assert!(matches!(open(&other), Err(OpenError::NotOurs { .. })));
         assert_eq!(std::fs::read(&other).unwrap(), before);
+    }
+
+    #[test]
+    fn a_file_whose_writer_died_in_its_first_write_is_opened() {
+        // Before the file is in WAL mode a writer keeps the old pages in a journal beside it. Killed then,
+        // it leaves both, and only a connection that may write can put the pages back.
+        let folder = tempfile::tempdir().unwrap();
+        let (path, left) = (folder.path().join("first.db"), folder.path().join("jobs.db"));
+        let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
+        let writer = Connection::open(&path).unwrap();
+        writer.execute_batch("create table t (x); drop table t; pragma cache_size = 1; begin").unwrap();
+        // More than the cache holds, so that pages are written, and the journal synced, before the commit.
+        writer
+            .execute_batch(
+                "create table u (x); \
+                 with recursive n (i) as (select 1 union all select i + 1 from n where i < 200) \
+                 insert into u select randomblob(4000) from n",
+            )
+            .unwrap();
+        std::fs::copy(&path, &left).unwrap();
+        std::fs::copy(journal(&path), journal(&left)).unwrap();
+        drop(writer);
+        let alone = Connection::open_with_flags(&left, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let read = alone.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0));
+        assert!(read.is_err(), "nothing was left half done: the test would prove nothing");
+        drop(alone);
+        assert!(open(&left).is_ok());
     }
 
     #[test]

@@ -1,24 +1,24 @@
-//! Rows to model values, and back. The only place that knows the columns.
+//! Jobs and their steps, to rows and back. The only place that knows their columns.
+//!
+//! A history is mostly finished jobs, so those are what is kept small: what many share is stored once
+//! ([`interned`](super::interned)), numbers are packed ([`facts`](super::facts)), what is absent is null, and
+//! the last thing a finished job said is found in its log.
 
 use std::sync::Arc;
 
-use rusqlite::types::{FromSqlError, Type};
+use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use crate::model::{
-    Author, Event, Execution, Feature, Job, JobId, LineKind, LogCounts, LogLine, Spec, Status, Step, StepTree,
-    Timeouts, Timestamp, Title, Weight,
-};
-use crate::store::record::{self, Entry, More, execution_number, span, span_ms, status_number};
-use crate::store::StoreError;
-
+use super::entries::line_kind;
+use super::facts::{Packer, Unpacker};
+use super::interned::{Interned, SharedSpec, Specs};
 use super::unavailable;
-
-/// The columns of a job, in the order [`job`] reads them.
-pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, execution, attempt, max_attempts, epoch, \
-    queue, priority, progress, created_at, run_at, started_at, ended_at, activity_at, progress_at, heartbeat_at, \
-    run_timeout, activity_timeout, seq, revision, infos, warnings, errors, systems, operators, fenced, late_writes, \
-    late_write_at, message_key, error, more";
+use crate::model::{
+    Author, Execution, Feature, Job, JobId, LastMessage, Level, LineKind, LogCounts, Spec, Status, Step,
+    StepTree, Timeouts, Timestamp, Title, Weight, shorten,
+};
+use crate::store::StoreError;
+use crate::store::record::{self, More, span, status_number};
 
 /// The status with that number.
 pub(super) fn status(number: i64) -> rusqlite::Result<Status> {
@@ -29,7 +29,7 @@ fn execution(number: i64) -> rusqlite::Result<Execution> {
     record::execution(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
 }
 
@@ -37,77 +37,194 @@ fn at(ms: Option<i64>) -> Option<Timestamp> {
     ms.map(Timestamp)
 }
 
-/// Reads a job, without its steps, and its row number.
-pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
-    let more: String = row.get(35)?;
-    let more = More::read(&more).map_err(unreadable)?;
-    let count = |column: usize| row.get::<_, i64>(column).map(|count| count as u64);
-    let id = JobId(
-        uuid::Uuid::from_slice(row.get_ref(1)?.as_blob().map_err(|_| FromSqlError::InvalidType)?)
-            .map_err(unreadable)?,
-    );
+/// `to` as a distance from `from`, and back.
+fn from(from: Timestamp, to: Timestamp) -> i128 {
+    i128::from(to.0) - i128::from(from.0)
+}
+
+fn plus(from: Timestamp, distance: i128) -> Timestamp {
+    Timestamp(i64::try_from(i128::from(from.0) + distance).unwrap_or(i64::MAX))
+}
+
+/// When an id says it was made, where it says so: the best guess at when its job was.
+fn guess(id: JobId, otherwise: Timestamp) -> Timestamp {
+    match id.0.get_version_num() {
+        7 => Timestamp((id.0.as_u128() >> 80) as i64),
+        _ => otherwise,
+    }
+}
+
+/// The newest message, where the log of an ended job has it.
+fn said_at(job: &Job) -> Option<u64> {
+    job.last_message.as_ref().filter(|_| job.status.is_final()).and_then(|message| message.seq)
+}
+
+fn facts_of(job: &Job) -> Vec<u8> {
+    let base = job.ended_at.unwrap_or(job.created_at);
+    let mut facts = Packer::default();
+    facts.put_signed(from(guess(job.id, base), job.created_at));
+    facts.put(job.attempt);
+    facts.put(job.epoch);
+    facts.put(job.seq);
+    facts.put_signed(i128::from(job.revision) - i128::from(job.seq));
+    let LogCounts { info, warning, error, system, operator } = job.counts;
+    for count in [info, warning, error, system, operator] {
+        facts.put(count);
+    }
+    facts.put_maybe(job.started_at.map(|at| from(job.created_at, at)));
+    facts.put_signed(from(base, job.activity_at));
+    facts.put_maybe(job.heartbeat_at.map(|at| from(base, at)));
+    facts.put(said_at(job).unwrap_or(0));
+    facts.put_maybe(job.progress_at.map(|at| from(base, at)));
+    facts.put_maybe(job.run_at.map(|at| from(job.created_at, at)));
+    facts.put(u32::from(job.fenced));
+    facts.put(job.late_writes);
+    facts.put_maybe(job.late_write_at.map(|at| from(base, at)));
+    facts.put(job.message_key);
+    facts.finish()
+}
+
+/// How many lines a job's log has, from its packed numbers.
+pub(super) fn counts(facts: &[u8]) -> LogCounts {
+    let mut facts = Unpacker::new(facts);
+    for _ in 0..5 {
+        facts.take();
+    }
+    take_counts(&mut facts)
+}
+
+fn take_counts(facts: &mut Unpacker<'_>) -> LogCounts {
+    let [info, warning, error, system, operator] = std::array::from_fn(|_| facts.count());
+    LogCounts { info, warning, error, system, operator }
+}
+
+/// Reads jobs, and remembers what they share.
+pub(super) struct JobReader<'a> {
+    db: &'a Connection,
+    specs: Specs,
+}
+
+impl<'a> JobReader<'a> {
+    pub(super) fn new(db: &'a Connection) -> Self {
+        Self { db, specs: Specs::default() }
+    }
+
+    /// The job of that row, with its steps.
+    pub(super) fn get(&mut self, n: i64) -> Result<Option<Job>, StoreError> {
+        self.read(n).map_err(unavailable)
+    }
+
+    fn read(&mut self, n: i64) -> rusqlite::Result<Option<Job>> {
+        let db = self.db;
+        let mut find = db.prepare_cached(
+            "select id, spec, title, status, created_at, ended_at, progress, facts, pinned, error, more from job \
+             where n = ?1",
+        )?;
+        let mut rows = find.query([n])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let shared = self.specs.get(db, row.get(1)?)?;
+        let (mut job, said) = job(row, &shared)?;
+        if let Some(seq) = said {
+            job.last_message = message(db, n, seq)?;
+        }
+        job.steps = Arc::new(steps(db, n)?);
+        Ok(Some(job))
+    }
+}
+
+/// A message of a job's log, as its job keeps it.
+fn message(db: &Connection, n: i64, seq: u64) -> rusqlite::Result<Option<Arc<LastMessage>>> {
+    db.prepare_cached("select kind, text from event where job = ?1 and seq = ?2")?
+        .query_row(params![n, seq as i64], |row| {
+            let level = match line_kind(row.get(0)?)? {
+                LineKind::Warning => Level::Warning,
+                LineKind::Error => Level::Error,
+                _ => Level::Info,
+            };
+            let text = shorten(row.get_ref(1)?.as_str()?, Job::LAST_MESSAGE_CHARS).into_owned();
+            Ok(Arc::new(LastMessage { level, text, seq: Some(seq) }))
+        })
+        .optional()
+}
+
+/// A job without its steps, and where in its log its newest message is.
+fn job(row: &Row<'_>, shared: &SharedSpec) -> rusqlite::Result<(Job, Option<u64>)> {
+    let more = More::read(row.get_ref(10)?.as_str_or_null()?).map_err(unreadable)?;
+    let id = JobId(uuid::Uuid::from_slice(row.get_ref(0)?.as_blob()?).map_err(unreadable)?);
     let spec = Spec {
-        feature: Feature::new(row.get::<_, String>(2)?).map_err(unreadable)?,
-        author: Author::new(row.get::<_, String>(3)?).map_err(unreadable)?,
-        owner: row.get(4)?,
-        title: row.get::<_, Option<String>>(5)?.map(Title::new).transpose().map_err(unreadable)?,
+        feature: Feature::new(shared.feature.as_str()).map_err(unreadable)?,
+        author: Author::new(shared.author.as_str()).map_err(unreadable)?,
+        owner: shared.owner.clone(),
+        title: row.get::<_, Option<String>>(2)?.map(Title::new).transpose().map_err(unreadable)?,
         tags: more.tags,
         input: more.input,
-        timeouts: Timeouts { run: span(row.get(21)?), activity: span(row.get(22)?) },
-        execution: execution(row.get(7)?)?,
-        max_attempts: row.get(9)?,
-        queue: row.get(11)?,
-        priority: row.get(12)?,
+        timeouts: Timeouts { run: span(shared.run_timeout), activity: span(shared.activity_timeout) },
+        execution: execution(shared.execution)?,
+        max_attempts: shared.max_attempts,
+        queue: shared.queue.clone(),
+        priority: shared.priority,
+        max_lines: shared.max_lines,
     };
+    let (created_at, ended_at): (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
+    let mut facts = Unpacker::new(row.get_ref(7)?.as_blob()?);
+    let distance = facts.take_signed();
+    let created_at =
+        at(created_at).unwrap_or_else(|| plus(guess(id, Timestamp(ended_at.unwrap_or(0))), distance));
+    let base = at(ended_at).unwrap_or(created_at);
+    let (attempt, epoch, seq) = (facts.small(), facts.small(), facts.count());
+    let revision = (i128::from(seq) + facts.take_signed()) as u64;
+    let counts = take_counts(&mut facts);
+    // In the order in which they were packed.
+    let started_at = facts.take_maybe().map(|distance| plus(created_at, distance));
+    let activity_at = plus(base, facts.take_signed());
+    let heartbeat_at = facts.take_maybe().map(|distance| plus(base, distance));
+    let said = Some(facts.count()).filter(|seq| *seq > 0);
+    let progress_at = facts.take_maybe().map(|distance| plus(base, distance));
+    let run_at = facts.take_maybe().map(|distance| plus(created_at, distance));
+    let (fenced, late_writes) = (facts.take() != 0, facts.count());
+    let late_write_at = facts.take_maybe().map(|distance| plus(base, distance));
+    let message_key = facts.count();
     let job = Job {
         id,
         spec: Arc::new(spec),
-        status: status(row.get(6)?)?,
-        attempt: row.get(8)?,
-        epoch: row.get(10)?,
-        progress: row.get(13)?,
+        status: status(row.get(3)?)?,
+        attempt,
+        epoch,
+        progress: row.get(6)?,
         steps: Arc::default(),
-        created_at: Timestamp(row.get(14)?),
-        run_at: at(row.get(15)?),
-        started_at: at(row.get(16)?),
-        ended_at: at(row.get(17)?),
-        activity_at: Timestamp(row.get(18)?),
-        progress_at: at(row.get(19)?),
-        heartbeat_at: at(row.get(20)?),
-        seq: count(23)?,
-        revision: count(24)?,
-        counts: LogCounts {
-            info: count(25)?,
-            warning: count(26)?,
-            error: count(27)?,
-            system: count(28)?,
-            operator: count(29)?,
-        },
-        fenced: row.get(30)?,
-        late_writes: count(31)?,
-        late_write_at: at(row.get(32)?),
-        message_key: count(33)?,
-        error: row.get::<_, Option<String>>(34)?.map(Arc::from),
+        created_at,
+        ended_at: at(ended_at),
+        seq,
+        revision,
+        counts,
+        run_at,
+        started_at,
+        activity_at,
+        progress_at,
+        heartbeat_at,
         last_message: more.last_message,
+        fenced,
+        late_writes,
+        late_write_at,
+        message_key,
+        error: row.get::<_, Option<String>>(9)?.map(Arc::from),
         output: more.output,
         abort: more.abort,
         last_error: more.last_error,
         recorded_at: more.recorded_at,
         unrecorded: more.unrecorded,
         unrecorded_whole: more.unrecorded_whole,
+        dropped: more.dropped,
+        unrecorded_drops: more.unrecorded_drops,
+        pinned: row.get(8)?,
     };
-    Ok((row.get(0)?, job))
+    Ok((job, said))
 }
 
 /// A job with its steps, and its row number.
 pub(super) fn job_by_id(db: &Connection, id: JobId) -> Result<Option<(i64, Job)>, StoreError> {
-    let mut find = db.prepare_cached(&format!("select {JOB} from job where id = ?1")).map_err(unavailable)?;
-    let found = find.query_row([id.0.as_bytes().as_slice()], job).optional().map_err(unavailable)?;
-    let Some((n, mut job)) = found else {
-        return Ok(None);
-    };
-    job.steps = Arc::new(steps(db, n).map_err(unavailable)?);
-    Ok(Some((n, job)))
+    let Some(n) = number_of(db, id).map_err(unavailable)? else { return Ok(None) };
+    Ok(JobReader::new(db).get(n)?.map(|job| (n, job)))
 }
 
 /// The row number of a job.
@@ -162,139 +279,65 @@ pub(super) fn put_step(
 pub(super) const PUT_STEP: &str = "insert or replace into step \
     (job, i, parent, id, title, weight, progress, started_at, ended_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
+fn more_of(job: &Job) -> Result<Option<String>, StoreError> {
+    let last_message = job.last_message.clone().filter(|_| said_at(job).is_none());
+    More { last_message, ..More::of(job) }.write()
+}
+
+/// When a job was made, where the column is needed: the list of open jobs goes by it.
+fn created_column(job: &Job) -> Option<i64> {
+    job.ended_at.is_none().then_some(job.created_at.0)
+}
+
 /// Adds a job. Returns its row number.
-pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> {
-    let more = More::of(job)?;
-    let mut insert = db
-        .prepare_cached(
-            "insert into job (id, feature, author, owner, title, execution, max_attempts, queue, priority, \
-             created_at, run_at, run_timeout, activity_timeout, status, attempt, epoch, progress, started_at, ended_at, \
-             activity_at, progress_at, heartbeat_at, seq, revision, infos, warnings, errors, systems, operators, \
-             fenced, late_writes, late_write_at, message_key, error, more) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-             ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, \
-             ?31, ?32, ?33, ?34, ?35)",
-        )
-        .map_err(unavailable)?;
-    let spec = &job.spec;
-    insert
-        .execute(params![
+pub(super) fn insert_job(db: &Connection, interned: &mut Interned, job: &Job) -> Result<i64, StoreError> {
+    let more = more_of(job)?;
+    let numbers = interned.spec(db, &job.spec).map_err(unavailable)?;
+    db.prepare_cached(
+        "insert into job (id, spec, feature, author, title, status, created_at, ended_at, progress, facts, pinned, error, \
+         more) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )
+    .and_then(|mut insert| {
+        insert.execute(params![
             job.id.0.as_bytes().as_slice(),
-            spec.feature.as_str(),
-            spec.author.as_str(),
-            spec.owner,
-            spec.title.as_ref().map(Title::as_str),
-            execution_number(spec.execution),
-            spec.max_attempts,
-            spec.queue,
-            spec.priority,
-            job.created_at.0,
-            job.run_at.map(|at| at.0),
-            span_ms(spec.timeouts.run),
-            span_ms(spec.timeouts.activity),
+            numbers.spec,
+            numbers.feature,
+            numbers.author,
+            job.spec.title.as_ref().map(Title::as_str),
             status_number(job.status),
-            job.attempt,
-            job.epoch,
-            job.progress,
-            job.started_at.map(|at| at.0),
+            created_column(job),
             job.ended_at.map(|at| at.0),
-            job.activity_at.0,
-            job.progress_at.map(|at| at.0),
-            job.heartbeat_at.map(|at| at.0),
-            job.seq as i64,
-            job.revision as i64,
-            job.counts.info as i64,
-            job.counts.warning as i64,
-            job.counts.error as i64,
-            job.counts.system as i64,
-            job.counts.operator as i64,
-            job.fenced,
-            job.late_writes as i64,
-            job.late_write_at.map(|at| at.0),
-            job.message_key as i64,
+            job.progress,
+            facts_of(job),
+            job.pinned,
             job.error.as_deref(),
             more,
         ])
-        .map_err(unavailable)?;
+    })
+    .map_err(unavailable)?;
     Ok(db.last_insert_rowid())
 }
 
 /// Brings a job's row up to date. What was asked for at its start never changes and is not written.
 pub(super) fn update_job(db: &Connection, n: i64, job: &Job) -> Result<(), StoreError> {
-    let more = More::of(job)?;
-    let mut update = db
-        .prepare_cached(
-            "update job set status = ?2, attempt = ?3, epoch = ?4, progress = ?5, started_at = ?6, ended_at = ?7, \
-             activity_at = ?8, progress_at = ?9, heartbeat_at = ?10, seq = ?11, revision = ?12, infos = ?13, \
-             warnings = ?14, errors = ?15, systems = ?16, operators = ?17, fenced = ?18, late_writes = ?19, \
-             late_write_at = ?20, message_key = ?21, error = ?22, more = ?23 where n = ?1",
-        )
-        .map_err(unavailable)?;
-    update
-        .execute(params![
+    let more = more_of(job)?;
+    db.prepare_cached(
+        "update job set status = ?2, created_at = ?3, ended_at = ?4, progress = ?5, facts = ?6, pinned = ?7, error = ?8, \
+         more = ?9 where n = ?1",
+    )
+    .and_then(|mut update| {
+        update.execute(params![
             n,
             status_number(job.status),
-            job.attempt,
-            job.epoch,
-            job.progress,
-            job.started_at.map(|at| at.0),
+            created_column(job),
             job.ended_at.map(|at| at.0),
-            job.activity_at.0,
-            job.progress_at.map(|at| at.0),
-            job.heartbeat_at.map(|at| at.0),
-            job.seq as i64,
-            job.revision as i64,
-            job.counts.info as i64,
-            job.counts.warning as i64,
-            job.counts.error as i64,
-            job.counts.system as i64,
-            job.counts.operator as i64,
-            job.fenced,
-            job.late_writes as i64,
-            job.late_write_at.map(|at| at.0),
-            job.message_key as i64,
+            job.progress,
+            facts_of(job),
+            job.pinned,
             job.error.as_deref(),
             more,
         ])
-        .map_err(unavailable)?;
-    Ok(())
-}
-
-/// The statement for [`put_event`].
-pub(super) const PUT_EVENT: &str =
-    "insert into event (job, seq, at, kind, text, step, data) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-
-/// Adds an entry to a job's log. A message is its line, and its key where it has one.
-pub(super) fn put_event(put: &mut CachedStatement<'_>, n: i64, event: &Event) -> Result<(), StoreError> {
-    let entry = Entry::of(event)?;
-    put.execute(params![n, entry.seq, entry.at, entry.kind, entry.text, entry.step, entry.data])
-        .map_err(unavailable)?;
-    Ok(())
-}
-
-/// Reads an entry: `seq, at, kind, text, step, data`.
-pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let entry = Entry {
-        seq: row.get(0)?,
-        at: row.get(1)?,
-        kind: row.get(2)?,
-        text: row.get::<_, String>(3)?.into(),
-        step: row.get::<_, Option<String>>(4)?.map(Into::into),
-        data: row.get(5)?,
-    };
-    entry.read().map_err(unreadable)
-}
-
-fn line_kind(number: u8) -> rusqlite::Result<LineKind> {
-    LineKind::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, i64::from(number)))
-}
-
-/// Reads a line: `seq, at, kind, text, step`.
-pub(super) fn line(row: &Row<'_>) -> rusqlite::Result<LogLine> {
-    Ok(LogLine {
-        seq: row.get::<_, i64>(0)? as u64,
-        at: Timestamp(row.get(1)?),
-        kind: line_kind(row.get(2)?)?,
-        text: row.get(3)?,
-        step: row.get(4)?,
     })
+    .map_err(unavailable)?;
+    Ok(())
 }

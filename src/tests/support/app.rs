@@ -55,9 +55,23 @@ impl Builder {
         self.over(store, Arc::new(ManualClock::new(NOW)), PathBuf::from("nowhere"), None).await
     }
 
+    /// Keeps ended jobs for so long.
+    pub fn history_lasts(mut self, span: Duration) -> Self {
+        self.limits.max_age = Some(span);
+        self
+    }
+
     /// An application over a database file.
     pub async fn init_sqlite(self) -> (TestApp, Client, Client, Client, Client, Client) {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
+        self.init_sqlite_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// An application over the database file `longhaul.db` in a folder.
+    pub async fn init_sqlite_in(
+        self,
+        folder: tempfile::TempDir,
+    ) -> (TestApp, Client, Client, Client, Client, Client) {
+        let folder = Arc::new(folder);
         let store = Arc::new(SqliteStore::open(&folder.path().join("longhaul.db")).unwrap());
         let files = folder.path().join("files");
         self.over(store, Arc::new(ManualClock::new(NOW)), files, Some(folder)).await

@@ -27,8 +27,10 @@ create table job (
     activity_at bigint not null,
     progress_at bigint,
     heartbeat_at bigint,
-    run_timeout bigint,
-    activity_timeout bigint,
+    -- -1 for none.
+    run_timeout bigint not null,
+    activity_timeout bigint not null,
+    max_lines bigint not null,
     seq bigint not null,
     revision bigint not null,
     infos bigint not null,
@@ -40,19 +42,23 @@ create table job (
     late_writes bigint not null,
     late_write_at bigint,
     message_key bigint not null,
+    pinned boolean not null,
     error text,
     -- Each between two U+001F.
     tags text not null,
-    -- What no query looks at, as JSON: input, output, abort, last message and such.
-    more text not null
+    -- What no query looks at and is seldom there, as JSON: input, output, abort, last message and such.
+    more text
 -- Most changes are of numbers that no index holds: room for them on the same page.
 ) with (fillfactor = 80);
 
 create index job_open on job (created_at, id) where ended_at is null;
 create index job_past on job (ended_at, id) where ended_at is not null;
-create index job_past_feature on job (feature, ended_at, id) where ended_at is not null;
-create index job_past_status on job (status, ended_at, id) where ended_at is not null;
-create index job_past_author on job (author, ended_at, id) where ended_at is not null;
+create index job_past_feature on job (feature, status, ended_at, id) where ended_at is not null;
+create index job_past_author on job (author, status, ended_at, id) where ended_at is not null;
+-- Most jobs complete, and are found among all; those that did not are few and are looked for.
+create index job_past_status on job (status, ended_at, id) where status > 4;
+create index job_open_feature on job (feature) where ended_at is null;
+create index job_pinned on job (n) where pinned;
 
 create table event (
     job bigint not null,

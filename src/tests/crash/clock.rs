@@ -1,0 +1,237 @@
+//! A clock that jumps a year while the server runs, ahead or back: nobody's job is ended for it, hung jobs
+//! are still found, history stays, order stays, and people are told until it is over.
+
+use std::time::Duration;
+
+use longhaul::Jobs;
+use longhaul::clock::Clock;
+use longhaul::model::{Status, Timestamp};
+use serde_json::{Value, json};
+
+use super::vfs::Disk;
+use crate::support::{Client, TestApp, eventually};
+
+const YEAR_MS: i64 = 365 * 86_400_000;
+const HEALTH: &str = "/api/admin/jobs/health";
+const CLEANUP: &str = "/api/admin/jobs/cleanup";
+
+fn jump(app: &TestApp, by_ms: i64) {
+    app.clock.set(Timestamp(app.clock.now().0 + by_ms));
+}
+
+async fn health(client: &Client) -> (String, String) {
+    let health = client.get(HEALTH).await.json();
+    let warning = health["warnings"][0].as_str().unwrap_or_default().to_owned();
+    (health["status"].as_str().unwrap().to_owned(), warning)
+}
+
+async fn alive(reporter: &Client, at: &str) {
+    let said = reporter.post(at, json!({"type": "info", "message": "alive"})).await;
+    assert_eq!(said.status(), 200);
+}
+
+/// Both ways, over both stores.
+async fn a_jump(by_ms: i64, words: &str, sqlite: bool) {
+    let app = TestApp::with();
+    let (app, _, viewer, reporter, operator, _) =
+        if sqlite { app.init_sqlite().await } else { app.init().await };
+    let healthy = reporter.start("healthy").await;
+    let hung = reporter.start("hung").await;
+    reporter
+        .post(&healthy.at("progress"), json!({"steps": [{"id": "load"}], "step": "load", "progress": 0.1}))
+        .await;
+    app.minutes_pass(5);
+    alive(&reporter, &healthy.at("message")).await;
+
+    jump(&app, by_ms);
+    let (status, warning) = health(&viewer).await;
+    assert_eq!(status, "critical", "it is told at once");
+    assert!(warning.contains(&format!("set {words}")), "{warning}");
+    let swept = operator.post_nothing(CLEANUP).await;
+    assert_eq!(swept.json()["cleanedJobs"], 0, "five minutes are five minutes: {}", swept.json());
+    assert_eq!(health(&viewer).await.0, "critical", "and goes on being told");
+    for job in [&healthy, &hung] {
+        assert_eq!(viewer.job(job).await["status"], "running");
+    }
+    let log = viewer.log(&healthy, "system").await;
+    assert_eq!(log.last().unwrap(), &format!("The server's clock was set {words}; the run keeps its age"));
+    let began = viewer.job(&healthy).await["startTime"].as_str().unwrap().to_owned();
+    let expected = Timestamp(app.clock.now().0 - 5 * 60_000);
+    assert_eq!(began, longhaul::view::iso(expected), "it began five minutes ago, by the new clock");
+
+    // The one that is silent is still found, and by its true age; so is the one that runs too long.
+    app.minutes_pass(6);
+    alive(&reporter, &healthy.at("message")).await;
+    assert_eq!(operator.post_nothing(CLEANUP).await.json()["cleanedJobs"], 1);
+    assert_eq!(viewer.job(&hung).await["error"], "Job force-failed: Job inactive too long (11 minutes)");
+    app.minutes_pass(4);
+    assert_eq!(health(&viewer).await, ("healthy".to_owned(), String::new()), "a time that stood is the time");
+    for _ in 0..2 {
+        app.minutes_pass(8);
+        alive(&reporter, &healthy.at("message")).await;
+    }
+    operator.post_nothing(CLEANUP).await;
+    assert_eq!(viewer.job(&healthy).await["error"], "Job force-failed: Job running too long (31 minutes)");
+
+    // The log is in order, whatever its times say, and agrees with the job.
+    let page = viewer.get(&format!("{}?level=all&limit=1000", healthy.at("messages"))).await.json();
+    let seqs: Vec<u64> =
+        page["messages"].as_array().unwrap().iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.is_sorted() && seqs.len() >= 8, "{page}");
+    let report = app.jobs.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_a_year_ahead_ends_nobody() {
+    a_jump(YEAR_MS, "365 days ahead", false).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_a_year_back_hides_nobody() {
+    a_jump(-YEAR_MS, "365 days back", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jumps_are_kept_by_a_durable_store() {
+    a_jump(YEAR_MS, "365 days ahead", true).await;
+    a_jump(-YEAR_MS, "365 days back", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_times_a_jump_moved_are_the_same_after_a_restart() {
+    let (app, _, viewer, reporter, operator, _) = TestApp::with().init_sqlite().await;
+    let job = reporter.start("import").await;
+    let steps = json!({"steps": [{"id": "load"}, {"id": "store"}], "step": "load", "progress": 1});
+    reporter.post(&job.at("progress"), steps).await;
+    app.minutes_pass(5);
+    jump(&app, -YEAR_MS);
+    operator.post_nothing(CLEANUP).await;
+    let before = viewer.job(&job).await;
+    assert!(before["startTime"].as_str().unwrap().starts_with("2025-11-22T16:20:05"), "{before}");
+    let (_app, admin) = app.restart().await;
+    assert_eq!(admin.job(&job).await, before);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_put_right_again_is_no_trouble_any_more() {
+    for by_ms in [YEAR_MS, -YEAR_MS] {
+        let (app, _, viewer, reporter, operator, _) = TestApp::init().await;
+        let job = reporter.start("import").await;
+        jump(&app, by_ms);
+        operator.post_nothing(CLEANUP).await;
+        assert_eq!(health(&viewer).await.0, "critical");
+        app.clock.advance(Duration::from_secs(3));
+        jump(&app, -by_ms);
+        assert_ne!(health(&viewer).await.0, "critical", "at once");
+        operator.post_nothing(CLEANUP).await;
+        assert_eq!(health(&viewer).await.0, "healthy");
+        assert_eq!(viewer.job(&job).await["startTime"], "2026-11-22T16:20:05.123Z");
+        assert_eq!(viewer.job(&job).await["status"], "running");
+    }
+}
+
+#[tokio::test]
+async fn small_corrections_are_no_jumps_however_many() {
+    let (app, _, viewer, reporter, operator, _) = TestApp::init().await;
+    reporter.start("import").await;
+    for _ in 0..10 {
+        jump(&app, 30_000);
+        operator.post_nothing(CLEANUP).await;
+        assert_eq!(health(&viewer).await.0, "healthy");
+    }
+}
+
+#[tokio::test]
+async fn pages_and_cursors_do_not_mind_a_clock_that_jumped_back() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    for feature in ["a", "b"] {
+        reporter.start(feature).await;
+        reporter.completed(&format!("{feature} done")).await;
+        jump(&app, -YEAR_MS);
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = viewer.get(&format!("/api/admin/jobs?includePast=true&limit=1{cursor}")).await.json();
+        seen.extend(
+            page["jobs"].as_array().unwrap().iter().map(|job| job["feature"].as_str().unwrap().to_owned()),
+        );
+        match &page["nextCursor"] {
+            Value::String(next) => cursor = format!("&cursor={next}"),
+            _ => break,
+        }
+        assert!(seen.len() < 10, "it goes round in circles");
+    }
+    seen.sort();
+    assert_eq!(seen, ["a", "a done", "b", "b done"]);
+}
+
+/// Old history is removed by age, which a clock that jumped ahead must not decide.
+#[tokio::test]
+async fn history_is_not_removed_because_the_clock_jumped() {
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let (app, _, viewer, reporter, operator, _) = TestApp::with().history_lasts(days(90)).init().await;
+    reporter.completed("import").await;
+    let past = async || {
+        operator.post_nothing(CLEANUP).await;
+        viewer.get(HEALTH).await.json()["pastJobs"].clone()
+    };
+    jump(&app, YEAR_MS);
+    assert_eq!(past().await, 1);
+    app.minutes_pass(23 * 60);
+    assert_eq!(past().await, 1, "somebody may still put the clock right");
+    app.minutes_pass(61);
+    assert_eq!(past().await, 0, "nobody did: it is the time, and the job is a year old");
+}
+
+/// The control: without a watch on the clock, the same jump ends the same job.
+#[tokio::test]
+async fn a_sweep_that_trusts_the_clock_ends_a_healthy_job() {
+    let (app, _, _, reporter, ..) = TestApp::init().await;
+    reporter.start("healthy").await;
+    jump(&app, YEAR_MS);
+    let jobs = Jobs::new(app.jobs.clone()).with_clock(app.clock.clone());
+    let ended = jobs.cleanup_stale_jobs().await.unwrap();
+    assert_eq!(ended.iter().map(|job| job.status).collect::<Vec<_>>(), [Status::Failed]);
+}
+
+/// Nobody has to ask: the server looks by itself, before anything is judged.
+#[tokio::test]
+async fn a_jump_is_noticed_without_anybody_asking() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    tokio::spawn(app.service.sweeper().run(app.closing.clone()));
+    jump(&app, YEAR_MS);
+    eventually("the job is moved with the clock", async || {
+        let log = viewer.log(&job, "system").await;
+        log.iter().any(|line| line.contains("set 365 days ahead")).then_some(())
+    })
+    .await;
+    assert_eq!(viewer.job(&job).await["status"], "running");
+}
+
+/// While jobs cannot be moved, nothing is judged by the new time; each is moved once, however often it takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jump_while_the_disk_is_full_ends_nobody_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::under(&folder.path().join("longhaul.db"));
+    let (app, _, viewer, reporter, operator, _) = TestApp::with().init_sqlite_in(folder).await;
+    let jobs = [reporter.start("a").await, reporter.start("b").await];
+    app.minutes_pass(5);
+    disk.answer_writes(rusqlite::ffi::SQLITE_FULL);
+    for by_ms in [YEAR_MS, YEAR_MS] {
+        jump(&app, by_ms);
+        operator.post_nothing(CLEANUP).await.assert_refused(503, "store_unavailable");
+    }
+    disk.answer_writes(0);
+    for _ in 0..2 {
+        assert_eq!(operator.post_nothing(CLEANUP).await.json()["cleanedJobs"], 0);
+    }
+    let expected = longhaul::view::iso(Timestamp(app.clock.now().0 - 5 * 60_000));
+    for job in &jobs {
+        assert_eq!(viewer.job(job).await["startTime"], expected);
+        let log = viewer.log(job, "system").await;
+        let told: Vec<_> = log.iter().filter(|line| line.contains("clock")).collect();
+        assert_eq!(told, ["The server's clock was set 730 days ahead; the run keeps its age"]);
+    }
+}
