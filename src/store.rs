@@ -206,9 +206,9 @@ pub struct NodeRecord {
     pub id: uuid::Uuid,
     /// What it is called, for people.
     pub name: String,
-    /// For how long nothing was heard of it, by the store's clock.
-    pub silent: Duration,
-    /// For longer than a living one is silent.
+    /// When it was heard of last, by the store's clock.
+    pub seen_at: Timestamp,
+    /// That is longer ago than a living one is silent, and no other of its name has come since.
     pub late: bool,
     /// It is this one.
     pub here: bool,
@@ -302,15 +302,20 @@ pub trait JobStore: Send + Sync + 'static {
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);
 
+    /// Whether several servers may have it open.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Whether this server does what must be done once, where several share the store. A store for one
     /// server alone is always led by it.
     fn leads(&self) -> bool {
         true
     }
 
-    /// The servers that share the store, by name; none where it is for one alone.
-    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
-        Ok(Vec::new())
+    /// The servers that share the store, by name, as they were a second ago; none where it is for one alone.
+    fn nodes(&self) -> Vec<NodeRecord> {
+        Vec::new()
     }
 
     /// Why the last write failed, where it did, or the last read.

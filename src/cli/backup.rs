@@ -19,7 +19,7 @@ pub struct BackupArgs {
 
 /// Does it.
 pub async fn run(args: BackupArgs) -> anyhow::Result<()> {
-    let store = args.database.jobs_to_read()?;
+    let store = args.database.jobs_to_read().await?;
     let bytes = store.backup(&args.to, progress_line("Copying")).await?;
     print(&format!(
         "Wrote {} ({bytes} bytes): everything up to the moment it was begun.\n",

@@ -15,7 +15,7 @@ pub struct CheckArgs {
 
 /// Answers whether all is in order.
 pub async fn run(args: CheckArgs) -> anyhow::Result<bool> {
-    let store = args.database.jobs_to_read()?;
+    let store = args.database.jobs_to_read().await?;
     let report = store.check(progress_line("Checking")).await?;
     for problem in &report.problems {
         print(&format!("{problem}\n"));

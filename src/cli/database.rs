@@ -9,7 +9,10 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::server::{Database, Settings, SettingsArgs};
-use crate::store::{AccountStore, JobStore, SqliteAccounts, SqliteStore, StoreProgress};
+use crate::store::{
+    AccountStore, JobStore, PostgresAccounts, PostgresSettings, PostgresStore, SqliteAccounts, SqliteStore,
+    StoreProgress,
+};
 
 /// Which database.
 #[derive(Clone, Debug, Args)]
@@ -32,32 +35,34 @@ impl DatabaseArgs {
     }
 
     /// Opens the accounts of the database.
-    pub fn accounts(&self) -> anyhow::Result<Arc<dyn AccountStore>> {
+    pub async fn accounts(&self) -> anyhow::Result<Arc<dyn AccountStore>> {
         match self.database()? {
             Database::Memory => {
                 anyhow::bail!("{MEMORY}: set LONGHAUL_ADMIN_PASSWORD or LONGHAUL_BOOTSTRAP_TOKEN there.")
             }
             Database::Sqlite(path) => Ok(Arc::new(SqliteAccounts::open(existing(&path)?)?)),
+            Database::Postgres(address) => Ok(Arc::new(PostgresAccounts::open(&address).await?)),
         }
     }
 
     /// Opens the jobs to look at them, beside a server or without one.
-    pub fn jobs_to_read(&self) -> anyhow::Result<Arc<dyn JobStore>> {
+    pub async fn jobs_to_read(&self) -> anyhow::Result<Arc<dyn JobStore>> {
         match self.database()? {
             Database::Memory => anyhow::bail!("{MEMORY}."),
             Database::Sqlite(path) => Ok(Arc::new(SqliteStore::open_read_only(existing(&path)?)?)),
+            Database::Postgres(address) => postgres(address).await,
         }
     }
 
-    /// Opens the jobs to add to them, which no server may do at the same time. Makes the database where it
-    /// is missing.
-    pub fn jobs_to_write(&self) -> anyhow::Result<Arc<dyn JobStore>> {
+    /// Opens the jobs to add to them. A file is made where it is missing, and no server may have it open.
+    pub async fn jobs_to_write(&self) -> anyhow::Result<Arc<dyn JobStore>> {
         match self.database()? {
             Database::Memory => anyhow::bail!("{MEMORY}."),
             Database::Sqlite(path) => {
                 make_folder_of(&path)?;
                 Ok(Arc::new(SqliteStore::open(&path)?))
             }
+            Database::Postgres(address) => postgres(address).await,
         }
     }
 
@@ -69,8 +74,17 @@ impl DatabaseArgs {
                 make_folder_of(&path)?;
                 Ok(path)
             }
+            Database::Postgres(_) => anyhow::bail!(
+                "A backup of a file is restored to a file. PostgreSQL has its own tools (pg_restore); to move \
+                 jobs from a file to it use `longhaul export` and `longhaul import`."
+            ),
         }
     }
+}
+
+async fn postgres(address: String) -> anyhow::Result<Arc<dyn JobStore>> {
+    let settings = PostgresSettings { address, connections: 2, node: None };
+    Ok(Arc::new(PostgresStore::open(settings).await?))
 }
 
 fn existing(path: &Path) -> anyhow::Result<&Path> {

@@ -27,7 +27,7 @@ pub struct ExportArgs {
 
 /// Does it.
 pub async fn run(args: ExportArgs) -> anyhow::Result<()> {
-    let store = args.database.jobs_to_read()?;
+    let store = args.database.jobs_to_read().await?;
     if args.to == Path::new("-") {
         write(store, args.past, BufWriter::new(std::io::stdout())).await?;
         return Ok(());

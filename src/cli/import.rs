@@ -29,7 +29,7 @@ pub async fn run(args: ImportArgs) -> anyhow::Result<()> {
     } else {
         Box::new(BufReader::new(File::open(&args.from).with_context(unreadable)?))
     };
-    let store = args.database.jobs_to_write()?;
+    let store = args.database.jobs_to_write().await?;
     let imported = async {
         let mut importer = Importer::new(store.clone());
         for line in from.lines() {

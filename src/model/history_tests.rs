@@ -173,7 +173,7 @@ fn flaws_10_and_12_early_warnings_reach_the_system_and_a_full_history_is_no_warn
     counts.set(Status::Running, 1);
     counts.set(Status::Completed, 100);
     let early =
-        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, None, Timestamp(9 * MINUTE));
+        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, &[], Timestamp(9 * MINUTE));
     assert_eq!(early.status, HealthStatus::Healthy);
     assert_eq!(early.stale_jobs, 0);
     assert_eq!(
@@ -181,7 +181,7 @@ fn flaws_10_and_12_early_warnings_reach_the_system_and_a_full_history_is_no_warn
         [format!("Job {}: Job has been inactive for 9 minutes (inactivity timeout: 10 minutes)", job.id)]
     );
     let late =
-        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, None, Timestamp(11 * MINUTE));
+        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, &[], Timestamp(11 * MINUTE));
     assert_eq!((late.status, late.stale_jobs), (HealthStatus::Degraded, 1));
 }
 
@@ -190,7 +190,7 @@ fn the_limit_of_active_jobs_warns_above_80_percent_and_is_critical_when_reached(
     let health = |active| {
         let mut counts = Counts::default();
         counts.set(Status::Running, active);
-        SystemHealth::assess(std::iter::empty(), &counts, &Limits::MEMORY, None, Timestamp(0)).status
+        SystemHealth::assess(std::iter::empty(), &counts, &Limits::MEMORY, &[], Timestamp(0)).status
     };
     assert_eq!(health(40), HealthStatus::Healthy);
     assert_eq!(health(41), HealthStatus::Degraded);

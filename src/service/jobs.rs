@@ -6,12 +6,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Caller, Service, ServiceError};
+use crate::engine::troubles;
 use crate::model::{
     Author, Cursor, Execution, Feature, Invalid, Job, JobFilter, JobId, LineKind, LogFilter, NewJob,
-    OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title,
+    OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title, Trouble,
 };
 use crate::store::{
     CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery, Newest,
+    NodeRecord,
 };
 use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, date_time};
 
@@ -225,16 +227,25 @@ impl Service {
             active.iter().map(|job| &**job),
             &self.store.counts(),
             &self.settings.limits,
-            self.store.write_error().as_deref(),
+            &self.troubles(),
             self.now(),
-        )
-        .with_trouble(self.timekeeper.trouble()))
+        ))
+    }
+
+    /// The servers that share the store, by name; none where it is for one alone.
+    pub fn nodes(&self, caller: &Caller) -> Result<Vec<NodeRecord>, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.nodes())
+    }
+
+    fn troubles(&self) -> Vec<Trouble> {
+        troubles(&*self.store, &self.timekeeper)
     }
 
     /// The overview as it stands.
     pub fn board_view(&self, caller: &Caller) -> Result<BoardView, ServiceError> {
         caller.must(Permission::Read)?;
-        Ok(self.board.view(self.now(), self.store.write_error()))
+        Ok(self.board.view(self.now(), self.troubles()))
     }
 
     /// What changed on the overview since `since`.
@@ -246,7 +257,7 @@ impl Service {
         since: u64,
     ) -> Result<BoardAnswer, ServiceError> {
         caller.must(Permission::Read)?;
-        Ok(self.board.poll(boot, build, since, self.now(), self.store.write_error()))
+        Ok(self.board.poll(boot, build, since, self.now(), self.troubles()))
     }
 
     /// A job's page as it stands.

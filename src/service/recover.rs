@@ -116,9 +116,9 @@ impl Service {
     pub async fn sweep_now(&self, caller: &Caller) -> Result<Vec<Arc<Job>>, ServiceError> {
         caller.must(Permission::Recover)?;
         self.must_be_open()?;
-        self.timekeeper.look().await?;
-        let ended = crate::library::sweep(&*self.store, &self.context(caller)).await?;
-        self.sweeper().prune().await?;
+        let sweeper = self.sweeper();
+        let ended = sweeper.sweep_as(caller.actor.clone()).await?;
+        sweeper.prune().await?;
         Ok(ended)
     }
 

@@ -60,7 +60,7 @@ impl Engine for PostgresStore {
         let (cluster, note) = (Cluster::shared(), folder.join("database"));
         let name = std::fs::read_to_string(&note).unwrap_or_else(|_| cluster.database());
         std::fs::write(note, &name).unwrap();
-        let (address, node) = (cluster.address(&name), "test".to_owned());
+        let (address, node) = (cluster.address(&name), Some("test".to_owned()));
         Self::open(PostgresSettings { address, connections: 4, node }).await.unwrap()
     }
     fn accounts(store: &Arc<Self>) -> Arc<dyn AccountStore> {
@@ -728,9 +728,12 @@ async fn hostile_text_is_kept_to_the_byte<S: Engine>(f: Fixture<S>) {
     f.store.transact(id, report(vec![said(Level::Info, hostile)]), at(1)).await.unwrap();
     f.store.transact(id, fail(hostile), at(2)).await.unwrap();
     let f = f.reopen().await;
-    let lines =
-        log(&*f.store, id, LogFilter { kinds: vec![LineKind::Info, LineKind::Error], ..LogFilter::default() })
-            .await;
+    let lines = log(
+        &*f.store,
+        id,
+        LogFilter { kinds: vec![LineKind::Info, LineKind::Error], ..LogFilter::default() },
+    )
+    .await;
     assert_eq!(lines, [hostile, hostile]);
     assert_eq!(f.store.get(id).await.unwrap().unwrap().error.as_deref(), Some(hostile));
 }

@@ -40,19 +40,19 @@ use shared::Shared;
 use writer::{Op, Writer};
 
 use super::{
-    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore, LogPage,
-    LogQuery, Newest, NodeRecord, Pruned, StoreError, StoreProgress,
+    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
+    LogPage, LogQuery, Newest, NodeRecord, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize, Timestamp,
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
+    Timestamp,
 };
 
 /// Jobs in a PostgreSQL database.
 pub struct PostgresStore {
-    node: Uuid,
     shared: Arc<Shared>,
     writer: Writer,
-    feed: Feed,
+    feed: Option<Feed>,
     history: History,
     pool: Pool,
 }
@@ -64,8 +64,9 @@ pub struct PostgresSettings {
     pub address: String,
     /// The most connections for reading. Three more are for writing, for listening and for the history.
     pub connections: usize,
-    /// What other nodes call this one.
-    pub node: String,
+    /// What other nodes call this one. `None` for a guest, who hears nothing of what others change and
+    /// never leads: a command that comes and goes.
+    pub node: Option<String>,
 }
 
 impl PostgresStore {
@@ -79,12 +80,15 @@ impl PostgresStore {
         let pool = place.pool(settings.connections)?;
         let (node, shared, written) = (Uuid::new_v4(), Arc::new(Shared::default()), Arc::new(Notify::new()));
         let unreachable = |error: StoreError| PostgresError::Unreachable(error.to_string());
-        let counts = reader::counts(&connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
+        let counts =
+            reader::counts(&connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
         shared.publish(Vec::new(), Vec::new(), counts);
         let writer = Writer::start(place.clone(), node, Arc::clone(&shared), Arc::clone(&written));
         let history = History::new(place.clone(), node);
-        let feed = Feed::start(place, pool.clone(), node, settings.node, Arc::clone(&shared), written);
-        Ok(Self { node, shared, writer, feed, history, pool })
+        let feed = settings
+            .node
+            .map(|name| Feed::start(place, pool.clone(), node, name, Arc::clone(&shared), written));
+        Ok(Self { shared, writer, feed, history, pool })
     }
 
     /// The accounts in the same database.
@@ -99,7 +103,9 @@ impl PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
-        self.feed.stop();
+        if let Some(feed) = &self.feed {
+            feed.stop();
+        }
     }
 }
 
@@ -207,8 +213,12 @@ impl JobStore for PostgresStore {
         self.shared.leads()
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
-        feed::nodes(&self.db().await?, self.node).await
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn nodes(&self) -> Vec<NodeRecord> {
+        self.shared.nodes()
     }
 
     async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
@@ -227,13 +237,9 @@ impl JobStore for PostgresStore {
 
     async fn close(&self) {
         self.writer.close().await;
-        self.feed.stop();
-        // So that the other nodes do not call this one late.
-        for _ in 0..100 {
-            if self.feed.is_finished() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if let Some(feed) = &self.feed {
+            // So that the other nodes do not call this one late.
+            feed.finish().await;
         }
         self.pool.close();
     }

@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use super::StoreError;
 use crate::model::{
-    AbortRequest, Dropped, Event, EventKind, EventSource, Execution, Job, LastMessage, Level, LineKind, MessageText,
-    Status, Tag, Timestamp,
+    AbortRequest, Dropped, Event, EventKind, EventSource, Execution, Job, LastMessage, Level, LineKind,
+    MessageText, Status, Tag, Timestamp,
 };
 
 /// What no query looks at and is seldom there, as JSON.
@@ -174,7 +174,10 @@ impl<'a> Entry<'a> {
                     None => return Err(unreadable(&format!("its kind is {}", self.kind))),
                 };
                 let text = MessageText::new(self.text.into_owned()).map_err(|error| unreadable(&error))?;
-                (EventSource::Run, EventKind::Message { level, text, step: self.step.map(Cow::into_owned), key })
+                (
+                    EventSource::Run,
+                    EventKind::Message { level, text, step: self.step.map(Cow::into_owned), key },
+                )
             }
         };
         Ok(Event { seq: Some(self.seq as u64), at: Timestamp(self.at), source, kind })

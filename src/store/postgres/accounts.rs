@@ -7,9 +7,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connect::{Place, PostgresError, unavailable};
+use super::connection;
 use super::reader::ask;
 use super::rows::get;
-use super::connection;
 use crate::model::{Role, Timestamp};
 use crate::store::StoreError;
 use crate::store::accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
@@ -75,7 +75,9 @@ fn token(row: &Row) -> Result<TokenRecord, StoreError> {
     let hash: &[u8] = get(row, 1)?;
     Ok(TokenRecord {
         name: get(row, 0)?,
-        hash: hash.try_into().map_err(|_| StoreError::Corrupt("a token's hash has another length".to_owned()))?,
+        hash: hash
+            .try_into()
+            .map_err(|_| StoreError::Corrupt("a token's hash has another length".to_owned()))?,
         role: role(row, 2)?,
         act_as: get(row, 3)?,
         created_at: Timestamp(get(row, 4)?),

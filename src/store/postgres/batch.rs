@@ -18,9 +18,7 @@ use super::connect::{DbError, unavailable};
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::text::stored;
 use super::writer::{Failure, Op, Session};
-use crate::model::{
-    Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp,
-};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
 use crate::store::record::status_number;
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
@@ -149,8 +147,16 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
         ask!(!ids.is_empty(), &statements.steps, [&ids as &(dyn tokio_postgres::types::ToSql + Sync)]),
         ask!(creates > 0, &statements.numbers, [&creates as &(dyn tokio_postgres::types::ToSql + Sync)]),
         ask!(guarded, &statements.counts, []),
-        ask!(!features.is_empty(), &statements.open_of, [&features as &(dyn tokio_postgres::types::ToSql + Sync)]),
-        ask!(oldest.is_some(), &statements.forget_keys, [&oldest as &(dyn tokio_postgres::types::ToSql + Sync)]),
+        ask!(
+            !features.is_empty(),
+            &statements.open_of,
+            [&features as &(dyn tokio_postgres::types::ToSql + Sync)]
+        ),
+        ask!(
+            oldest.is_some(),
+            &statements.forget_keys,
+            [&oldest as &(dyn tokio_postgres::types::ToSql + Sync)]
+        ),
         ask!(!keys.is_empty(), &statements.keys, [&keys as &(dyn tokio_postgres::types::ToSql + Sync)]),
     ];
     let mut answered = in_order(flight).await?.into_iter();
@@ -283,12 +289,7 @@ impl Batch {
         Ok(ledger::admit_count(new, rules, &self.counts)?)
     }
 
-    fn transact(
-        &mut self,
-        id: JobId,
-        command: Command,
-        context: &Context,
-    ) -> Result<Arc<Job>, StoreError> {
+    fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
         let pending = match self.jobs.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) => return Err(Refusal::NotFound { id }.into()),
@@ -394,7 +395,8 @@ impl Batch {
             return Err((Failure::For(error), done(None)));
         }
         let numbers: Vec<i64> = self.jobs.values().map(|pending| pending.n).collect();
-        let flight = self.flight(client, statements, node, slot, &numbers, (&events, &steps, &replaced, &ended));
+        let flight =
+            self.flight(client, statements, node, slot, &numbers, (&events, &steps, &replaced, &ended));
         let rows = match in_order(flight).await {
             Ok(rows) => rows,
             Err(error) => return Err((error.into(), done(None))),
@@ -412,9 +414,7 @@ impl Batch {
         };
         match client.batch_execute("commit").await {
             Ok(()) => Ok(done(Some(counts))),
-            Err(error) if error.as_db_error().is_some() => {
-                Err((DbError::from(error).into(), done(None)))
-            }
+            Err(error) if error.as_db_error().is_some() => Err((DbError::from(error).into(), done(None))),
             Err(error) => Err((Failure::Unknown(unavailable(error), xid), done(Some(counts)))),
         }
     }
@@ -472,7 +472,12 @@ impl Batch {
             }));
         }
         let counters = self.counters.iter().filter(|(_, by)| **by != 0);
-        flight.push(count(client, statements, slot, counters.map(|((feature, status), by)| (feature.as_str(), *status, *by))));
+        flight.push(count(
+            client,
+            statements,
+            slot,
+            counters.map(|((feature, status), by)| (feature.as_str(), *status, *by)),
+        ));
         if !ended.is_empty() {
             let days: Vec<i64> = ended.keys().map(|(day, _)| *day).collect();
             let kinds: Vec<i16> = ended.keys().map(|(_, status)| *status as i16).collect();
@@ -485,9 +490,9 @@ impl Batch {
         flight.push(Box::pin(async move {
             client.query(&statements.change, &[&node, &numbers, &none]).await.map_err(DbError::from)
         }));
-        flight.push(Box::pin(async move {
-            client.query(&statements.counts, &[]).await.map_err(DbError::from)
-        }));
+        flight.push(Box::pin(
+            async move { client.query(&statements.counts, &[]).await.map_err(DbError::from) },
+        ));
         flight
     }
 }
@@ -512,7 +517,7 @@ pub(super) fn count<'a, 'b>(
         client
             .query(&statements.add_counters, &[&slot, &features, &kinds, &numbers])
             .await
-                    .map_err(DbError::from)
+            .map_err(DbError::from)
     })
 }
 

@@ -86,7 +86,14 @@ impl Cluster {
             .arg(self.folder.join("data"))
             .arg("-k")
             .arg(&self.folder)
-            .args(["-c", "listen_addresses=", "-c", "max_connections=400", "-c", "unix_socket_permissions=0777"]);
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "max_connections=400",
+                "-c",
+                "unix_socket_permissions=0777",
+            ]);
         for option in &self.options {
             shell.args(["-c", option]);
         }

@@ -107,8 +107,9 @@ impl Place {
     /// libpq that the driver knows. Where a server offers TLS it is used, and its certificate must be one
     /// the system trusts; `sslmode=require` insists on it.
     pub(super) fn new(address: &str) -> Result<Self, PostgresError> {
-        let mut config: Config =
-            address.parse().map_err(|error: tokio_postgres::Error| PostgresError::Address(sentence(&error)))?;
+        let mut config: Config = address
+            .parse()
+            .map_err(|error: tokio_postgres::Error| PostgresError::Address(sentence(&error)))?;
         if config.get_application_name().is_none() {
             config.application_name("longhaul");
         }
@@ -130,7 +131,9 @@ impl Place {
         // The driver's own limit ends with the socket; a server that accepts and says nothing is out there too.
         match tokio::time::timeout(CONNECT_WITHIN * 2, self.config.connect(self.tls.clone())).await {
             Ok(connected) => connected.map_err(unavailable),
-            Err(_) => Err(StoreError::Unavailable("the database accepts connections and says nothing".to_owned())),
+            Err(_) => {
+                Err(StoreError::Unavailable("the database accepts connections and says nothing".to_owned()))
+            }
         }
     }
 
@@ -197,10 +200,9 @@ impl Place {
                 )));
             }
         }
-        embedded::migrations::runner()
-            .run_async(&mut client)
-            .await
-            .map_err(|error| PostgresError::NotOurs(format!("the schema cannot be brought up to date: {error}")))?;
+        embedded::migrations::runner().run_async(&mut client).await.map_err(|error| {
+            PostgresError::NotOurs(format!("the schema cannot be brought up to date: {error}"))
+        })?;
         Ok(())
     }
 }

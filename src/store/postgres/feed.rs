@@ -12,9 +12,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{GenericClient, Pool};
+use deadpool_postgres::Pool;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{AsyncMessage, Client};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,7 @@ use super::connect::{Place, unavailable};
 use super::reader;
 use super::rows::get;
 use super::shared::Shared;
-use crate::model::{Job, JobFilter, JobId, PageSize};
+use crate::model::{Job, JobFilter, JobId, PageSize, Timestamp};
 use crate::store::{NodeRecord, StoreError};
 
 /// Notices are this far apart at least.
@@ -49,7 +48,7 @@ const CHANNEL: &str = "longhaul";
 
 pub(super) struct Feed {
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    ended: CancellationToken,
 }
 
 impl Feed {
@@ -63,16 +62,23 @@ impl Feed {
     ) -> Self {
         let stop = CancellationToken::new();
         let task = Task { place, pool, node, name, shared, written, cursor: None, last_read: Instant::now() };
-        let stopped = stop.clone();
-        Self { stop, task: tokio::spawn(task.run(stopped)) }
+        let (stopped, ended) = (stop.clone(), CancellationToken::new());
+        let ending = ended.clone().drop_guard();
+        tokio::spawn(async move {
+            task.run(stopped).await;
+            drop(ending);
+        });
+        Self { stop, ended }
     }
 
     pub(super) fn stop(&self) {
         self.stop.cancel();
     }
 
-    pub(super) fn is_finished(&self) -> bool {
-        self.task.is_finished()
+    /// Says goodbye to the other nodes, within a moment.
+    pub(super) async fn finish(&self) {
+        self.stop();
+        let _ = tokio::time::timeout(Duration::from_secs(3), self.ended.cancelled()).await;
     }
 }
 
@@ -144,9 +150,10 @@ impl Task {
             .batch_execute(&format!("set idle_session_timeout = '{LEAD_LASTS}'; listen {CHANNEL}"))
             .await
             .map_err(unavailable)?;
-        self.beat(client).await?;
         self.read(client).await?;
         self.compare().await?;
+        // Last: whoever leads judges by what it has heard.
+        self.beat(client).await?;
         self.shared.set_feed_error(None);
         let every = |span| {
             let mut ticks = tokio::time::interval_at(Instant::now() + span, span);
@@ -207,6 +214,7 @@ impl Task {
                 .await
                 .map_err(unavailable)?;
         }
+        self.shared.set_nodes(nodes(client, self.node).await?);
         Ok(())
     }
 
@@ -278,25 +286,23 @@ impl Task {
 }
 
 /// The servers that share the database, by name.
-pub(super) async fn nodes(db: &impl GenericClient, me: Uuid) -> Result<Vec<NodeRecord>, StoreError> {
+async fn nodes(db: &Client, me: Uuid) -> Result<Vec<NodeRecord>, StoreError> {
     let found = db
         .query(
-            "select id, name, (extract(epoch from now() - seen_at) * 1000)::bigint from node order by name, id",
-            &[],
+            "select id, name, (extract(epoch from seen_at) * 1000)::bigint, \
+             seen_at < now() - make_interval(secs => $1) and not exists (select 1 from node successor \
+               where successor.name = node.name and successor.started_at > node.seen_at) \
+             from node order by name collate \"C\", id",
+            &[&LATE_AFTER.as_secs_f64()],
         )
         .await
         .map_err(unavailable)?;
     found
         .iter()
         .map(|row| {
-            let silent = Duration::from_millis(u64::try_from(get::<i64>(row, 2)?).unwrap_or(0));
-            Ok(NodeRecord {
-                id: get(row, 0)?,
-                name: get(row, 1)?,
-                silent,
-                late: silent > LATE_AFTER,
-                here: get::<Uuid>(row, 0)? == me,
-            })
+            let id: Uuid = get(row, 0)?;
+            let (name, seen_at, late) = (get(row, 1)?, Timestamp(get(row, 2)?), get(row, 3)?);
+            Ok(NodeRecord { id, name, seen_at, late, here: id == me })
         })
         .collect()
 }

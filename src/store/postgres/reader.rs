@@ -12,7 +12,8 @@ use super::connect::unavailable;
 use super::rows::{self, get};
 use super::text::stored;
 use crate::model::{
-    Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize, Refusal, Status,
+    Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize, Refusal,
+    Status,
 };
 use crate::store::memory::cursor_of;
 use crate::store::record::status_number;
@@ -239,11 +240,7 @@ fn log_conditions(n: i64, filter: &LogFilter) -> Conditions {
 }
 
 /// A part of a log. `db` is a transaction: the counters and the lines are of one moment.
-pub(super) async fn log(
-    db: &impl GenericClient,
-    id: JobId,
-    query: &LogQuery,
-) -> Result<LogPage, StoreError> {
+pub(super) async fn log(db: &impl GenericClient, id: JobId, query: &LogQuery) -> Result<LogPage, StoreError> {
     let n = number_of(db, id).await?;
     let (place, order) = match query.from {
         LogFrom::End => (None, "desc"),

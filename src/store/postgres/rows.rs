@@ -8,8 +8,8 @@ use tokio_postgres::{Client, Row, Statement};
 use super::connect::{DbError, unavailable};
 use super::text::{original, stored};
 use crate::model::{
-    Author, Counts, Event, Feature, Job, JobId, LineKind, LogCounts, LogLine, Spec, Step, StepTree, Tag, Timeouts,
-    Timestamp, Title, Weight,
+    Author, Counts, Event, Feature, Job, JobId, LineKind, LogCounts, LogLine, Spec, Step, StepTree, Tag,
+    Timeouts, Timestamp, Title, Weight,
 };
 use crate::store::StoreError;
 use crate::store::record::{self, Entry, More, execution_number, span, span_ms, status_number};

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Counts, Job, JobId};
-use crate::store::{ChangeSink, Changes};
+use crate::store::{ChangeSink, Changes, NodeRecord};
 
 /// How many ended jobs' revisions are remembered.
 const ENDED: usize = 16_384;
@@ -28,6 +28,7 @@ struct State {
     write_error: Option<String>,
     feed_error: Option<String>,
     leads: bool,
+    nodes: Vec<NodeRecord>,
 }
 
 impl State {
@@ -112,6 +113,14 @@ impl Shared {
 
     pub(super) fn set_feed_error(&self, error: Option<String>) {
         self.state().feed_error = error;
+    }
+
+    pub(super) fn nodes(&self) -> Vec<NodeRecord> {
+        self.state().nodes.clone()
+    }
+
+    pub(super) fn set_nodes(&self, nodes: Vec<NodeRecord>) {
+        self.state().nodes = nodes;
     }
 
     pub(super) fn leads(&self) -> bool {

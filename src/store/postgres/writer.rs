@@ -233,8 +233,7 @@ impl Task {
         let asked = async {
             loop {
                 if let Ok(client) = self.place.client().await
-                    && let Ok(row) =
-                        client.query_one("select pg_xact_status($1::text::xid8)", &[&xid]).await
+                    && let Ok(row) = client.query_one("select pg_xact_status($1::text::xid8)", &[&xid]).await
                 {
                     match row.try_get::<_, Option<&str>>(0) {
                         Ok(Some("committed")) => return Some(true),

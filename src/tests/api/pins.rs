@@ -11,7 +11,7 @@ async fn a_pinned_job_is_kept_and_says_who_pinned_it() {
     let job = reporter.start("import").await;
     operator.post_nothing(&job.at("pin")).await.assert_refused(409, "wrong_state");
     reporter.post_nothing(&job.at("complete")).await;
-    let today = app.service.board().view(app.clock.now(), None);
+    let today = app.service.board().view(app.clock.now(), Vec::new());
     app.minutes_pass(5);
     for _ in 0..2 {
         let reply = operator.post_nothing(&job.at("pin")).await;
@@ -23,7 +23,7 @@ async fn a_pinned_job_is_kept_and_says_who_pinned_it() {
         ["token operator pinned it: it is kept as long as it is pinned"],
         "twice is once"
     );
-    let after = app.service.board().view(app.clock.now(), None);
+    let after = app.service.board().view(app.clock.now(), Vec::new());
     assert_eq!(after.today, today.today, "a pin is no end");
 
     let otto = app.signed_in("otto", Role::Operator).await;
