@@ -20,6 +20,8 @@ mod maintenance;
 mod reader;
 mod rows;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod text;
 mod writer;
 

@@ -207,7 +207,10 @@ mod tests {
         assert_eq!(headline(&rows, Timestamp(11 * MINUTE), &[]).0, "2 jobs need you");
         assert_eq!(headline(&rows[..1], Timestamp(9 * MINUTE), &[]).0, "1 job to keep an eye on");
         assert_eq!(headline(&rows, Timestamp(0), &[]), ("All calm".to_owned(), "2 running.".to_owned()));
-        assert_eq!(headline(&rows, Timestamp(0), &[Trouble::of_store("disk full")]).0, "The store refuses writes");
+        assert_eq!(
+            headline(&rows, Timestamp(0), &[Trouble::of_store("disk full")]).0,
+            "The store refuses writes"
+        );
     }
 
     #[test]

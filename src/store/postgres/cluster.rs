@@ -130,7 +130,13 @@ impl Cluster {
         server.wait().unwrap();
     }
 
-    fn log(&self) -> String {
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
+    }
+
+    /// What the server logged.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
