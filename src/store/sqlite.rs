@@ -27,6 +27,7 @@ mod prune;
 mod reader;
 mod restore;
 mod rows;
+mod upgrade;
 mod writer;
 
 use std::path::Path;

@@ -115,15 +115,18 @@ impl Cluster {
     }
 
     /// Ends the server without a word to anybody.
+    #[allow(dead_code, reason = "only some tests do")]
     pub fn kill(&mut self) {
         self.tell("kill\n");
     }
 
     /// Starts it again.
+    #[allow(dead_code, reason = "only some tests do")]
     pub fn start_again(&mut self) {
         self.run();
     }
 
+    #[allow(dead_code, reason = "see `kill`")]
     fn tell(&mut self, word: &str) {
         let mut server = self.server.take().unwrap();
         server.stdin.take().unwrap().write_all(word.as_bytes()).unwrap();
@@ -131,6 +134,7 @@ impl Cluster {
     }
 
     /// Where it listens.
+    #[allow(dead_code, reason = "only some tests come between")]
     pub fn socket(&self) -> PathBuf {
         self.folder.join(".s.PGSQL.5432")
     }

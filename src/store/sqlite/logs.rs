@@ -11,7 +11,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
 use super::reader::{Conditions, Readers, containing};
-use super::{entries, rows, unavailable};
+use super::{entries, facts, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
 use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
 
@@ -232,7 +232,7 @@ pub(super) fn log(
         (true, false) => {
             let counts = db
                 .prepare_cached("select facts from job where n = ?1")
-                .and_then(|mut find| find.query_row([n], |row| Ok(rows::counts(row.get_ref(0)?.as_blob()?))))
+                .and_then(|mut find| find.query_row([n], |row| Ok(facts::counts(row.get_ref(0)?.as_blob()?))))
                 .map_err(unavailable)?;
             Some(kinds_of(&query.filter).iter().map(|kind| counts.of(*kind)).sum())
         }

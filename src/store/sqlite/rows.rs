@@ -10,12 +10,12 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::entries::line_kind;
-use super::facts::{Packer, Unpacker};
+use super::facts::Facts;
 use super::interned::{Interned, SharedSpec, Specs};
 use super::unavailable;
 use crate::model::{
-    Author, Execution, Feature, Job, JobId, LastMessage, Level, LineKind, LogCounts, Spec, Status, Step,
-    StepTree, Timeouts, Timestamp, Title, Weight, shorten,
+    Author, Execution, Feature, Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree,
+    Timeouts, Timestamp, Title, Weight, shorten,
 };
 use crate::store::StoreError;
 use crate::store::record::{self, More, span, status_number};
@@ -37,65 +37,31 @@ fn at(ms: Option<i64>) -> Option<Timestamp> {
     ms.map(Timestamp)
 }
 
-/// `to` as a distance from `from`, and back.
-fn from(from: Timestamp, to: Timestamp) -> i128 {
-    i128::from(to.0) - i128::from(from.0)
-}
-
-fn plus(from: Timestamp, distance: i128) -> Timestamp {
-    Timestamp(i64::try_from(i128::from(from.0) + distance).unwrap_or(i64::MAX))
-}
-
-/// When an id says it was made, where it says so: the best guess at when its job was.
-fn guess(id: JobId, otherwise: Timestamp) -> Timestamp {
-    match id.0.get_version_num() {
-        7 => Timestamp((id.0.as_u128() >> 80) as i64),
-        _ => otherwise,
-    }
-}
-
 /// The newest message, where the log of an ended job has it.
 fn said_at(job: &Job) -> Option<u64> {
     job.last_message.as_ref().filter(|_| job.status.is_final()).and_then(|message| message.seq)
 }
 
 fn facts_of(job: &Job) -> Vec<u8> {
-    let base = job.ended_at.unwrap_or(job.created_at);
-    let mut facts = Packer::default();
-    facts.put_signed(from(guess(job.id, base), job.created_at));
-    facts.put(job.attempt);
-    facts.put(job.epoch);
-    facts.put(job.seq);
-    facts.put_signed(i128::from(job.revision) - i128::from(job.seq));
-    let LogCounts { info, warning, error, system, operator } = job.counts;
-    for count in [info, warning, error, system, operator] {
-        facts.put(count);
-    }
-    facts.put_maybe(job.started_at.map(|at| from(job.created_at, at)));
-    facts.put_signed(from(base, job.activity_at));
-    facts.put_maybe(job.heartbeat_at.map(|at| from(base, at)));
-    facts.put(said_at(job).unwrap_or(0));
-    facts.put_maybe(job.progress_at.map(|at| from(base, at)));
-    facts.put_maybe(job.run_at.map(|at| from(job.created_at, at)));
-    facts.put(u32::from(job.fenced));
-    facts.put(job.late_writes);
-    facts.put_maybe(job.late_write_at.map(|at| from(base, at)));
-    facts.put(job.message_key);
-    facts.finish()
-}
-
-/// How many lines a job's log has, from its packed numbers.
-pub(super) fn counts(facts: &[u8]) -> LogCounts {
-    let mut facts = Unpacker::new(facts);
-    for _ in 0..5 {
-        facts.take();
-    }
-    take_counts(&mut facts)
-}
-
-fn take_counts(facts: &mut Unpacker<'_>) -> LogCounts {
-    let [info, warning, error, system, operator] = std::array::from_fn(|_| facts.count());
-    LogCounts { info, warning, error, system, operator }
+    let facts = Facts {
+        created_at: job.created_at,
+        attempt: job.attempt,
+        epoch: job.epoch,
+        seq: job.seq,
+        revision: job.revision,
+        counts: job.counts,
+        started_at: job.started_at,
+        activity_at: job.activity_at,
+        heartbeat_at: job.heartbeat_at,
+        said_at: said_at(job),
+        progress_at: job.progress_at,
+        run_at: job.run_at,
+        fenced: job.fenced,
+        late_writes: job.late_writes,
+        late_write_at: job.late_write_at,
+        message_key: job.message_key,
+    };
+    facts.pack(job.id, job.ended_at)
 }
 
 /// Reads jobs, and remembers what they share.
@@ -165,48 +131,31 @@ fn job(row: &Row<'_>, shared: &SharedSpec) -> rusqlite::Result<(Job, Option<u64>
         priority: shared.priority,
         max_lines: shared.max_lines,
     };
-    let (created_at, ended_at): (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
-    let mut facts = Unpacker::new(row.get_ref(7)?.as_blob()?);
-    let distance = facts.take_signed();
-    let created_at =
-        at(created_at).unwrap_or_else(|| plus(guess(id, Timestamp(ended_at.unwrap_or(0))), distance));
-    let base = at(ended_at).unwrap_or(created_at);
-    let (attempt, epoch, seq) = (facts.small(), facts.small(), facts.count());
-    let revision = (i128::from(seq) + facts.take_signed()) as u64;
-    let counts = take_counts(&mut facts);
-    // In the order in which they were packed.
-    let started_at = facts.take_maybe().map(|distance| plus(created_at, distance));
-    let activity_at = plus(base, facts.take_signed());
-    let heartbeat_at = facts.take_maybe().map(|distance| plus(base, distance));
-    let said = Some(facts.count()).filter(|seq| *seq > 0);
-    let progress_at = facts.take_maybe().map(|distance| plus(base, distance));
-    let run_at = facts.take_maybe().map(|distance| plus(created_at, distance));
-    let (fenced, late_writes) = (facts.take() != 0, facts.count());
-    let late_write_at = facts.take_maybe().map(|distance| plus(base, distance));
-    let message_key = facts.count();
+    let (created_at, ended_at) = (at(row.get(4)?), at(row.get(5)?));
+    let facts = Facts::unpack(row.get_ref(7)?.as_blob()?, id, created_at, ended_at);
     let job = Job {
         id,
         spec: Arc::new(spec),
         status: status(row.get(3)?)?,
-        attempt,
-        epoch,
+        attempt: facts.attempt,
+        epoch: facts.epoch,
         progress: row.get(6)?,
         steps: Arc::default(),
-        created_at,
-        ended_at: at(ended_at),
-        seq,
-        revision,
-        counts,
-        run_at,
-        started_at,
-        activity_at,
-        progress_at,
-        heartbeat_at,
+        created_at: facts.created_at,
+        ended_at,
+        seq: facts.seq,
+        revision: facts.revision,
+        counts: facts.counts,
+        run_at: facts.run_at,
+        started_at: facts.started_at,
+        activity_at: facts.activity_at,
+        progress_at: facts.progress_at,
+        heartbeat_at: facts.heartbeat_at,
         last_message: more.last_message,
-        fenced,
-        late_writes,
-        late_write_at,
-        message_key,
+        fenced: facts.fenced,
+        late_writes: facts.late_writes,
+        late_write_at: facts.late_write_at,
+        message_key: facts.message_key,
         error: row.get::<_, Option<String>>(9)?.map(Arc::from),
         output: more.output,
         abort: more.abort,
@@ -218,7 +167,7 @@ fn job(row: &Row<'_>, shared: &SharedSpec) -> rusqlite::Result<(Job, Option<u64>
         unrecorded_drops: more.unrecorded_drops,
         pinned: row.get(8)?,
     };
-    Ok((job, said))
+    Ok((job, facts.said_at))
 }
 
 /// A job with its steps, and its row number.

@@ -136,9 +136,8 @@ impl Site {
         loop {
             let rows = self.ask("select count(*) filter (where ended_at is null), count(ended_at) from job");
             behind.retain(|place| {
-                self.health(*place).is_none_or(|health| {
-                    format!("{}|{}", health["activeJobs"], health["pastJobs"]) != rows
-                })
+                self.health(*place)
+                    .is_none_or(|health| format!("{}|{}", health["activeJobs"], health["pastJobs"]) != rows)
             });
             if behind.is_empty() {
                 return Ok(());
@@ -154,7 +153,7 @@ impl Site {
     /// The journals against the tables.
     fn judge(&self, writers: &[Writer]) -> Result<(), String> {
         let stored = self.ask(
-            "select id || ' ' || status || ' ' || progress || ' ' || coalesce((select string_agg(text, ',' \
+            "select id || ' ' || status || ' ' || progress || ' .' || coalesce((select string_agg(text, ',' \
              order by seq) from event where job = n and kind = 0), '') from job",
         );
         let mut found: HashMap<&str, Found> = HashMap::new();
@@ -162,7 +161,7 @@ impl Site {
             let mut parts = line.split(' ');
             let mut part = || parts.next().unwrap();
             let (id, status, progress) = (part(), part().parse().unwrap(), part().parse().unwrap());
-            let said = part().split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect();
+            let said = part()[1..].split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect();
             found.insert(id, Found { said, progress, status });
         }
         for told in writers.iter().flat_map(|writer| writer.now.iter().chain(&writer.ended)) {
@@ -213,7 +212,8 @@ fn three_servers_on_one_database_lose_nothing_whatever_happens_to_them() {
         let before = acknowledged.load(Ordering::Relaxed);
         thread::scope(|scope| {
             for writer in &mut writers {
-                let (ports, dice, stop, acknowledged) = (site.ports, Dice(dice.throw()), &stop, &acknowledged);
+                let (ports, dice, stop, acknowledged) =
+                    (site.ports, Dice(dice.throw()), &stop, &acknowledged);
                 scope.spawn(move || roam(writer, ports, dice, stop, acknowledged));
             }
             // Whatever goes wrong, the writers must come to an end.

@@ -27,7 +27,8 @@ impl Server {
             .env("LONGHAUL_DATABASE", database)
             .env("LONGHAUL_NODE", node)
             .env("LONGHAUL_BOOTSTRAP_TOKEN", TOKEN)
-            .env("LONGHAUL_LOG", "error")
+            // What goes wrong where several are tried is what is tried.
+            .env("LONGHAUL_LOG", if node.is_empty() { "error" } else { "off" })
             .current_dir(folder)
             .stdout(Stdio::null())
             .spawn()

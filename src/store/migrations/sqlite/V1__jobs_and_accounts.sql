@@ -1,59 +1,51 @@
 -- Times are milliseconds since the Unix epoch, UTC. Durations are milliseconds. Numbers of enums are
 -- those of the model and are never reused.
 
--- Texts that many jobs share: features, authors, owners, queues.
-create table name (
-    n integer primary key,
-    text text not null unique
-);
-
--- What was asked for, but for what is each job's own. Many jobs share one.
-create table spec (
-    n integer primary key,
-    feature integer not null,
-    author integer not null,
-    owner integer not null,
-    queue integer not null,
-    execution integer not null,
-    max_attempts integer not null,
-    priority integer not null,
-    -- -1 for none.
-    run_timeout integer not null,
-    activity_timeout integer not null,
-    max_lines integer not null,
-    unique (feature, author, owner, queue, execution, max_attempts, priority, run_timeout, activity_timeout, max_lines)
-);
-
 create table job (
-    -- Never used twice: what is left of a removed job's log must not become another's.
-    n integer primary key autoincrement,
+    n integer primary key,
     id blob not null unique,
-    spec integer not null,
-    -- The spec's, for the lists that are filtered by them.
-    feature integer not null,
-    author integer not null,
+    feature text not null,
+    author text not null,
+    owner text not null,
     title text,
     status integer not null,
-    -- Null once it has ended; then among the facts.
-    created_at integer,
-    ended_at integer,
+    execution integer not null,
+    attempt integer not null,
+    max_attempts integer not null,
+    epoch integer not null,
+    queue text not null,
+    priority integer not null,
     progress real not null,
-    -- Numbers that no query looks at, packed (src/store/sqlite/facts.rs).
-    facts blob not null,
-    pinned integer not null,
+    created_at integer not null,
+    run_at integer,
+    started_at integer,
+    ended_at integer,
+    activity_at integer not null,
+    progress_at integer,
+    heartbeat_at integer,
+    run_timeout integer,
+    activity_timeout integer,
+    seq integer not null,
+    revision integer not null,
+    infos integer not null,
+    warnings integer not null,
+    errors integer not null,
+    systems integer not null,
+    operators integer not null,
+    fenced integer not null,
+    late_writes integer not null,
+    late_write_at integer,
+    message_key integer not null,
     error text,
-    -- What is seldom there, as JSON: tags, input, output, abort and such; null where nothing is.
-    more text
+    -- What no query looks at, as JSON: tags, input, output, abort, last message and such.
+    more text not null
 );
 
--- Equal times are told apart by n, which every index has at its end.
-create index job_open on job (created_at) where ended_at is null;
-create index job_past on job (ended_at) where ended_at is not null;
-create index job_past_feature on job (feature, status, ended_at) where ended_at is not null;
-create index job_past_author on job (author, status, ended_at) where ended_at is not null;
--- Most jobs complete, and are found among all; those that did not are few and are looked for.
-create index job_past_status on job (status, ended_at) where status > 4;
-create index job_pinned on job (n) where pinned = 1;
+create index job_open on job (created_at, id) where ended_at is null;
+create index job_past on job (ended_at, id) where ended_at is not null;
+create index job_past_feature on job (feature, ended_at, id) where ended_at is not null;
+create index job_past_status on job (status, ended_at, id) where ended_at is not null;
+create index job_past_author on job (author, ended_at, id) where ended_at is not null;
 
 create table event (
     job integer not null,
@@ -69,11 +61,6 @@ create table event (
 
 -- Most lines are infos, and are found by their sequence; the others are few and are looked for.
 create index event_kind on event (job, kind, seq) where kind <> 0;
-
--- Jobs that were removed, and whose logs are too long to have gone with them.
-create table ownerless (
-    job integer primary key
-);
 
 create table step (
     job integer not null,
