@@ -357,7 +357,7 @@ impl Batch {
         slot: i16,
         answers: Vec<Answer>,
     ) -> Result<Done, (Failure, Done)> {
-        let Session { client, statements } = session;
+        let Session { client, .. } = session;
         self.jobs.retain(|_, pending| pending.changed);
         if self.jobs.is_empty() {
             let ended = client.batch_execute("commit").await;
@@ -367,36 +367,17 @@ impl Batch {
                 Err(error) => Err((DbError::from(error).into(), done)),
             };
         }
-        let (mut events, mut steps) = (EventColumns::default(), StepColumns::default());
-        let mut replaced: Vec<i64> = Vec::new();
-        let mut ended: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+        let mut writes = Writes::default();
         let mut broken = None;
         for pending in self.jobs.values() {
-            let job = &pending.job;
-            for event in &pending.events {
-                broken = broken.or(events.push(pending.n, event).err());
-            }
-            if pending.steps_replaced {
-                replaced.push(pending.n);
-            }
-            for &index in &pending.touched {
-                if let Some(step) = job.steps.steps().get(index) {
-                    steps.push(pending.n, index, step);
-                }
-            }
-            let was_open = pending.before.is_none_or(|before| !before.is_final());
-            if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
-                *ended.entry((at.day(), status_number(job.status))).or_default() += 1;
-            }
+            broken = broken.or(writes.add(pending).err());
         }
         let changed: Vec<Arc<Job>> = self.jobs.values().map(|pending| Arc::clone(&pending.job)).collect();
         let done = |counts| Done { answers, changed, counts };
         if let Some(error) = broken {
             return Err((Failure::For(error), done(None)));
         }
-        let numbers: Vec<i64> = self.jobs.values().map(|pending| pending.n).collect();
-        let flight =
-            self.flight(client, statements, node, slot, &numbers, (&events, &steps, &replaced, &ended));
+        let flight = self.flight(session, node, slot, &writes);
         let rows = match in_order(flight).await {
             Ok(rows) => rows,
             Err(error) => return Err((error.into(), done(None))),
@@ -423,18 +404,13 @@ impl Batch {
     /// counters.
     fn flight<'a>(
         &'a self,
-        client: &'a Client,
-        statements: &'a Statements,
+        session: &'a Session,
         node: Uuid,
         slot: i16,
-        numbers: &'a [i64],
-        (events, steps, replaced, ended): (
-            &'a EventColumns,
-            &'a StepColumns,
-            &'a Vec<i64>,
-            &'a BTreeMap<(i64, i64), i64>,
-        ),
+        writes: &'a Writes,
     ) -> Vec<Sent<'a, Vec<Row>>> {
+        let Session { client, statements } = session;
+        let Writes { numbers, events, steps, replaced, ended } = writes;
         let mut flight: Vec<Sent<'a, Vec<Row>>> = Vec::with_capacity(self.jobs.len() + 8);
         for pending in self.jobs.values() {
             flight.push(Box::pin(async move {
@@ -494,6 +470,41 @@ impl Batch {
             async move { client.query(&statements.counts, &[]).await.map_err(DbError::from) },
         ));
         flight
+    }
+}
+
+/// What a transaction writes, beside the jobs' own rows.
+#[derive(Default)]
+struct Writes {
+    numbers: Vec<i64>,
+    events: EventColumns,
+    steps: StepColumns,
+    /// Jobs whose steps are all new.
+    replaced: Vec<i64>,
+    /// How many ended on which day, by status.
+    ended: BTreeMap<(i64, i64), i64>,
+}
+
+impl Writes {
+    fn add(&mut self, pending: &Pending) -> Result<(), StoreError> {
+        let (n, job) = (pending.n, &pending.job);
+        self.numbers.push(n);
+        for event in &pending.events {
+            self.events.push(n, event)?;
+        }
+        if pending.steps_replaced {
+            self.replaced.push(n);
+        }
+        for &index in &pending.touched {
+            if let Some(step) = job.steps.steps().get(index) {
+                self.steps.push(n, index, step);
+            }
+        }
+        let was_open = pending.before.is_none_or(|before| !before.is_final());
+        if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
+            *self.ended.entry((at.day(), status_number(job.status))).or_default() += 1;
+        }
+        Ok(())
     }
 }
 
