@@ -33,7 +33,7 @@ say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 help:
 	@echo 'make run    build the release and serve it on http://$(LISTEN)'
 	@echo 'make test   formatting, lints, every Rust test, the browser tests'
-	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; about half an hour'
+	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; an hour and more'
 	@echo 'make dev    serve, and build and reload on every change'
 	@echo 'make build  build the release: target/release/longhaul, complete in one file'
 
@@ -50,10 +50,10 @@ test: lint rust build weight e2e
 
 # Another run every day; what a failure prints as its seed brings it back: make soak SEED=20261124
 SEED ?= $(shell date +%Y%m%d)
-soak:
+soak: postgres
 	$(call say,Crash tests at full length with seed $(SEED))
 	@LONGHAUL_CRASH_SEED=$(SEED) LONGHAUL_CRASH_CYCLES=10000 LONGHAUL_POWER_CUTS=1000000 \
-	  LONGHAUL_UPGRADE_CUTS=100000 LONGHAUL_RACE_ROUNDS=100000 \
+	  LONGHAUL_UPGRADE_CUTS=100000 LONGHAUL_RACE_ROUNDS=100000 LONGHAUL_NODE_ROUNDS=200 LONGHAUL_NODE_PAUSE=60 \
 	  cargo test --features ssr --test integration crash:: -- --nocapture --test-threads=1
 
 # The browser's part first: the program carries it inside.
@@ -69,7 +69,7 @@ lint: tools
 	@cargo clippy --features ssr --all-targets -- -D warnings
 	@cargo clippy --lib --features hydrate --target wasm32-unknown-unknown --target-dir target/front -- -D warnings
 
-rust:
+rust: postgres
 	$(call say,Running the Rust tests)
 	@cargo test --features ssr
 
@@ -127,6 +127,20 @@ chromium:
 
 which-chromium:
 	@{ [ -n "$${CHROMIUM:-}" ] && command -v "$$CHROMIUM"; } || command -v chromium || command -v chromium-browser || command -v google-chrome
+
+# Its programs, for clusters that the tests start and end themselves; no service is needed.
+.PHONY: postgres which-postgres
+postgres:
+	@$(MAKE) -s which-postgres >/dev/null || { \
+	  printf '\033[1m==> Installing PostgreSQL\033[0m\n'; \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
+	    || { echo 'PostgreSQL is missing. Install it (Debian: apt-get install postgresql), or put its initdb, postgres and psql on the PATH.'; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; }
+
+which-postgres:
+	@ls -d $$(echo "$$PATH" | tr ':' ' ') /usr/lib/postgresql/*/bin /usr/local/pgsql/bin 2>/dev/null \
+	  | while read -r bin; do [ -x "$$bin/initdb" ] && [ -x "$$bin/postgres" ] && [ -x "$$bin/psql" ] && echo "$$bin" && break; done \
+	  | grep .
 
 clean-tools:
 	rm -rf '$(TOOLS)' end2end/node_modules

@@ -1,19 +1,24 @@
 //! The command line.
 //!
-//! Two halves. `serve`, `user`, `token`, `config` and `selftest` work on this machine, with the database
-//! itself. The client commands (`exec`, `jobs`, `health`, `cleanup`, `emergency-cleanup`) talk to a server
+//! Two halves. `serve`, `user`, `token`, `config`, `selftest`, `backup`, `restore`, `check`, `export` and
+//! `import` work on this machine, with the database itself. The client commands (`exec`, `jobs`, `health`, `cleanup`, `emergency-cleanup`) talk to a server
 //! over its REST API and to nothing else: what they may do is what their token may do. They take
 //! `--server` and `--token`, print a table or `--json`, and exit with a number that [`exit`] documents.
 
+pub mod backup;
+pub mod check;
 pub mod cleanup;
 pub mod client;
 pub mod config;
 pub mod database;
 pub mod exec;
 pub mod exit;
+pub mod export;
 pub mod health;
+pub mod import;
 pub mod jobs;
 pub mod output;
+pub mod restore;
 pub mod selftest;
 pub mod serve;
 pub mod token;
@@ -55,6 +60,16 @@ pub enum Command {
     User(user::UserArgs),
     /// Manage the credentials of programs
     Token(token::TokenArgs),
+    /// Copy the database to a file, also while a server works with it
+    Backup(backup::BackupArgs),
+    /// Make a backup the database. Overwrites nothing, and checks the copy first
+    Restore(restore::RestoreArgs),
+    /// Compare logs, jobs and counters of the database; exits with 0 where they agree
+    Check(check::CheckArgs),
+    /// Write all jobs with their logs as NDJSON
+    Export(export::ExportArgs),
+    /// Add exported jobs to the database
+    Import(import::ImportArgs),
     /// Print every setting as `serve` would have it, and where it comes from
     Config(Box<SettingsArgs>),
     /// Check on this machine that jobs, limits and recovery do what they promise
@@ -72,6 +87,11 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::EmergencyCleanup(args) => called(cleanup::run_emergency(args).await),
         Command::User(args) => done(user::run(args).await.map(|()| true)),
         Command::Token(args) => done(token::run(args).await.map(|()| true)),
+        Command::Backup(args) => done(backup::run(args).await.map(|()| true)),
+        Command::Restore(args) => done(restore::run(args).await.map(|()| true)),
+        Command::Check(args) => done(check::run(args).await),
+        Command::Export(args) => done(export::run(args).await.map(|()| true)),
+        Command::Import(args) => done(import::run(args).await.map(|()| true)),
         Command::Config(args) => done(config::run(&args).map(|()| true)),
         Command::Selftest => done(selftest::run().await),
     }

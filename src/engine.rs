@@ -8,5 +8,5 @@ mod timekeeper;
 
 pub use board::Board;
 pub use runner::{AdminJob, JobError, RunContext, Runner};
-pub use sweeper::{Sweeper, SweeperSettings};
+pub use sweeper::{Sweeper, SweeperSettings, troubles};
 pub use timekeeper::Timekeeper;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{
     Actor, Author, Command, Context, Execution, Feature, Job, JobFilter, JobId, Limits, NewJob, PageSize,
-    Reason, Refusal, Spec, Status, SystemHealth, Timeouts,
+    Reason, Refusal, Spec, Status, SystemHealth, Timeouts, Trouble,
 };
 use crate::store::{CreateRules, JobStore, StoreError};
 
@@ -85,6 +85,7 @@ impl Jobs {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: self.limits.max_lines,
         };
         let new = NewJob { id: JobId(Uuid::now_v7()), spec, enqueue: false, run_at: None };
         let rules = CreateRules { max_active: Some(self.limits.max_active), ..CreateRules::default() };
@@ -125,7 +126,7 @@ impl Jobs {
             active.iter().map(|job| &**job),
             &self.store.counts(),
             &self.limits,
-            self.store.write_error().as_deref(),
+            &self.store.write_error().map(|error| Trouble::of_store(&error)).into_iter().collect::<Vec<_>>(),
             self.clock.now(),
         ))
     }

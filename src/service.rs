@@ -93,20 +93,22 @@ pub struct Service {
 impl Service {
     /// Opens for business: fills the board and settles what a restart interrupted. Must be called within a
     /// tokio runtime.
-    pub async fn new<S: JobStore + AccountStore>(
-        store: Arc<S>,
+    pub async fn new(
+        store: Arc<dyn JobStore>,
+        accounts: Arc<dyn AccountStore>,
         clock: Arc<dyn Clock>,
         jobs: Vec<Arc<dyn AdminJob>>,
         settings: ServiceSettings,
     ) -> Result<Arc<Self>, StoreError> {
-        let accounts: Arc<dyn AccountStore> = Arc::clone(&store) as Arc<dyn AccountStore>;
-        let store: Arc<dyn JobStore> = store;
         let board =
             Board::over(&store, settings.limits.max_active, settings.build.clone(), clock.now()).await?;
         let runner = Runner::new(&store, Arc::clone(&clock), settings.files.clone(), settings.limits, jobs);
-        let interrupted = runner.settle_interrupted().await?;
-        if interrupted > 0 {
-            tracing::warn!(jobs = interrupted, "Jobs were interrupted by the restart and are failed");
+        // Runs of other servers go on; those of one that is gone are given up by the sweeper.
+        if !store.is_shared() {
+            let interrupted = runner.settle_interrupted().await?;
+            if interrupted > 0 {
+                tracing::warn!(jobs = interrupted, "Jobs were interrupted by the restart and are failed");
+            }
         }
         let timekeeper = Arc::new(Timekeeper::new(Arc::clone(&store), Arc::clone(&clock)));
         Ok(Arc::new(Self {
@@ -156,6 +158,7 @@ impl Service {
             Arc::clone(&self.clock),
             Arc::clone(&self.board),
             Arc::clone(&self.timekeeper),
+            Arc::clone(&self.runner),
             SweeperSettings { every: self.settings.sweep_every, limits: self.settings.limits },
         )
     }

@@ -9,8 +9,11 @@
 //! many of them in one transaction, and so that the rules stay in `model/`.
 
 mod accounts;
+mod archive;
 mod ledger;
 mod memory;
+mod postgres;
+mod record;
 mod sqlite;
 
 #[cfg(test)]
@@ -24,11 +27,13 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
+pub use archive::{Exporter, ImportError, Importer, Moved};
 pub use memory::MemoryStore;
-pub use sqlite::{OpenError, SqliteAccounts, SqliteStore};
+pub use postgres::{PostgresAccounts, PostgresError, PostgresSettings, PostgresStore};
+pub use sqlite::{OpenError, RestoreError, SqliteAccounts, SqliteStore, restore};
 
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogFilter, LogLine, NewJob,
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, LogLine, NewJob,
     OutcomeCounts, PageSize, Refusal, Timestamp,
 };
 
@@ -81,6 +86,15 @@ pub struct Created {
     pub replayed: bool,
 }
 
+/// A job from elsewhere, with its whole log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportedJob {
+    /// The job as it stands.
+    pub job: Arc<Job>,
+    /// Its log, from the first entry.
+    pub log: Vec<Event>,
+}
+
 /// A page of jobs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobPage {
@@ -126,6 +140,12 @@ pub struct LogPage {
     pub more: bool,
 }
 
+/// The newest messages of a job: infos, warnings, errors.
+pub type Newest = [Vec<LogLine>; 3];
+
+/// The kinds of [`Newest`], in its order.
+const MESSAGES: [LineKind; 3] = [LineKind::Info, LineKind::Warning, LineKind::Error];
+
 /// How many jobs of one feature there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureCounts {
@@ -159,6 +179,15 @@ pub trait ChangeSink: Send + Sync {
     }
 }
 
+/// What one transaction removed from history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many jobs.
+    pub jobs: u64,
+    /// There may be more to remove.
+    pub more: bool,
+}
+
 /// What a check of the store found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IntegrityReport {
@@ -168,6 +197,21 @@ pub struct IntegrityReport {
     pub events: u64,
     /// Sentences; empty where all is well.
     pub problems: Vec<String>,
+}
+
+/// A server that shares the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// Made at each start.
+    pub id: uuid::Uuid,
+    /// What it is called, for people.
+    pub name: String,
+    /// When it was heard of last, by the store's clock.
+    pub seen_at: Timestamp,
+    /// That is longer ago than a living one is silent, and no other of its name has come since.
+    pub late: bool,
+    /// It is this one.
+    pub here: bool,
 }
 
 /// Hears how far a long operation of the store has come: done and total, in units of its own. Answers
@@ -200,11 +244,42 @@ pub trait JobStore: Send + Sync + 'static {
         size: PageSize,
     ) -> Result<JobPage, StoreError>;
 
+    /// Up to `limit` jobs in the order of their ids, those after `after`. Each job has one place in this
+    /// order as long as it lives.
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError>;
+
+    /// Adds jobs with their logs as they are, in one transaction, and counts them. Refused as a whole
+    /// where one of them is there already. The caller has seen to it that each is what its log says.
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError>;
+
     /// Every job somebody works on.
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError>;
 
     /// A part of a job's log. Refused where there is no such job.
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError>;
+
+    /// The newest infos, warnings and errors of each of some jobs, up to `most` of each, oldest first. A job
+    /// that is gone has none. An engine that can asks for all of them at once.
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        let mut all = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let mut newest = Newest::default();
+            for (kind, lines) in MESSAGES.into_iter().zip(&mut newest) {
+                if job.counts.of(kind) == 0 || most == 0 {
+                    continue;
+                }
+                let filter = LogFilter { kinds: vec![kind], ..LogFilter::default() };
+                let query = LogQuery { filter, from: LogFrom::End, limit: most, count: false };
+                match self.log(job.id, query).await {
+                    Ok(page) => *lines = page.lines,
+                    Err(StoreError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            all.push(newest);
+        }
+        Ok(all)
+    }
 
     /// The entries of a job's log after `after`, as they were recorded.
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
@@ -219,12 +294,29 @@ pub trait JobStore: Send + Sync + 'static {
     /// The features there are, with their counters, most jobs first.
     async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError>;
 
-    /// Removes up to `batch` ended jobs: those that ended before `before`, and the oldest beyond the
-    /// newest `keep`. Returns how many were removed.
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError>;
+    /// Removes up to `batch` ended jobs that are not pinned: those that ended before `before`, and the oldest
+    /// beyond the newest `keep`. One transaction of a bounded size, however long a log is; call it again
+    /// while there is more.
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError>;
 
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);
+
+    /// Whether several servers may have it open.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether this server does what must be done once, where several share the store. A store for one
+    /// server alone is always led by it.
+    fn leads(&self) -> bool {
+        true
+    }
+
+    /// The servers that share the store, by name, as they were a second ago; none where it is for one alone.
+    fn nodes(&self) -> Vec<NodeRecord> {
+        Vec::new()
+    }
 
     /// Why the last write failed, where it did, or the last read.
     fn write_error(&self) -> Option<String>;

@@ -1,4 +1,4 @@
-//! `longhaul jobs`: see jobs, and stop them.
+//! `longhaul jobs`: see jobs, stop them, keep them.
 
 mod act;
 mod document;
@@ -35,6 +35,10 @@ pub enum JobsCommand {
     Abort(ActArgs),
     /// End jobs now, whatever they are doing; their later reports are refused
     ForceFail(ActArgs),
+    /// Keep ended jobs, whatever the limits of history are
+    Pin(PinArgs),
+    /// Let the limits of history have jobs again
+    Unpin(PinArgs),
 }
 
 /// Which jobs to list.
@@ -115,6 +119,17 @@ pub struct ActArgs {
     pub client: ClientArgs,
 }
 
+/// Which jobs to keep.
+#[derive(Clone, Debug, Args)]
+pub struct PinArgs {
+    /// The jobs' ids, or their beginnings
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
 /// Runs `longhaul jobs`.
 ///
 /// # Errors
@@ -124,8 +139,10 @@ pub async fn run(args: JobsArgs) -> Result<Exit, CallError> {
         JobsCommand::List(args) => list::run(args).await,
         JobsCommand::Show(args) => show::run(args).await,
         JobsCommand::Watch(args) => watch::run(args).await,
-        JobsCommand::Abort(args) => act::run(&args, act::Act::Abort).await,
-        JobsCommand::ForceFail(args) => act::run(&args, act::Act::ForceFail).await,
+        JobsCommand::Abort(args) => act::run_with_reason(args, act::Act::Abort).await,
+        JobsCommand::ForceFail(args) => act::run_with_reason(args, act::Act::ForceFail).await,
+        JobsCommand::Pin(args) => act::run(&args.client, &args.ids, &Value::Null, act::Act::Pin).await,
+        JobsCommand::Unpin(args) => act::run(&args.client, &args.ids, &Value::Null, act::Act::Unpin).await,
     }
 }
 

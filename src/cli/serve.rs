@@ -14,9 +14,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::clock::SystemClock;
 use crate::jobs;
-use crate::server::{AppState, Settings, SettingsArgs, build, build_id, has_assets};
+use crate::server::{AppState, Database, Settings, SettingsArgs, build, build_id, has_assets};
 use crate::service::{Service, ServiceSettings};
-use crate::store::{AccountStore, JobStore, MemoryStore, SqliteStore};
+use crate::store::{AccountStore, JobStore, MemoryStore, PostgresSettings, PostgresStore, SqliteStore};
 
 /// Runs a server until it is told to stop.
 pub async fn run(args: &SettingsArgs) -> ExitCode {
@@ -36,27 +36,44 @@ pub async fn run(args: &SettingsArgs) -> ExitCode {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     log_to_stderr(&settings)?;
     match settings.database.clone() {
-        crate::server::Database::Memory => {
+        Database::Memory => {
             let store = Arc::new(MemoryStore::new(settings.limits.max_past));
-            serve_store(settings, store).await
+            serve_store(settings, Arc::clone(&store) as Arc<dyn JobStore>, store).await
         }
-        crate::server::Database::Sqlite(path) => {
+        Database::Sqlite(path) => {
             if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
                 std::fs::create_dir_all(folder)?;
             }
             let store = Arc::new(SqliteStore::open(&path)?);
-            serve_store(settings, store).await
+            serve_store(settings, Arc::clone(&store) as Arc<dyn JobStore>, store).await
+        }
+        Database::Postgres(address) => {
+            let store = Arc::new(
+                PostgresStore::open(PostgresSettings {
+                    address,
+                    connections: settings.database_connections,
+                    node: Some(settings.node.clone()),
+                })
+                .await?,
+            );
+            let accounts = Arc::new(store.accounts());
+            serve_store(settings, store, accounts).await
         }
     }
 }
 
-async fn serve_store<S: JobStore + AccountStore>(settings: Settings, store: Arc<S>) -> anyhow::Result<()> {
+async fn serve_store(
+    settings: Settings,
+    store: Arc<dyn JobStore>,
+    accounts: Arc<dyn AccountStore>,
+) -> anyhow::Result<()> {
     // Before anything is changed: a port that is taken is the commonest mistake.
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {}: {error}. Choose another with --listen.", settings.listen)
     })?;
     let service = Service::new(
         store,
+        accounts,
         Arc::new(SystemClock),
         jobs::all(),
         ServiceSettings {

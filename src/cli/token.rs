@@ -44,7 +44,7 @@ enum What {
 
 /// Does it.
 pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
-    let store = args.database.accounts()?;
+    let store = args.database.accounts().await?;
     match args.what {
         What::List => {
             for token in store.tokens().await? {

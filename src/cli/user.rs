@@ -75,7 +75,7 @@ impl LinkArgs {
 
 /// Does it.
 pub async fn run(args: UserArgs) -> anyhow::Result<()> {
-    let store = args.database.accounts()?;
+    let store = args.database.accounts().await?;
     let now = SystemClock.now();
     match args.what {
         What::List => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::{Counts, Job, JobId, OutcomeCounts, Timestamp};
+use crate::model::{Counts, Job, JobId, OutcomeCounts, Timestamp, Trouble};
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
 use crate::view::{BoardAnswer, BoardView, JobRow};
 
@@ -132,12 +132,12 @@ impl Board {
     }
 
     /// Everything.
-    pub fn view(&self, now: Timestamp, store_error: Option<String>) -> BoardView {
+    pub fn view(&self, now: Timestamp, troubles: Vec<Trouble>) -> BoardView {
         let mut state = self.state();
         state.tidy(now);
         let mut jobs: Vec<&Arc<Job>> = state.open.values().chain(state.zombies.values()).collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.start_time(), job.id)));
-        self.frame(&state, jobs.into_iter().map(|job| JobRow::from(&**job)).collect(), now, store_error)
+        self.frame(&state, jobs.into_iter().map(|job| JobRow::from(&**job)).collect(), now, troubles)
     }
 
     /// What changed since a dashboard looked last.
@@ -147,10 +147,10 @@ impl Board {
         build: &str,
         since: u64,
         now: Timestamp,
-        store_error: Option<String>,
+        troubles: Vec<Trouble>,
     ) -> BoardAnswer {
         if boot != self.boot || build != self.build {
-            return BoardAnswer::full(self.view(now, store_error));
+            return BoardAnswer::full(self.view(now, troubles));
         }
         let mut state = self.state();
         state.tidy(now);
@@ -159,7 +159,7 @@ impl Board {
         }
         let Some(ids) = state.changed_since(since) else {
             drop(state);
-            return BoardAnswer::full(self.view(now, store_error));
+            return BoardAnswer::full(self.view(now, troubles));
         };
         let (mut rows, mut gone) = (Vec::new(), Vec::new());
         for id in ids {
@@ -168,16 +168,10 @@ impl Board {
                 None => gone.push(id),
             }
         }
-        BoardAnswer::delta(self.frame(&state, rows, now, store_error), gone)
+        BoardAnswer::delta(self.frame(&state, rows, now, troubles), gone)
     }
 
-    fn frame(
-        &self,
-        state: &State,
-        rows: Vec<JobRow>,
-        now: Timestamp,
-        store_error: Option<String>,
-    ) -> BoardView {
+    fn frame(&self, state: &State, rows: Vec<JobRow>, now: Timestamp, troubles: Vec<Trouble>) -> BoardView {
         BoardView {
             boot: self.boot.clone(),
             build: self.build.clone(),
@@ -188,7 +182,7 @@ impl Board {
             counts: state.counts,
             today: if now.day() == state.day { state.today } else { OutcomeCounts::default() },
             max_active: self.max_active,
-            store_error,
+            troubles,
         }
     }
 
@@ -253,8 +247,10 @@ impl State {
         }
         let ended_now =
             self.open.remove(&job.id).is_some() || !self.recent.iter().any(|other| other.id == job.id);
+        // What comes after the end is a late write, or a pin: the job ended before.
+        let after_its_end = job.late_writes > 0 || job.ended_at.is_some_and(|at| job.activity_at > at);
         if let (true, Some(outcome), Some(at)) =
-            (ended_now && job.late_writes == 0, job.status.outcome(), job.ended_at)
+            (ended_now && !after_its_end, job.status.outcome(), job.ended_at)
         {
             if at.day() > self.day {
                 self.day = at.day();
@@ -326,7 +322,7 @@ mod tests {
 
     impl Fixture {
         fn poll(&mut self) -> BoardAnswer {
-            let answer = self.board.poll(self.board.boot(), "build", self.seen, NOW, None);
+            let answer = self.board.poll(self.board.boot(), "build", self.seen, NOW, Vec::new());
             if let Some(view) = &answer.view {
                 self.seen = view.revision;
             }
@@ -362,9 +358,9 @@ mod tests {
     async fn another_run_another_build_or_a_long_sleep_get_everything() {
         let mut f = fixture().await;
         let id = f.jobs.create_job("a", "x").await.unwrap();
-        assert!(f.board.poll("other", "build", 0, NOW, None).full);
-        assert!(f.board.poll(f.board.boot(), "old", 1, NOW, None).full);
-        assert!(f.board.poll(f.board.boot(), "build", 99, NOW, None).full);
+        assert!(f.board.poll("other", "build", 0, NOW, Vec::new()).full);
+        assert!(f.board.poll(f.board.boot(), "old", 1, NOW, Vec::new()).full);
+        assert!(f.board.poll(f.board.boot(), "build", 99, NOW, Vec::new()).full);
         for _ in 0..=RING {
             f.run(id, Command::Report(Default::default())).await;
         }
@@ -379,11 +375,11 @@ mod tests {
         f.jobs.force_fail_job(id, "hung").await.unwrap();
         assert!(!f.run(id, Command::Complete { epoch: Some(1), output: None }).await);
         f.poll();
-        let rows = f.board.view(NOW, None).rows;
+        let rows = f.board.view(NOW, Vec::new()).rows;
         assert_eq!((rows.len(), rows[0].late_writes), (1, 1));
         let later = NOW.plus(ZOMBIE_FOR);
-        assert_eq!(f.board.view(later, None).rows.len(), 0);
-        let answer = f.board.poll(f.board.boot(), "build", f.seen, later, None);
+        assert_eq!(f.board.view(later, Vec::new()).rows.len(), 0);
+        let answer = f.board.poll(f.board.boot(), "build", f.seen, later, Vec::new());
         assert!(!answer.full && answer.gone == [id]);
     }
 }

@@ -19,11 +19,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::logger::{Cancelled, JobLogger};
-use crate::model::{Actor, Command, Context, Execution, Job, JobFilter, JobId, Limits, PageSize, Timeouts};
+use crate::model::{
+    Actor, Command, Context, Execution, Job, JobFilter, JobId, Limits, PageSize, Timeouts, Timestamp,
+};
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
 
 /// How long a force-failed run may go on to its next check before it is dropped.
 const FORCE_GRACE: Duration = Duration::from_millis(300);
+
+/// A run of another server that was silent for so long is given up. It beats every five seconds.
+const ABANDONED_AFTER: Duration = Duration::from_secs(30);
+
+type SignOfLife = (Option<Timestamp>, Timestamp);
 
 /// Why a run did not do its work.
 #[derive(Debug, Error)]
@@ -81,6 +88,8 @@ pub struct Runner {
     limits: Limits,
     jobs: Vec<Arc<dyn AdminJob>>,
     runs: Mutex<HashMap<JobId, Run>>,
+    /// The last sign of life of runs of other servers, and when it was first seen, by the stopwatch.
+    signs: Mutex<HashMap<JobId, (SignOfLife, Duration)>>,
     tasks: TaskTracker,
     runtime: tokio::runtime::Handle,
 }
@@ -106,6 +115,7 @@ impl Runner {
             limits,
             jobs,
             runs: Mutex::default(),
+            signs: Mutex::default(),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
         });
@@ -198,6 +208,50 @@ impl Runner {
                 return Ok(settled);
             }
         }
+    }
+
+    /// Fails runs of other servers that have given no sign of life for [`ABANDONED_AFTER`]: their process is
+    /// gone, or can reach nobody. To be asked every few seconds with the jobs as they are known. Signs of
+    /// life are told apart by being another than the last, and timed by the stopwatch here: what their
+    /// server's clock says does not matter. Returns how many.
+    pub async fn settle_abandoned(&self, active: &[Arc<Job>]) -> Result<u64, StoreError> {
+        let now = self.clock.steady();
+        let sign = |job: &Job| (job.heartbeat_at, job.activity_at);
+        let silent: Vec<JobId> = {
+            let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+            let others: Vec<&Arc<Job>> = active
+                .iter()
+                .filter(|job| job.spec.execution == Execution::InProcess && !self.is_running(job.id))
+                .collect();
+            signs.retain(|id, _| others.iter().any(|job| job.id == *id));
+            for job in &others {
+                let seen = signs.entry(job.id).or_insert((sign(job), now));
+                if seen.0 != sign(job) {
+                    *seen = (sign(job), now);
+                }
+            }
+            signs
+                .iter()
+                .filter(|(_, (_, since))| now.saturating_sub(*since) >= ABANDONED_AFTER)
+                .map(|(id, _)| *id)
+                .collect()
+        };
+        let mut settled = 0;
+        for id in silent {
+            let job = self.store.get(id).await?;
+            let known = self.signs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            // It has spoken, and word has not come here yet: watched afresh.
+            let Some(job) = job.filter(|job| known.is_some_and(|(known, _)| known == sign(job))) else {
+                continue;
+            };
+            let context = Context { actor: Actor::system("sweep"), at: self.clock.now() };
+            match self.store.transact(job.id, Command::Interrupt, context).await {
+                Ok(_) => settled += 1,
+                Err(StoreError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(settled)
     }
 
     /// Lets what runs come to an end: waits, then cancels, then waits once more. What is still running

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::model::{Actor, Command, Context, Job, JobId, Timestamp, clock_words};
+use crate::model::{Actor, Command, Context, Job, JobId, Timestamp, Trouble, clock_words};
 use crate::store::{JobStore, StoreError};
 
 /// Corrections of the clock below this pass unnoticed: they make a job a minute older.
@@ -112,7 +112,8 @@ impl Timekeeper {
         let (wall, steady) = (self.clock.now(), self.clock.steady());
         let drift = self.state().drift_ms(wall, steady);
         let jumped = is_jump(drift);
-        let active = if jumped { self.store.active().await? } else { Vec::new() };
+        // Jobs that several servers share are moved by the one whose clock they are judged by.
+        let active = if jumped && self.store.leads() { self.store.active().await? } else { Vec::new() };
         {
             let mut state = self.state();
             // Small differences are let go of at every look, so that they never add up to a jump.
@@ -134,7 +135,7 @@ impl Timekeeper {
     }
 
     /// What a person must know of the clock, where there is something.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn trouble(&self) -> Option<Trouble> {
         let state = self.state();
         let (wall, steady) = (self.clock.now(), self.clock.steady());
         // What nobody has looked at yet counts: the condition is the present one.
@@ -144,12 +145,15 @@ impl Timekeeper {
         (is_jump(offset) && !believed).then(|| {
             // A stopwatch stands still while the machine sleeps; that looks the same.
             let or = if offset > 0 { ", or the machine slept" } else { "" };
-            format!(
-                "The server's clock was set {} while it ran{or}. Running jobs keep their age. Look whether \
-                 the clock is right; a new time is believed after {} minutes",
-                clock_words(offset),
-                BELIEVED_AFTER.as_secs() / 60
-            )
+            Trouble {
+                critical: true,
+                what: format!("The server's clock was set {} while it ran{or}", clock_words(offset)),
+                detail: format!(
+                    "running jobs keep their age. Look whether the clock is right; a new time is believed \
+                     after {} minutes",
+                    BELIEVED_AFTER.as_secs() / 60
+                ),
+            }
         })
     }
 

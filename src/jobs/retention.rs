@@ -45,12 +45,12 @@ impl AdminJob for Retention {
         loop {
             logger.check_cancelled()?;
             let some = context.store.prune(keep, before, BATCH).await?;
-            if some == 0 {
-                break;
-            }
-            removed += some;
+            removed += some.jobs;
             if over > 0 {
                 logger.update_sub_operation("remove", (removed as f64 / over as f64).min(0.99));
+            }
+            if !some.more {
+                break;
             }
             // Leave the writer to others for a moment.
             tokio::time::sleep(Duration::from_millis(5)).await;

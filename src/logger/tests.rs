@@ -10,8 +10,8 @@ use super::*;
 use crate::library::Jobs;
 use crate::model::{Counts, Cursor, Event, JobFilter, NewJob, OutcomeCounts, PageSize, Reason, Timestamp};
 use crate::store::{
-    CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, LogFrom, LogPage, LogQuery, MemoryStore,
-    StoreProgress,
+    CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, LogFrom, LogPage, LogQuery,
+    MemoryStore, Pruned, StoreProgress,
 };
 
 /// A store that counts its writes, and refuses them while it is told to.
@@ -45,6 +45,12 @@ impl JobStore for Watched {
     ) -> Result<JobPage, StoreError> {
         self.inner.list(filter, after, size).await
     }
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {
+        self.inner.jobs_by_id(after, limit).await
+    }
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
+        self.inner.import(jobs).await
+    }
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
         self.inner.active().await
     }
@@ -63,7 +69,7 @@ impl JobStore for Watched {
     async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {
         self.inner.features(limit).await
     }
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         self.inner.prune(keep, before, batch).await
     }
     fn changes(&self, sink: Arc<dyn ChangeSink>) {

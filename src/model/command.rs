@@ -111,6 +111,10 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Somebody wants an ended job kept, whatever the limits of history are.
+    Pin,
+    /// The limits of history may have it again.
+    Unpin,
 }
 
 impl Command {
@@ -137,6 +141,8 @@ impl Command {
             Self::BecomeDue => "made due",
             Self::Claim => "claimed",
             Self::Retry { .. } => "retried",
+            Self::Pin => "pinned",
+            Self::Unpin => "unpinned",
         }
     }
 }

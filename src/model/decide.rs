@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::actor::Actor;
 use super::command::{Command, Context, Report, ReportItem, failure_text};
-use super::event::{Cause, Event, EventKind, EventSource};
+use super::event::{Cause, Event, EventKind, EventSource, Level};
 use super::health::{StaleReason, minutes};
-use super::job::{AbortRequest, Execution, Job, LastMessage, LogCounts, NewJob};
+use super::job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob};
 use super::job_id::JobId;
 use super::log_line::LineKind;
 use super::refusal::Refusal;
@@ -82,6 +82,9 @@ impl Job {
             recorded_at: None,
             unrecorded: Vec::new(),
             unrecorded_whole: false,
+            dropped: Dropped::default(),
+            unrecorded_drops: false,
+            pinned: false,
         }
     }
 
@@ -102,7 +105,7 @@ impl Job {
     /// has an effect, or is refused.
     pub fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Refusal> {
         let at = context.at.max(self.activity_at);
-        let mut log = Entries { job: self, at, next: self.seq + 1, events: Vec::new() };
+        let mut log = Entries::new(self, at);
         let participle = command.participle();
         let actor = EventSource::Actor(context.actor.clone());
         match command {
@@ -112,13 +115,13 @@ impl Job {
             }
             Command::Complete { epoch, output } => {
                 self.check_writer(epoch, participle)?;
-                log.settle_numbers();
+                log.settle();
                 let after_abort = self.status == Status::Aborting;
                 log.record(EventSource::Run, EventKind::Completed { output, after_abort });
             }
             Command::Fail { epoch, error, retryable } => {
                 self.check_writer(epoch, participle)?;
-                log.settle_numbers();
+                log.settle();
                 let error = error
                     .filter(|text| !text.is_empty())
                     .unwrap_or_else(|| "Failed without saying why".to_owned());
@@ -134,7 +137,7 @@ impl Job {
                 if self.status != Status::Aborting {
                     return Err(self.wrong_state(participle));
                 }
-                log.settle_numbers();
+                log.settle();
                 log.record(EventSource::Run, EventKind::Aborted);
             }
             Command::Abort { reason } => match self.status {
@@ -150,14 +153,14 @@ impl Job {
             },
             Command::ForceFail { reason } => {
                 self.check_open()?;
-                log.settle_numbers();
+                log.settle();
                 let error = failure_text(Cause::ForceFailed, reason.as_str());
                 log.record(actor.clone(), EventKind::ForceFailed { reason, before: self.status });
                 log.fail(actor, Cause::ForceFailed, error);
             }
             Command::EmergencyClean { reason } => {
                 self.check_open()?;
-                log.settle_numbers();
+                log.settle();
                 log.record(actor.clone(), EventKind::EmergencyCleaned { reason, before: self.status });
                 log.fail(actor, Cause::EmergencyCleanup, failure_text(Cause::EmergencyCleanup, ""));
             }
@@ -168,14 +171,14 @@ impl Job {
                     Some(StaleReason::Inactive) => (Cause::Inactive, health.inactive),
                     None => return Err(Refusal::NotStale),
                 };
-                log.settle_numbers();
+                log.settle();
                 log.fail(actor, cause, failure_text(cause, &minutes(span).to_string()));
             }
             Command::Interrupt => {
                 if !self.status.is_active() {
                     return Err(self.wrong_state(participle));
                 }
-                log.settle_numbers();
+                log.settle();
                 log.fail(actor, Cause::Interrupted, failure_text(Cause::Interrupted, ""));
             }
             Command::ClockMoved { by_ms } => {
@@ -205,6 +208,14 @@ impl Job {
                 }
                 log.record(actor, EventKind::Retried { reason, before: self.status });
             }
+            // What has not ended is not history, and nothing removes it.
+            Command::Pin | Command::Unpin if !self.status.is_final() => {
+                return Err(self.wrong_state(participle));
+            }
+            Command::Pin if self.pinned => return Err(Refusal::Unchanged { already: "pinned" }),
+            Command::Unpin if !self.pinned => return Err(Refusal::Unchanged { already: "unpinned" }),
+            Command::Pin => log.record(actor, EventKind::Pinned),
+            Command::Unpin => log.record(actor, EventKind::Unpinned),
         }
         Ok(log.events)
     }
@@ -259,7 +270,7 @@ impl Job {
                 ReportItem::Message { level, text, step, key } => {
                     last_key = key.unwrap_or(last_key);
                     let step = step.map(|name| tree.find(&name).map(|index| tree.path(index))).transpose()?;
-                    log.record(EventSource::Run, EventKind::Message { level, text, step, key });
+                    log.message(level, EventKind::Message { level, text, step, key });
                 }
             }
         }
@@ -332,12 +343,17 @@ impl Job {
             EventKind::Claimed => self.begin_attempt(event.at),
             EventKind::Message { level, text, key, .. } => {
                 self.message_key = self.message_key.max(key.unwrap_or(0));
-                if *level == super::event::Level::Error {
+                if !recorded {
+                    self.dropped.count(*level);
+                    self.unrecorded_drops = true;
+                }
+                if *level == Level::Error {
                     self.last_error = Some(Arc::from(text.as_str()));
                 }
                 self.last_message = Some(Arc::new(LastMessage {
                     level: *level,
                     text: shorten(text.as_str(), Self::LAST_MESSAGE_CHARS).into_owned(),
+                    seq: event.seq,
                 }));
             }
             EventKind::StepsDeclared { steps, .. } => {
@@ -346,6 +362,8 @@ impl Job {
             }
             EventKind::Progress { step, value, .. } => {
                 match *step {
+                    // Only a log that was tampered with names a step that was never declared.
+                    Some(index) if index >= self.steps.steps().len() => {}
                     Some(index) => {
                         touched = Arc::make_mut(&mut self.steps).report(index, *value, event.at);
                         self.raise(self.steps.progress());
@@ -398,6 +416,12 @@ impl Job {
                     self.abort = None;
                 }
             }
+            EventKind::Truncated { dropped } => {
+                self.dropped = *dropped;
+                self.unrecorded_drops = false;
+            }
+            EventKind::Pinned => self.pinned = true,
+            EventKind::Unpinned => self.pinned = false,
             EventKind::Retried { .. } => {
                 self.status = Status::Queued;
                 self.ended_at = None;
@@ -417,8 +441,12 @@ impl Job {
     fn end(&mut self, status: Status, at: Timestamp) {
         self.status = status;
         self.ended_at = Some(at);
+        // What only a run needs to know. An ended job is kept for long, and there are many.
         self.unrecorded.clear();
         self.unrecorded_whole = false;
+        self.last_error = None;
+        self.message_key = 0;
+        self.recorded_at = None;
     }
 
     /// Keeps the run as old as it was, on a clock that was set. Returns the indexes of its steps. When the
@@ -457,10 +485,34 @@ struct Entries<'a> {
     at: Timestamp,
     next: u64,
     events: Vec<Event>,
+    /// The lines the log has with these entries, and the messages it has not.
+    kept: LogCounts,
+    dropped: Dropped,
 }
 
-impl Entries<'_> {
+impl<'a> Entries<'a> {
+    fn new(job: &'a Job, at: Timestamp) -> Self {
+        let (kept, dropped) = (job.counts, job.dropped);
+        Self { job, at, next: job.seq + 1, events: Vec::new(), kept, dropped }
+    }
+
+    /// Records a message while the log has room for its level. Beyond, the newest are dropped and counted,
+    /// so that infos never crowd out an error, and what was recorded stays. That it begins is said at once.
+    fn message(&mut self, level: Level, kind: EventKind) {
+        if self.kept.of(LineKind::from(level)) < u64::from(self.job.spec.max_lines) {
+            self.record(EventSource::Run, kind);
+            return;
+        }
+        let first = self.dropped.of(level) == 0;
+        self.dropped.count(level);
+        self.project(kind);
+        if first {
+            self.record(EventSource::Run, EventKind::Truncated { dropped: self.dropped });
+        }
+    }
+
     fn record(&mut self, source: EventSource, kind: EventKind) {
+        self.kept.count(kind.line_kind());
         self.events.push(Event { seq: Some(self.next), at: self.at, source, kind });
         self.next += 1;
     }
@@ -474,9 +526,12 @@ impl Entries<'_> {
         self.record(source, EventKind::Failed { cause, error, repeated: false, next: Status::Failed });
     }
 
-    /// Records the numbers that moved since they were last recorded, so that the log of an ended job
-    /// holds its last state.
-    fn settle_numbers(&mut self) {
+    /// Records what changed since it was last recorded, the numbers that moved and the messages that were
+    /// dropped, so that the log of an ended job holds its last state.
+    fn settle(&mut self) {
+        if self.job.unrecorded_drops {
+            self.record(EventSource::Run, EventKind::Truncated { dropped: self.job.dropped });
+        }
         for &index in &self.job.unrecorded {
             let step = &self.job.steps.steps()[index];
             let (label, value) = (self.job.steps.label_path(index), step.progress);

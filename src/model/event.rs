@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor::Actor;
-use super::job::Spec;
+use super::job::{Dropped, Spec};
 use super::log_line::LineKind;
 use super::status::Status;
 use super::step_tree::StepSpec;
@@ -170,6 +170,16 @@ pub enum EventKind {
         /// The status before.
         before: Status,
     },
+    /// The log is full: some messages were not kept. Said with the first that was dropped of a level, and
+    /// when the attempt ends.
+    Truncated {
+        /// How many so far, over all attempts.
+        dropped: Dropped,
+    },
+    /// Somebody wants the job kept.
+    Pinned,
+    /// Nobody insists any more that the job be kept.
+    Unpinned,
 }
 
 /// An entry of a job's log.
@@ -195,7 +205,9 @@ impl EventKind {
             Self::AbortRequested { .. }
             | Self::ForceFailed { .. }
             | Self::EmergencyCleaned { .. }
-            | Self::Retried { .. } => LineKind::Operator,
+            | Self::Retried { .. }
+            | Self::Pinned
+            | Self::Unpinned => LineKind::Operator,
             Self::Progress { started: false, ended: false, .. } | Self::Heartbeat => LineKind::Progress,
             Self::Created { .. }
             | Self::ClockMoved { .. }
@@ -205,7 +217,8 @@ impl EventKind {
             | Self::Progress { .. }
             | Self::Aborted
             | Self::Completed { .. }
-            | Self::Failed { .. } => LineKind::System,
+            | Self::Failed { .. }
+            | Self::Truncated { .. } => LineKind::System,
         }
     }
 }
@@ -269,6 +282,11 @@ impl Event {
             EventKind::Retried { reason, .. } => {
                 format!("{by} sent it to the queue again: {}", reason.as_str())
             }
+            EventKind::Truncated { dropped } => {
+                format!("The log is full. Counted and not kept: {dropped}")
+            }
+            EventKind::Pinned => format!("{by} pinned it: it is kept as long as it is pinned"),
+            EventKind::Unpinned => format!("{by} unpinned it"),
         }
     }
 

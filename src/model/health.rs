@@ -111,6 +111,29 @@ impl HealthStatus {
     }
 }
 
+/// Something about the system itself, rather than about a job, that a person must know of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// It needs a person now.
+    pub critical: bool,
+    /// In a few words.
+    pub what: String,
+    /// What is known of it, and what helps.
+    pub detail: String,
+}
+
+impl Trouble {
+    /// The store refuses writes, or cannot be read.
+    pub fn of_store(error: &str) -> Self {
+        Self { critical: true, what: "The store refuses writes".to_owned(), detail: error.to_owned() }
+    }
+
+    /// As one sentence.
+    pub fn sentence(&self) -> String {
+        format!("{}: {}", self.what, self.detail)
+    }
+}
+
 /// The system's condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemHealth {
@@ -131,17 +154,7 @@ pub struct SystemHealth {
 }
 
 impl SystemHealth {
-    /// The same, with something that needs a person now, where there is something.
-    #[must_use]
-    pub fn with_trouble(mut self, sentence: Option<String>) -> Self {
-        if let Some(sentence) = sentence {
-            self.status = HealthStatus::Critical;
-            self.warnings.insert(0, sentence);
-        }
-        self
-    }
-
-    /// Works the system's condition out. `store_error` says why the store refuses writes, where it does.
+    /// Works the system's condition out.
     ///
     /// A full history is not a warning: keeping the newest is what it is for. (The original warned for
     /// ever once 80 jobs had ended.)
@@ -149,15 +162,16 @@ impl SystemHealth {
         active: impl Iterator<Item = &'a Job>,
         counts: &Counts,
         limits: &Limits,
-        store_error: Option<&str>,
+        troubles: &[Trouble],
         now: Timestamp,
     ) -> Self {
         let mut status = HealthStatus::Healthy;
         let mut warnings = Vec::new();
         let active_jobs = counts.active();
-        if let Some(error) = store_error {
-            status = HealthStatus::Critical;
-            warnings.push(format!("The store refuses writes: {error}"));
+        for trouble in troubles {
+            let grave = if trouble.critical { HealthStatus::Critical } else { HealthStatus::Degraded };
+            status = status.max(grave);
+            warnings.push(trouble.sentence());
         }
         if active_jobs >= u64::from(limits.max_active) {
             status = HealthStatus::Critical;

@@ -21,6 +21,7 @@ fn spec(execution: Execution, max_attempts: u32) -> Spec {
         max_attempts,
         queue: "default".to_owned(),
         priority: 0,
+        max_lines: Spec::MAX_LINES,
     }
 }
 
@@ -172,7 +173,7 @@ fn flaws_10_and_12_early_warnings_reach_the_system_and_a_full_history_is_no_warn
     counts.set(Status::Running, 1);
     counts.set(Status::Completed, 100);
     let early =
-        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, None, Timestamp(9 * MINUTE));
+        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, &[], Timestamp(9 * MINUTE));
     assert_eq!(early.status, HealthStatus::Healthy);
     assert_eq!(early.stale_jobs, 0);
     assert_eq!(
@@ -180,7 +181,7 @@ fn flaws_10_and_12_early_warnings_reach_the_system_and_a_full_history_is_no_warn
         [format!("Job {}: Job has been inactive for 9 minutes (inactivity timeout: 10 minutes)", job.id)]
     );
     let late =
-        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, None, Timestamp(11 * MINUTE));
+        SystemHealth::assess([&job].into_iter(), &counts, &Limits::MEMORY, &[], Timestamp(11 * MINUTE));
     assert_eq!((late.status, late.stale_jobs), (HealthStatus::Degraded, 1));
 }
 
@@ -189,7 +190,7 @@ fn the_limit_of_active_jobs_warns_above_80_percent_and_is_critical_when_reached(
     let health = |active| {
         let mut counts = Counts::default();
         counts.set(Status::Running, active);
-        SystemHealth::assess(std::iter::empty(), &counts, &Limits::MEMORY, None, Timestamp(0)).status
+        SystemHealth::assess(std::iter::empty(), &counts, &Limits::MEMORY, &[], Timestamp(0)).status
     };
     assert_eq!(health(40), HealthStatus::Healthy);
     assert_eq!(health(41), HealthStatus::Degraded);
@@ -397,8 +398,41 @@ fn recorded_part(job: &Job) -> Job {
         late_write_at: None,
         revision: 0,
         progress_at: None,
+        // A message that was dropped is counted, and nothing more is known of it.
+        last_message: job.last_message.clone().filter(|_| job.dropped.is_none()),
         ..job.clone()
     }
+}
+
+#[test]
+fn a_full_log_keeps_what_it_has_counts_what_comes_and_still_hears_of_errors() {
+    let (mut job, mut log) = started(Execution::External);
+    Arc::make_mut(&mut job.spec).max_lines = 2;
+    for ms in 1..=5 {
+        must(&mut job, &mut log, message(Level::Info, "tick"), ms);
+    }
+    must(&mut job, &mut log, message(Level::Error, "disk full"), 6);
+    assert_eq!((job.counts.info, job.dropped.info, job.counts.error), (2, 3, 1));
+    assert_eq!(job.activity_at, Timestamp(6));
+    must(&mut job, &mut log, fail("no disk"), 7);
+    let said: Vec<String> = log.iter().map(Event::sentence).filter(|line| line.contains("full.")).collect();
+    assert_eq!(said.len(), 2, "when it began, and how many at the end: {said:?}");
+    assert!(said[1].contains("3 infos"), "{said:?}");
+    assert_eq!(Job::replay(job.id, &log).unwrap().dropped, job.dropped);
+}
+
+#[test]
+fn only_what_has_ended_is_pinned_and_a_pin_is_recorded_with_who_did_it() {
+    let (mut job, mut log) = started(Execution::External);
+    assert!(matches!(job.decide(Command::Pin, &at(1)), Err(Refusal::WrongState { .. })));
+    must(&mut job, &mut log, COMPLETE, 1);
+    must(&mut job, &mut log, Command::Pin, 2);
+    assert!(job.pinned && Job::replay(job.id, &log).unwrap().pinned);
+    assert_eq!(log.last().unwrap().sentence(), "anna pinned it: it is kept as long as it is pinned");
+    assert_eq!(job.decide(Command::Pin, &at(3)), Err(Refusal::Unchanged { already: "pinned" }));
+    must(&mut job, &mut log, Command::Unpin, 3);
+    assert!(!job.pinned);
+    assert!(job.decide(Command::Unpin, &at(4)).is_err());
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -435,6 +469,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => Just(Command::BecomeDue),
         3 => Just(Command::Claim),
         1 => Just(Command::Retry { reason: reason("again") }),
+        2 => Just(Command::Pin),
+        1 => Just(Command::Unpin),
     ]
 }
 
@@ -444,10 +480,12 @@ fn any_job() -> impl Strategy<Value = (Job, Event)> {
         any::<bool>(),
         prop::sample::select(vec![Execution::External, Execution::InProcess, Execution::Worker]),
         1..4_u32,
+        prop_oneof![Just(Spec::MAX_LINES), 0..4_u32],
     )
-        .prop_map(|(enqueue, later, execution, max_attempts)| {
+        .prop_map(|(enqueue, later, execution, max_attempts, max_lines)| {
             let run_at = (enqueue && later).then_some(Timestamp(5_000));
-            let spec = spec(execution, max_attempts);
+            let mut spec = spec(execution, max_attempts);
+            spec.max_lines = max_lines;
             Job::create(NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue, run_at }, &at(0))
         })
 }
@@ -471,7 +509,7 @@ proptest! {
                 | Command::Fail { epoch, .. } | Command::AcknowledgeAbort { epoch } => *epoch,
                 _ => None,
             };
-            let is_retry = matches!(command, Command::Retry { .. });
+            let of_an_ended_job = matches!(command, Command::Retry { .. } | Command::Pin | Command::Unpin);
             match run(&mut job, &mut log, command, &at(now)) {
                 Err(refusal) => {
                     prop_assert_eq!(&job, &before, "a refused command changes nothing");
@@ -479,7 +517,7 @@ proptest! {
                 }
                 Ok(()) => {
                     prop_assert!(epoch_given.is_none_or(|epoch| epoch == before.epoch), "an old epoch wrote");
-                    prop_assert!(!before.status.is_final() || is_retry, "an ended job changed");
+                    prop_assert!(!before.status.is_final() || of_an_ended_job, "an ended job changed");
                     prop_assert!(job.revision > before.revision);
                     prop_assert!(job.epoch >= before.epoch);
                     prop_assert!(job.activity_at >= before.activity_at);
@@ -488,6 +526,10 @@ proptest! {
                     }
                 }
             }
+            let most = u64::from(job.spec.max_lines);
+            let failures = log.iter().filter(|event| matches!(event.kind, EventKind::Failed { .. })).count();
+            prop_assert!(job.counts.info <= most && job.counts.warning <= most, "the log is bounded");
+            prop_assert!(job.counts.error <= most + failures as u64, "but for how each attempt ended");
             prop_assert!((0.0..=1.0).contains(&job.progress));
             prop_assert!(job.progress + 1e-12 >= job.steps.progress());
             if job.status == Status::Completed {

@@ -54,6 +54,23 @@ pub struct Spec {
     pub queue: String,
     /// Higher goes first within a queue.
     pub priority: i32,
+    /// The most messages of each level that its log keeps.
+    #[serde(default = "Spec::default_max_lines", skip_serializing_if = "Spec::is_default_max_lines")]
+    pub max_lines: u32,
+}
+
+impl Spec {
+    /// How many messages of each level a log keeps where nothing else is said.
+    pub const MAX_LINES: u32 = 1_000_000;
+
+    fn default_max_lines() -> u32 {
+        Self::MAX_LINES
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+    fn is_default_max_lines(max_lines: &u32) -> bool {
+        *max_lines == Self::MAX_LINES
+    }
 }
 
 /// A job to be made.
@@ -70,7 +87,7 @@ pub struct NewJob {
 }
 
 /// A request to stop, as it stands on the job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbortRequest {
     /// Why.
     pub reason: Reason,
@@ -87,6 +104,9 @@ pub struct LastMessage {
     pub level: Level,
     /// The message, shortened to [`Job::LAST_MESSAGE_CHARS`] characters.
     pub text: String,
+    /// Its place in the log; `None` where it was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 /// How many lines of each kind a job's log has.
@@ -134,6 +154,53 @@ impl LogCounts {
     }
 }
 
+/// How many messages were not kept, because the log had as many of that level as it may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Infos.
+    pub info: u64,
+    /// Warnings.
+    pub warning: u64,
+    /// Errors.
+    pub error: u64,
+}
+
+impl Dropped {
+    /// How many of that level.
+    pub fn of(&self, level: Level) -> u64 {
+        match level {
+            Level::Info => self.info,
+            Level::Warning => self.warning,
+            Level::Error => self.error,
+        }
+    }
+
+    /// Whether none was.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn count(&mut self, level: Level) {
+        match level {
+            Level::Info => self.info += 1,
+            Level::Warning => self.warning += 1,
+            Level::Error => self.error += 1,
+        }
+    }
+}
+
+/// In words: `2 infos and 1 error`.
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<String> = [(self.info, "info"), (self.warning, "warning"), (self.error, "error")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, noun)| format!("{count} {noun}{}", if count == 1 { "" } else { "s" }))
+            .collect();
+        f.write_str(&parts.join(" and "))
+    }
+}
+
 /// A job as it stands. Cheap to copy: what is large is shared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
@@ -159,7 +226,8 @@ pub struct Job {
     pub started_at: Option<Timestamp>,
     /// When it ended for good.
     pub ended_at: Option<Timestamp>,
-    /// The last message, step change, moving number or status change.
+    /// The last message, step change, moving number or status change; of an ended job, the last entry of
+    /// its log.
     pub activity_at: Timestamp,
     /// When a number last moved.
     pub progress_at: Option<Timestamp>,
@@ -195,6 +263,12 @@ pub struct Job {
     pub unrecorded: Vec<usize>,
     /// The job's own number moved since it was recorded.
     pub unrecorded_whole: bool,
+    /// How many messages were not kept.
+    pub dropped: Dropped,
+    /// Some of them were dropped since the log last said so.
+    pub unrecorded_drops: bool,
+    /// Somebody wants it kept: no limit of age or number removes it.
+    pub pinned: bool,
 }
 
 /// Progress as people should see it.

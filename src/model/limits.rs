@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::job::Spec;
+
 /// How long a run may take, and how long it may be silent. `None` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
@@ -41,19 +43,27 @@ pub struct Limits {
     pub max_past: u32,
     /// How long ended jobs are kept. `None` is for ever.
     pub max_age: Option<Duration>,
+    /// The most messages of each level that a job's log keeps.
+    pub max_lines: u32,
     /// What a job may take where its start says nothing.
     pub timeouts: Timeouts,
 }
 
 impl Limits {
-    /// The memory store's: 50 active jobs, 100 past ones.
-    pub const MEMORY: Self =
-        Self { max_active: 50, max_past: 100, max_age: None, timeouts: Timeouts::REQUIRED };
+    /// The memory store's: 50 active jobs, 100 past ones, shorter logs.
+    pub const MEMORY: Self = Self {
+        max_active: 50,
+        max_past: 100,
+        max_age: None,
+        max_lines: 100_000,
+        timeouts: Timeouts::REQUIRED,
+    };
     /// A durable store's: 50 active jobs, 100 000 past ones for 90 days.
     pub const DURABLE: Self = Self {
         max_active: 50,
         max_past: 100_000,
         max_age: Some(Duration::from_secs(90 * 86_400)),
+        max_lines: Spec::MAX_LINES,
         timeouts: Timeouts::REQUIRED,
     };
 }

@@ -46,6 +46,12 @@ pub enum Refusal {
         /// The command, as a participle: "claimed".
         wanted: &'static str,
     },
+    /// The job is already as it was asked to be.
+    #[error("The job is {already} already.")]
+    Unchanged {
+        /// What it is: "pinned".
+        already: &'static str,
+    },
     /// The sweep found the job to be in order.
     #[error("The job is not stale.")]
     NotStale,
@@ -94,6 +100,12 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// A job to be imported is there already.
+    #[error("There is a job {id} already. Import into an empty store, or leave that job out.")]
+    Exists {
+        /// The id both have.
+        id: JobId,
+    },
     /// An idempotency key came back with another request.
     #[error("This Idempotency-Key was already used for another request.")]
     KeyReused,
@@ -108,6 +120,7 @@ impl Refusal {
             Self::Finished { .. } => "job_finished",
             Self::Fenced { .. } => "stale_epoch",
             Self::WrongState { .. } => "wrong_state",
+            Self::Unchanged { .. } => "unchanged",
             Self::NotStale => "not_stale",
             Self::StepNeeded => "step_needed",
             Self::UnknownStep { .. } => "unknown_step",
@@ -116,6 +129,7 @@ impl Refusal {
             Self::StepHasParts { .. } => "step_has_parts",
             Self::Duplicate { .. } => "duplicate_job",
             Self::ActiveLimit { .. } => "active_limit",
+            Self::Exists { .. } => "job_exists",
             Self::KeyReused => "idempotency_key_reused",
         }
     }
@@ -127,9 +141,10 @@ impl Refusal {
             Self::Finished { status } | Self::WrongState { status, .. } => Some(json!({"status": status})),
             Self::Fenced { given, current } => Some(json!({"givenEpoch": given, "epoch": current})),
             Self::UnknownStep { known, .. } => Some(json!({"knownSteps": known})),
-            Self::Duplicate { id, .. } => Some(json!({"jobId": id})),
+            Self::Duplicate { id, .. } | Self::Exists { id } => Some(json!({"jobId": id})),
             Self::ActiveLimit { limit } => Some(json!({"limit": limit})),
             Self::NotFound { .. }
+            | Self::Unchanged { .. }
             | Self::NotStale
             | Self::StepNeeded
             | Self::AmbiguousStep { .. }

@@ -37,3 +37,21 @@ pub async fn force_fail_job(id: JobId, #[server(default)] reason: String) -> Res
     let ended = service()?.force_fail(&caller()?, id, reason).await;
     answer(ended, &page, |_| (page.clone(), "force-failed"))
 }
+
+/// Keeps an ended job, whatever the limits of history are.
+#[server(prefix = "/rpc", endpoint = "jobs/pin")]
+pub async fn pin_job(id: JobId) -> Result<(), RpcError> {
+    use super::form::{answer, caller, service};
+    let page = format!("/admin/jobs/{id}");
+    let pinned = service()?.pin(&caller()?, id).await;
+    answer(pinned, &page, |_| (page.clone(), "pinned"))
+}
+
+/// Lets the limits of history have a job again.
+#[server(prefix = "/rpc", endpoint = "jobs/unpin")]
+pub async fn unpin_job(id: JobId) -> Result<(), RpcError> {
+    use super::form::{answer, caller, service};
+    let page = format!("/admin/jobs/{id}");
+    let unpinned = service()?.unpin(&caller()?, id).await;
+    answer(unpinned, &page, |_| (page.clone(), "unpinned"))
+}

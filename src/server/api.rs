@@ -61,6 +61,8 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(progress::aborted))
         .routes(routes!(recovery::abort))
         .routes(routes!(recovery::force_fail))
+        .routes(routes!(recovery::pin))
+        .routes(routes!(recovery::unpin))
         .routes(routes!(recovery::emergency_cleanup))
         .routes(routes!(recovery::cleanup))
         .routes(routes!(health::health))

@@ -29,14 +29,26 @@ const fn known(name: &'static str, value: &'static str, default: &'static str, h
 }
 
 /// Every setting.
-const KNOWN: [Known; 17] = [
+const KNOWN: [Known; 19] = [
     known("listen", "ADDR", "127.0.0.1:3000", "Where to listen"),
-    known("database", "URL", "sqlite://longhaul.db", "sqlite://FILE, or memory: for a store that forgets"),
+    known(
+        "database",
+        "URL",
+        "sqlite://longhaul.db",
+        "sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME, or memory: for a store that forgets",
+    ),
+    known("database-connections", "N", "8", "The most connections for reading to a PostgreSQL database"),
     known("files", "DIR", "longhaul-files", "Where built-in jobs put backups and exports"),
     known("public-url", "URL", "", "How browsers reach the server; https:// makes the cookie secure"),
     known("max-active-jobs", "N", "50", "The most jobs that may run at once"),
     known("max-past-jobs", "N", "100000", "The most ended jobs that are kept (memory: keeps 100)"),
     known("max-past-age", "SPAN", "90d", "How long ended jobs are kept; 0 for ever"),
+    known(
+        "max-log-lines",
+        "N",
+        "1000000",
+        "The most infos, warnings and errors each that a job's log keeps (memory: keeps 100000)",
+    ),
     known("job-timeout", "SPAN", "30m", "How long a job may run; 0 for no limit"),
     known("activity-timeout", "SPAN", "10m", "How long a job may be silent; 0 for no limit"),
     known("sweep-every", "SPAN", "5m", "How often stale jobs are ended"),
@@ -177,6 +189,8 @@ pub enum Database {
     Memory,
     /// A file.
     Sqlite(PathBuf),
+    /// A database that several servers may share, by its address.
+    Postgres(String),
 }
 
 /// How a server is set up.
@@ -186,6 +200,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Which store.
     pub database: Database,
+    /// The most connections for reading to a PostgreSQL database.
+    pub database_connections: usize,
     /// Where built-in jobs put files.
     pub files: PathBuf,
     /// How browsers reach the server, without a slash at the end; empty where nothing was said.
@@ -250,7 +266,7 @@ impl Settings {
                 let value = if known.secret && !value.is_empty() {
                     "••••••••".to_owned()
                 } else {
-                    value
+                    without_password(&value)
                 };
                 Setting { name: known.name, value, source }
             })
@@ -258,6 +274,7 @@ impl Settings {
         let text = |name: &str| raw[name].0.clone();
         let wrong = |name: &str, problem: &str| {
             let (value, source) = &raw[name];
+            let value = without_password(value);
             SettingsError(format!("--{name} is `{value}` (from the {source}), but {problem}"))
         };
         let span = |name: &str| match text(name).as_str() {
@@ -279,6 +296,10 @@ impl Settings {
             (Database::Memory, Source::Default) => Limits::MEMORY.max_past,
             _ => number("max-past-jobs")?,
         };
+        let max_lines = match (&database, raw["max-log-lines"].1) {
+            (Database::Memory, Source::Default) => Limits::MEMORY.max_lines,
+            _ => number("max-log-lines")?,
+        };
         let public = text("public-url").trim_end_matches('/').to_owned();
         if !(public.is_empty() || public.starts_with("http://") || public.starts_with("https://")) {
             return Err(wrong("public-url", "must begin with http:// or https://"));
@@ -294,12 +315,14 @@ impl Settings {
                 .parse()
                 .map_err(|_| wrong("listen", "must be an address and a port, such as 127.0.0.1:3000"))?,
             database,
+            database_connections: number("database-connections")? as usize,
             files: PathBuf::from(text("files")),
             public,
             limits: Limits {
                 max_active: number("max-active-jobs")?,
                 max_past,
                 max_age: span("max-past-age")?,
+                max_lines,
                 timeouts: Timeouts { run: span("job-timeout")?, activity: span("activity-timeout")? },
             },
             sweep_every: some_span("sweep-every")?,
@@ -330,14 +353,29 @@ impl Settings {
     }
 }
 
+/// An address as it may be shown.
+fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((user, place)) => match user.split_once(':') {
+            Some((name, _)) => format!("{scheme}://{name}:••••••••@{place}"),
+            None => text.to_owned(),
+        },
+        None => text.to_owned(),
+    }
+}
+
 fn database(text: &str) -> Result<Database, &'static str> {
     if text == "memory:" || text == "memory" {
         return Ok(Database::Memory);
     }
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Ok(Database::Postgres(text.to_owned()));
+    }
     match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
         Some("") => Err("must name a file: sqlite://longhaul.db"),
         Some(path) => Ok(Database::Sqlite(PathBuf::from(path))),
-        None => Err("must be sqlite://FILE or memory:"),
+        None => Err("must be sqlite://FILE, postgres://USER@HOST/NAME or memory:"),
     }
 }
 

@@ -6,12 +6,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Caller, Service, ServiceError};
+use crate::engine::troubles;
 use crate::model::{
     Author, Cursor, Execution, Feature, Invalid, Job, JobFilter, JobId, LineKind, LogFilter, NewJob,
-    OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title,
+    OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title, Trouble,
 };
 use crate::store::{
-    CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery,
+    CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery, Newest,
+    NodeRecord,
 };
 use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, date_time};
 
@@ -140,6 +142,7 @@ impl Service {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: self.settings.limits.max_lines,
         };
         let rules = CreateRules {
             max_active: Some(self.settings.limits.max_active),
@@ -186,6 +189,17 @@ impl Service {
         Ok(self.store.log(id, query).await?)
     }
 
+    /// The newest messages of some jobs, `most` of each level.
+    pub async fn newest_messages(
+        &self,
+        caller: &Caller,
+        jobs: &[Arc<Job>],
+        most: usize,
+    ) -> Result<Vec<Newest>, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.newest_messages(jobs, most).await?)
+    }
+
     /// The first error in a job's log.
     pub async fn first_error(&self, caller: &Caller, id: JobId) -> Result<Option<u64>, ServiceError> {
         let filter = LogFilter { kinds: vec![LineKind::Error], ..LogFilter::default() };
@@ -213,16 +227,25 @@ impl Service {
             active.iter().map(|job| &**job),
             &self.store.counts(),
             &self.settings.limits,
-            self.store.write_error().as_deref(),
+            &self.troubles(),
             self.now(),
-        )
-        .with_trouble(self.timekeeper.trouble()))
+        ))
+    }
+
+    /// The servers that share the store, by name; none where it is for one alone.
+    pub fn nodes(&self, caller: &Caller) -> Result<Vec<NodeRecord>, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.store.nodes())
+    }
+
+    fn troubles(&self) -> Vec<Trouble> {
+        troubles(&*self.store, &self.timekeeper)
     }
 
     /// The overview as it stands.
     pub fn board_view(&self, caller: &Caller) -> Result<BoardView, ServiceError> {
         caller.must(Permission::Read)?;
-        Ok(self.board.view(self.now(), self.store.write_error()))
+        Ok(self.board.view(self.now(), self.troubles()))
     }
 
     /// What changed on the overview since `since`.
@@ -234,7 +257,7 @@ impl Service {
         since: u64,
     ) -> Result<BoardAnswer, ServiceError> {
         caller.must(Permission::Read)?;
-        Ok(self.board.poll(boot, build, since, self.now(), self.store.write_error()))
+        Ok(self.board.poll(boot, build, since, self.now(), self.troubles()))
     }
 
     /// A job's page as it stands.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::{Caller, Service, ServiceError};
-use crate::model::{Command, Job, JobId, Permission, Reason, Status, Timestamp};
+use crate::model::{Command, Job, JobId, Permission, Reason, Refusal, Status, Timestamp};
 use crate::store::StoreError;
 
 /// How many reports of emergency cleanups are kept at hand.
@@ -88,13 +88,37 @@ impl Service {
         Ok(self.store.transact(id, Command::ForceFail { reason }, self.context(caller)).await?)
     }
 
+    /// Keeps an ended job, whatever the limits of history are. Doing it twice is doing it once.
+    pub async fn pin(&self, caller: &Caller, id: JobId) -> Result<Arc<Job>, ServiceError> {
+        self.set_pinned(caller, id, Command::Pin).await
+    }
+
+    /// Lets the limits of history have a job again. Doing it twice is doing it once.
+    pub async fn unpin(&self, caller: &Caller, id: JobId) -> Result<Arc<Job>, ServiceError> {
+        self.set_pinned(caller, id, Command::Unpin).await
+    }
+
+    async fn set_pinned(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        command: Command,
+    ) -> Result<Arc<Job>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        match self.store.transact(id, command, self.context(caller)).await {
+            Err(StoreError::Refused(Refusal::Unchanged { .. })) => self.job(id).await,
+            done => Ok(done?),
+        }
+    }
+
     /// Ends what is stale now, as the sweep does by itself. Returns the jobs it ended.
     pub async fn sweep_now(&self, caller: &Caller) -> Result<Vec<Arc<Job>>, ServiceError> {
         caller.must(Permission::Recover)?;
         self.must_be_open()?;
-        self.timekeeper.look().await?;
-        let ended = crate::library::sweep(&*self.store, &self.context(caller)).await?;
-        self.sweeper().prune().await?;
+        let sweeper = self.sweeper();
+        let ended = sweeper.sweep_as(caller.actor.clone()).await?;
+        sweeper.prune().await?;
         Ok(ended)
     }
 

@@ -1,5 +1,7 @@
 //! What every store promises, as one suite run against each of them.
 
+mod archive;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +10,8 @@ use proptest::strategy::ValueTree;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use self::archive::*;
+use super::postgres::cluster::Cluster;
 use super::*;
 use crate::model::{
     Actor, Author, Execution, Feature, Level, LineKind, MessageText, Outcome, Reason, Report, ReportItem,
@@ -16,33 +20,57 @@ use crate::model::{
 
 /// A store, and the folder it lives in.
 struct Fixture<S> {
-    store: S,
+    store: Arc<S>,
     folder: TempDir,
 }
 
-trait Engine: JobStore + AccountStore + Sized {
+trait Engine: JobStore + Sized {
     /// Whether a store outlives its process.
     const DURABLE: bool;
-    fn make(folder: &Path) -> Self;
+    /// The store of a folder, made where there is none.
+    async fn make(folder: &Path) -> Self;
+    /// The accounts in it.
+    fn accounts(store: &Arc<Self>) -> Arc<dyn AccountStore>;
 }
 
 impl Engine for MemoryStore {
     const DURABLE: bool = false;
-    fn make(_: &Path) -> Self {
+    async fn make(_: &Path) -> Self {
         Self::new(1_000)
+    }
+    fn accounts(store: &Arc<Self>) -> Arc<dyn AccountStore> {
+        Arc::clone(store) as Arc<dyn AccountStore>
     }
 }
 
 impl Engine for SqliteStore {
     const DURABLE: bool = true;
-    fn make(folder: &Path) -> Self {
+    async fn make(folder: &Path) -> Self {
         Self::open(&folder.join("jobs.db")).unwrap()
+    }
+    fn accounts(store: &Arc<Self>) -> Arc<dyn AccountStore> {
+        Arc::clone(store) as Arc<dyn AccountStore>
     }
 }
 
-fn fixture<S: Engine>() -> Fixture<S> {
+impl Engine for PostgresStore {
+    const DURABLE: bool = true;
+    async fn make(folder: &Path) -> Self {
+        // The folder holds the name of its database.
+        let (cluster, note) = (Cluster::shared(), folder.join("database"));
+        let name = std::fs::read_to_string(&note).unwrap_or_else(|_| cluster.database());
+        std::fs::write(note, &name).unwrap();
+        let (address, node) = (cluster.address(&name), Some("test".to_owned()));
+        Self::open(PostgresSettings { address, connections: 4, node }).await.unwrap()
+    }
+    fn accounts(store: &Arc<Self>) -> Arc<dyn AccountStore> {
+        Arc::new(PostgresStore::accounts(store))
+    }
+}
+
+async fn fixture<S: Engine>() -> Fixture<S> {
     let folder = tempfile::tempdir().unwrap();
-    Fixture { store: S::make(folder.path()), folder }
+    Fixture { store: Arc::new(S::make(folder.path()).await), folder }
 }
 
 impl<S: Engine> Fixture<S> {
@@ -53,7 +81,7 @@ impl<S: Engine> Fixture<S> {
         }
         self.store.close().await;
         drop(self.store);
-        Self { store: S::make(self.folder.path()), folder: self.folder }
+        Self { store: Arc::new(S::make(self.folder.path()).await), folder: self.folder }
     }
 }
 
@@ -76,13 +104,14 @@ fn job(number: u128, feature: &str) -> NewJob {
             max_attempts: 1,
             queue: "default".to_owned(),
             priority: 0,
+            max_lines: Spec::MAX_LINES,
         },
         enqueue: false,
         run_at: None,
     }
 }
 
-async fn start(store: &impl JobStore, number: u128, feature: &str, ms: i64) -> Arc<Job> {
+async fn start(store: &(impl JobStore + ?Sized), number: u128, feature: &str, ms: i64) -> Arc<Job> {
     store.create(job(number, feature), CreateRules::default(), at(ms)).await.unwrap().job
 }
 
@@ -139,13 +168,19 @@ macro_rules! conformance {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(super::fixture::<super::MemoryStore>()).await;
+                super::$name(super::fixture::<super::MemoryStore>().await).await;
             })*
         }
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(super::fixture::<super::SqliteStore>()).await;
+                super::$name(super::fixture::<super::SqliteStore>().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::fixture::<super::PostgresStore>().await).await;
             })*
         }
     };
@@ -173,6 +208,12 @@ conformance!(
     a_closed_store_refuses_and_says_why,
     accounts_are_kept,
     hostile_text_is_kept_to_the_byte,
+    what_is_exported_and_imported_is_the_same_to_the_byte,
+    an_import_is_all_or_nothing_and_overwrites_nothing,
+    jobs_are_visited_in_the_order_of_their_ids,
+    what_is_pinned_outlives_every_limit,
+    a_log_keeps_so_many_of_each_and_says_what_it_did_not,
+    the_newest_messages_of_many_jobs_come_at_once,
 );
 
 async fn a_job_is_read_back_as_it_was_written<S: Engine>(f: Fixture<S>) {
@@ -205,7 +246,7 @@ async fn a_job_is_read_back_as_it_was_written<S: Engine>(f: Fixture<S>) {
 }
 
 async fn a_refused_command_changes_nothing<S: Engine>(f: Fixture<S>) {
-    let made = start(&f.store, 1, "import", 0).await;
+    let made = start(&*f.store, 1, "import", 0).await;
     let before = f.store.get(made.id).await.unwrap();
     for command in [
         report(vec![ReportItem::Progress { step: None, value: f64::NAN }]),
@@ -222,7 +263,7 @@ async fn a_refused_command_changes_nothing<S: Engine>(f: Fixture<S>) {
     }
     let f = f.reopen().await;
     assert_eq!(f.store.get(made.id).await.unwrap(), before);
-    assert_eq!(log(&f.store, made.id, LogFilter::default()).await, ["Started by anna"]);
+    assert_eq!(log(&*f.store, made.id, LogFilter::default()).await, ["Started by anna"]);
 }
 
 async fn an_unknown_job_is_refused_by_name<S: Engine>(f: Fixture<S>) {
@@ -283,15 +324,15 @@ async fn an_idempotency_key_makes_one_job<S: Engine>(f: Fixture<S>) {
 
 async fn pages_meet_without_gap_or_repeat<S: Engine>(f: Fixture<S>) {
     for number in 1..=9 {
-        start(&f.store, number, "import", number as i64).await;
+        start(&*f.store, number, "import", number as i64).await;
     }
     // Three end at the same millisecond, and not in the order they began.
     for (number, ms) in [(8, 20), (2, 20), (5, 20), (1, 30)] {
         f.store.transact(JobId(Uuid::from_u128(number << 64)), COMPLETE, at(ms)).await.unwrap();
     }
-    assert_eq!(ids(&f.store, JobFilter::default()).await, [9, 7, 6, 4, 3, 1, 8, 5, 2]);
-    assert_eq!(ids(&f.store, JobFilter { only_open: true, ..JobFilter::default() }).await, [9, 7, 6, 4, 3]);
-    assert_eq!(ids(&f.store, JobFilter { only_past: true, ..JobFilter::default() }).await, [1, 8, 5, 2]);
+    assert_eq!(ids(&*f.store, JobFilter::default()).await, [9, 7, 6, 4, 3, 1, 8, 5, 2]);
+    assert_eq!(ids(&*f.store, JobFilter { only_open: true, ..JobFilter::default() }).await, [9, 7, 6, 4, 3]);
+    assert_eq!(ids(&*f.store, JobFilter { only_past: true, ..JobFilter::default() }).await, [1, 8, 5, 2]);
 }
 
 async fn filters_find_what_they_name<S: Engine>(f: Fixture<S>) {
@@ -302,7 +343,7 @@ async fn filters_find_what_they_name<S: Engine>(f: Fixture<S>) {
     let mut marias = job(2, "import");
     marias.spec.author = Author::new("maria@example.org").unwrap();
     f.store.create(marias, CreateRules::default(), at(2)).await.unwrap();
-    start(&f.store, 3, "import", 3).await;
+    start(&*f.store, 3, "import", 3).await;
     f.store.transact(JobId(Uuid::from_u128(3 << 64)), fail("no disk_space left"), at(4)).await.unwrap();
     let some = |text: &str| Some(text.to_owned());
     let all = JobFilter::default();
@@ -322,12 +363,12 @@ async fn filters_find_what_they_name<S: Engine>(f: Fixture<S>) {
         (JobFilter { text: some("00000000-0000-0002"), ..all.clone() }, vec![2]),
         (JobFilter { text: some("maria"), feature: some("import"), ..all.clone() }, vec![2]),
     ] {
-        assert_eq!(ids(&f.store, filter.clone()).await, expected, "{filter:?}");
+        assert_eq!(ids(&*f.store, filter.clone()).await, expected, "{filter:?}");
     }
 }
 
 async fn a_log_is_filtered_searched_and_paged<S: Engine>(f: Fixture<S>) {
-    let id = start(&f.store, 1, "import", 0).await.id;
+    let id = start(&*f.store, 1, "import", 0).await.id;
     let in_step = |text: &str, step: &str| ReportItem::Message {
         level: Level::Info,
         text: MessageText::new(text).unwrap(),
@@ -348,12 +389,12 @@ async fn a_log_is_filtered_searched_and_paged<S: Engine>(f: Fixture<S>) {
     f.store.transact(id, report(items), at(1)).await.unwrap();
     let kinds = |kinds: &[LineKind]| LogFilter { kinds: kinds.to_vec(), ..LogFilter::default() };
     assert_eq!(
-        log(&f.store, id, kinds(&[LineKind::Error, LineKind::Warning])).await,
+        log(&*f.store, id, kinds(&[LineKind::Error, LineKind::Warning])).await,
         ["100% wrong", "Careful"]
     );
-    assert_eq!(log(&f.store, id, kinds(&[LineKind::Info])).await, ["in load", "in parse", "in loader"]);
+    assert_eq!(log(&*f.store, id, kinds(&[LineKind::Info])).await, ["in load", "in parse", "in loader"]);
     let step = LogFilter { step: Some("load".to_owned()), ..LogFilter::default() };
-    assert_eq!(log(&f.store, id, step).await, ["in load", "in parse"]);
+    assert_eq!(log(&*f.store, id, step).await, ["in load", "in parse"]);
     for (text, expected) in [
         ("0%", vec!["100% wrong"]),
         ("CAREFUL", vec!["Careful"]),
@@ -361,7 +402,7 @@ async fn a_log_is_filtered_searched_and_paged<S: Engine>(f: Fixture<S>) {
         ("in l", vec!["in load", "in loader"]),
     ] {
         let filter = LogFilter { text: Some(text.to_owned()), ..LogFilter::default() };
-        assert_eq!(log(&f.store, id, filter).await, expected, "{text}");
+        assert_eq!(log(&*f.store, id, filter).await, expected, "{text}");
     }
     let page = |from| LogQuery { filter: LogFilter::default(), from, limit: 2, count: false };
     let seqs = |page: LogPage| (page.lines.iter().map(|line| line.seq).collect::<Vec<_>>(), page.more);
@@ -373,7 +414,7 @@ async fn a_log_is_filtered_searched_and_paged<S: Engine>(f: Fixture<S>) {
 }
 
 async fn logs_match_the_reference<S: Engine>(f: Fixture<S>) {
-    let id = start(&f.store, 1, "import", 0).await.id;
+    let id = start(&*f.store, 1, "import", 0).await.id;
     let words = ["Alpha", "beta 50%", "ALPHA_beta", "déjà VU", "x"];
     let items =
         (0..40).map(|i| said([Level::Info, Level::Warning, Level::Error][i % 3], words[i % 5])).collect();
@@ -390,13 +431,13 @@ async fn logs_match_the_reference<S: Engine>(f: Fixture<S>) {
         let filter = LogFilter { kinds, text: text.map(str::to_owned), step: None };
         let expected: Vec<String> =
             all.iter().filter(|line| filter.matches(line)).map(|line| line.text.clone()).collect();
-        assert_eq!(log(&f.store, id, filter.clone()).await, expected, "{filter:?}");
+        assert_eq!(log(&*f.store, id, filter.clone()).await, expected, "{filter:?}");
     }
 }
 
 async fn counters_are_exact<S: Engine>(f: Fixture<S>) {
     for number in 1..=6 {
-        start(&f.store, number, if number % 2 == 0 { "even" } else { "odd" }, 0).await;
+        start(&*f.store, number, if number % 2 == 0 { "even" } else { "odd" }, 0).await;
     }
     let id = |number: u128| JobId(Uuid::from_u128(number << 64));
     f.store.transact(id(1), COMPLETE, at(86_400_000)).await.unwrap();
@@ -419,7 +460,7 @@ async fn counters_are_exact<S: Engine>(f: Fixture<S>) {
 }
 
 async fn late_writes_are_counted_on_an_ended_job<S: Engine>(f: Fixture<S>) {
-    let id = start(&f.store, 1, "import", 0).await.id;
+    let id = start(&*f.store, 1, "import", 0).await.id;
     f.store.transact(id, force_fail(), at(1)).await.unwrap();
     for ms in [5, 6] {
         let late = f.store.transact(id, Command::Complete { epoch: Some(1), output: None }, at(ms)).await;
@@ -433,7 +474,7 @@ async fn late_writes_are_counted_on_an_ended_job<S: Engine>(f: Fixture<S>) {
 async fn changes_are_published_in_order_before_the_answer<S: Engine>(f: Fixture<S>) {
     let heard = Arc::new(Heard::default());
     f.store.changes(Arc::clone(&heard) as Arc<dyn ChangeSink>);
-    let id = start(&f.store, 1, "import", 0).await.id;
+    let id = start(&*f.store, 1, "import", 0).await.id;
     assert_eq!(heard.0.lock().unwrap().len(), 1);
     f.store.transact(id, report(vec![said(Level::Info, "a")]), at(1)).await.unwrap();
     let _ = f.store.transact(id, Command::Claim, at(1)).await;
@@ -445,7 +486,7 @@ async fn changes_are_published_in_order_before_the_answer<S: Engine>(f: Fixture<
 }
 
 async fn racing_finishers_leave_one_terminal_status<S: Engine>(f: Fixture<S>) {
-    let store = Arc::new(f.store);
+    let store = f.store;
     for number in 0..40 {
         let id = start(&*store, number, "import", 0).await.id;
         let finishers = [COMPLETE, fail("x"), force_fail(), Command::Sweep];
@@ -474,7 +515,7 @@ async fn racing_finishers_leave_one_terminal_status<S: Engine>(f: Fixture<S>) {
 }
 
 async fn concurrent_writers_lose_nothing<S: Engine>(f: Fixture<S>) {
-    let store = Arc::new(f.store);
+    let store = f.store;
     let id = start(&*store, 1, "import", 0).await.id;
     let writers: Vec<_> = (0..8)
         .map(|writer| {
@@ -501,35 +542,114 @@ async fn concurrent_writers_lose_nothing<S: Engine>(f: Fixture<S>) {
 
 async fn old_history_goes_oldest_first<S: Engine>(f: Fixture<S>) {
     for number in 1..=10 {
-        let id = start(&f.store, number, "import", 0).await.id;
+        let id = start(&*f.store, number, "import", 0).await.id;
         if number < 10 {
             f.store.transact(id, COMPLETE, at(number as i64 * 10)).await.unwrap();
         }
     }
-    assert_eq!(f.store.prune(100, Some(Timestamp(25)), 500).await.unwrap(), 2);
-    assert_eq!(f.store.prune(4, None, 2).await.unwrap(), 2, "in batches");
-    assert_eq!(f.store.prune(4, None, 500).await.unwrap(), 1);
-    assert_eq!(f.store.prune(4, None, 500).await.unwrap(), 0);
+    let pruned = |jobs, more| Ok(Pruned { jobs, more });
+    assert_eq!(f.store.prune(100, Some(Timestamp(25)), 500).await, pruned(2, false));
+    assert_eq!(f.store.prune(4, None, 2).await, pruned(2, true), "in batches");
+    assert_eq!(f.store.prune(4, None, 500).await, pruned(1, false));
+    assert_eq!(f.store.prune(4, None, 500).await, pruned(0, false));
     let f = f.reopen().await;
-    assert_eq!(ids(&f.store, JobFilter::default()).await, [10, 9, 8, 7, 6]);
+    assert_eq!(ids(&*f.store, JobFilter::default()).await, [10, 9, 8, 7, 6]);
     assert_eq!(f.store.counts().of(Status::Completed), 4);
     let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
 }
 
+async fn what_is_pinned_outlives_every_limit<S: Engine>(f: Fixture<S>) {
+    for number in 1..=10 {
+        let id = start(&*f.store, number, "import", 0).await.id;
+        f.store.transact(id, COMPLETE, at(number as i64 * 10)).await.unwrap();
+    }
+    let id = |number: u128| JobId(Uuid::from_u128(number << 64));
+    for number in [2, 5] {
+        assert!(f.store.transact(id(number), Command::Pin, at(200)).await.unwrap().pinned);
+    }
+    let again = f.store.transact(id(2), Command::Pin, at(201)).await;
+    assert_eq!(again, Err(StoreError::Refused(Refusal::Unchanged { already: "pinned" })));
+    let open = start(&*f.store, 11, "import", 0).await.id;
+    assert!(f.store.transact(open, Command::Pin, at(201)).await.is_err(), "what has not ended is no history");
+    let f = f.reopen().await;
+    // Beside those that are pinned, so many are kept.
+    assert_eq!(f.store.prune(3, None, 500).await.unwrap().jobs, 5);
+    assert_eq!(ids(&*f.store, JobFilter::default()).await, [11, 10, 9, 8, 5, 2]);
+    assert_eq!(f.store.prune(0, Some(Timestamp(1_000)), 500).await.unwrap().jobs, 3);
+    f.store.transact(id(2), Command::Unpin, at(300)).await.unwrap();
+    assert_eq!(f.store.prune(9, Some(Timestamp(1_000)), 500).await.unwrap().jobs, 1);
+    assert_eq!(ids(&*f.store, JobFilter::default()).await, [11, 5]);
+    assert_eq!(
+        log(&*f.store, id(5), LogFilter::default()).await.len(),
+        3,
+        "the log is kept, and who pinned it"
+    );
+    let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!((report.jobs, report.problems), (2, Vec::new()));
+}
+
+async fn a_log_keeps_so_many_of_each_and_says_what_it_did_not<S: Engine>(f: Fixture<S>) {
+    let mut new = job(1, "import");
+    new.spec.max_lines = 5;
+    let id = f.store.create(new, CreateRules::default(), at(0)).await.unwrap().job.id;
+    let infos = |count: usize| (0..count).map(|line| said(Level::Info, &format!("line {line}"))).collect();
+    f.store.transact(id, report(infos(7)), at(1)).await.unwrap();
+    f.store.transact(id, report(vec![said(Level::Error, "still heard")]), at(2)).await.unwrap();
+    let job = f.store.transact(id, report(infos(10)), at(3)).await.unwrap();
+    assert_eq!((job.counts.info, job.dropped.info, job.counts.error), (5, 12, 1));
+    assert_eq!(job.last_message.as_ref().unwrap().text, "line 9", "people see that it goes on");
+    let f = f.reopen().await;
+    assert_eq!(f.store.get(id).await.unwrap().as_deref(), Some(&*job));
+    f.store.transact(id, COMPLETE, at(4)).await.unwrap();
+    let lines = log(&*f.store, id, LogFilter::default()).await;
+    assert_eq!(lines[5], "line 4");
+    assert_eq!(lines[6], "The log is full. Counted and not kept: 1 info");
+    assert_eq!(lines[7..9], ["still heard", "The log is full. Counted and not kept: 12 infos"]);
+    assert_eq!(f.store.get(id).await.unwrap().unwrap().dropped.info, 12);
+    let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+}
+
+async fn the_newest_messages_of_many_jobs_come_at_once<S: Engine>(f: Fixture<S>) {
+    let mut jobs = Vec::new();
+    for number in 1..=3 {
+        let id = start(&*f.store, number, "import", 0).await.id;
+        let levels = [Level::Info, Level::Warning, Level::Error];
+        let items = (0..number * 4).map(|line| said(levels[line as usize % 3], &format!("{line}"))).collect();
+        jobs.push(f.store.transact(id, report(items), at(1)).await.unwrap());
+    }
+    let gone = Arc::new(Job { id: JobId(Uuid::from_u128(404)), ..(*jobs[0]).clone() });
+    jobs.insert(1, gone);
+    let newest = f.store.newest_messages(&jobs, 2).await.unwrap();
+    let texts =
+        |newest: &Newest| newest.each_ref().map(|lines| lines.iter().map(|line| line.text.clone()).collect());
+    let texts: Vec<[Vec<String>; 3]> = newest.iter().map(texts).collect();
+    let expected = [
+        [vec!["0", "3"], vec!["1"], vec!["2"]],
+        [vec![], vec![], vec![]],
+        [vec!["3", "6"], vec!["4", "7"], vec!["2", "5"]],
+        [vec!["6", "9"], vec!["7", "10"], vec!["8", "11"]],
+    ];
+    assert_eq!(texts, expected);
+    assert!(
+        f.store.newest_messages(&jobs, 0).await.unwrap().iter().all(|newest| *newest == Newest::default())
+    );
+}
+
 async fn a_restart_keeps_everything<S: Engine>(f: Fixture<S>) {
-    let running = start(&f.store, 1, "import", 0).await.id;
+    let running = start(&*f.store, 1, "import", 0).await.id;
     f.store.transact(running, report(vec![said(Level::Error, "kept")]), at(1)).await.unwrap();
     let f = f.reopen().await;
     assert_eq!(f.store.active().await.unwrap().len(), 1);
     assert_eq!(f.store.counts().active(), 1);
     // And goes on where it was.
     f.store.transact(running, report(vec![said(Level::Info, "more")]), at(2)).await.unwrap();
-    assert_eq!(log(&f.store, running, LogFilter::default()).await, ["Started by anna", "kept", "more"]);
+    assert_eq!(log(&*f.store, running, LogFilter::default()).await, ["Started by anna", "kept", "more"]);
 }
 
 async fn replaying_the_log_gives_the_stored_job<S: Engine>(f: Fixture<S>) {
-    let id = start(&f.store, 1, "import", 0).await.id;
+    let id = start(&*f.store, 1, "import", 0).await.id;
     f.store
         .transact(id, report(vec![ReportItem::Steps(vec![StepSpec::new("a"), StepSpec::new("b")])]), at(1))
         .await
@@ -565,14 +685,15 @@ async fn accounts_are_kept<S: Engine>(f: Fixture<S>) {
         password: None,
         created_at: Timestamp(1),
     };
-    f.store.put_user(user.clone()).await.unwrap();
+    let accounts = S::accounts(&f.store);
+    accounts.put_user(user.clone()).await.unwrap();
     let session = SessionRecord {
         hash: [1; 32],
         user: "anna".to_owned(),
         created_at: Timestamp(1),
         expires_at: Timestamp(9),
     };
-    f.store.add_session(session.clone()).await.unwrap();
+    accounts.add_session(session.clone()).await.unwrap();
     let token = TokenRecord {
         name: "ci".to_owned(),
         hash: [2; 32],
@@ -581,33 +702,38 @@ async fn accounts_are_kept<S: Engine>(f: Fixture<S>) {
         created_at: Timestamp(1),
         expires_at: None,
     };
-    assert!(f.store.add_token(token.clone()).await.unwrap());
-    assert!(!f.store.add_token(TokenRecord { hash: [3; 32], ..token.clone() }).await.unwrap());
-    f.store.add_link([4; 32], "anna", Timestamp(50)).await.unwrap();
-    f.store.add_link([5; 32], "anna", Timestamp(50)).await.unwrap();
+    assert!(accounts.add_token(token.clone()).await.unwrap());
+    assert!(!accounts.add_token(TokenRecord { hash: [3; 32], ..token.clone() }).await.unwrap());
+    accounts.add_link([4; 32], "anna", Timestamp(50)).await.unwrap();
+    accounts.add_link([5; 32], "anna", Timestamp(50)).await.unwrap();
+    drop(accounts);
     let f = f.reopen().await;
-    assert_eq!(f.store.session(&[1; 32]).await.unwrap(), Some((session, user.clone())));
-    assert_eq!(f.store.token(&[2; 32]).await.unwrap(), Some(token));
-    assert_eq!(f.store.link(&[4; 32], Timestamp(49)).await.unwrap().as_deref(), Some("anna"));
-    assert_eq!(f.store.take_link(&[4; 32], Timestamp(49)).await.unwrap().as_deref(), Some("anna"));
-    assert_eq!(f.store.take_link(&[4; 32], Timestamp(49)).await.unwrap(), None, "a link works once");
-    assert_eq!(f.store.take_link(&[5; 32], Timestamp(51)).await.unwrap(), None, "an expired one never");
-    assert_eq!(f.store.users().await.unwrap(), [user]);
-    assert!(f.store.remove_token("ci").await.unwrap());
-    assert_eq!(f.store.token(&[2; 32]).await.unwrap(), None);
-    assert!(f.store.remove_user("anna").await.unwrap());
-    assert_eq!(f.store.session(&[1; 32]).await.unwrap(), None, "a removed user is signed out");
+    let accounts = S::accounts(&f.store);
+    assert_eq!(accounts.session(&[1; 32]).await.unwrap(), Some((session, user.clone())));
+    assert_eq!(accounts.token(&[2; 32]).await.unwrap(), Some(token));
+    assert_eq!(accounts.link(&[4; 32], Timestamp(49)).await.unwrap().as_deref(), Some("anna"));
+    assert_eq!(accounts.take_link(&[4; 32], Timestamp(49)).await.unwrap().as_deref(), Some("anna"));
+    assert_eq!(accounts.take_link(&[4; 32], Timestamp(49)).await.unwrap(), None, "a link works once");
+    assert_eq!(accounts.take_link(&[5; 32], Timestamp(51)).await.unwrap(), None, "an expired one never");
+    assert_eq!(accounts.users().await.unwrap(), [user]);
+    assert!(accounts.remove_token("ci").await.unwrap());
+    assert_eq!(accounts.token(&[2; 32]).await.unwrap(), None);
+    assert!(accounts.remove_user("anna").await.unwrap());
+    assert_eq!(accounts.session(&[1; 32]).await.unwrap(), None, "a removed user is signed out");
 }
 
 async fn hostile_text_is_kept_to_the_byte<S: Engine>(f: Fixture<S>) {
-    let id = start(&f.store, 1, "</script><b>", 0).await.id;
+    let id = start(&*f.store, 1, "</script><b>", 0).await.id;
     let hostile = "\u{0}\u{1b}[2J</script>'; drop table job; --\u{202e}\u{ffff}\r\n\t💥";
     f.store.transact(id, report(vec![said(Level::Info, hostile)]), at(1)).await.unwrap();
     f.store.transact(id, fail(hostile), at(2)).await.unwrap();
     let f = f.reopen().await;
-    let lines =
-        log(&f.store, id, LogFilter { kinds: vec![LineKind::Info, LineKind::Error], ..LogFilter::default() })
-            .await;
+    let lines = log(
+        &*f.store,
+        id,
+        LogFilter { kinds: vec![LineKind::Info, LineKind::Error], ..LogFilter::default() },
+    )
+    .await;
     assert_eq!(lines, [hostile, hostile]);
     assert_eq!(f.store.get(id).await.unwrap().unwrap().error.as_deref(), Some(hostile));
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::CreateRules;
-use crate::model::{Command, Context, Counts, Event, Job, NewJob, Refusal};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal};
 
 /// A job after a command, and what led there.
 pub struct Turn {
@@ -58,10 +58,72 @@ pub fn admit<'a>(
     {
         return Err(Refusal::Duplicate { feature: new.spec.feature.as_str().to_owned(), id: other.id });
     }
+    admit_count(new, rules, counts)
+}
+
+/// Whether there is room for a job.
+pub fn admit_count(new: &NewJob, rules: &CreateRules, counts: &Counts) -> Result<(), Refusal> {
     match rules.max_active {
         Some(limit) if !new.enqueue && counts.active() >= u64::from(limit) => {
             Err(Refusal::ActiveLimit { limit })
         }
         _ => Ok(()),
+    }
+}
+
+/// A job put together from its log an entry at a time, to be compared with the job as it is kept.
+pub struct Replay {
+    id: JobId,
+    job: Option<Job>,
+    entries: u64,
+    broken: bool,
+}
+
+impl Replay {
+    /// Of a job of which nothing is known yet.
+    pub fn new(id: JobId) -> Self {
+        Self { id, job: None, entries: 0, broken: false }
+    }
+
+    /// The next entry of the log.
+    pub fn add(&mut self, event: &Event) {
+        self.entries += 1;
+        self.broken |= event.seq != Some(self.entries);
+        match &mut self.job {
+            Some(job) => {
+                job.apply(event);
+            }
+            None => {
+                self.job = Job::replay(self.id, std::slice::from_ref(event));
+                self.broken |= self.job.is_none();
+            }
+        }
+    }
+
+    /// How many entries there were.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Whether the log has no gap and says of the job what is kept of it: all but heartbeats, late writes
+    /// and numbers that were not recorded.
+    pub fn agrees_with(&self, job: &Job) -> bool {
+        let Some(replayed) = &self.job else { return false };
+        let said = |job: &Job| {
+            let outcome = (job.status, job.attempt, job.epoch, job.error.clone(), job.output.clone());
+            let times = (job.created_at, job.run_at, job.started_at, job.ended_at);
+            (
+                outcome,
+                times,
+                job.seq,
+                job.counts,
+                Arc::clone(&job.spec),
+                job.abort.clone(),
+                job.fenced,
+                job.pinned,
+            )
+        };
+        let dropped = !job.status.is_final() || replayed.dropped == job.dropped;
+        !self.broken && dropped && said(replayed) == said(job)
     }
 }

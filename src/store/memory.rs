@@ -3,7 +3,7 @@
 //! Everything sits behind one mutex. On two cores that beats every concurrent map (measured: 52 M updates
 //! a second), and it makes each call one transaction for free. Nothing survives the process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,8 +11,8 @@ use async_trait::async_trait;
 
 use super::accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
 use super::{
-    ChangeSink, Changes, CreateRules, Created, FeatureCounts, IdempotencyKey, IntegrityReport, JobPage,
-    JobStore, LogFrom, LogPage, LogQuery, StoreError, StoreProgress, ledger,
+    ChangeSink, Changes, CreateRules, Created, FeatureCounts, IdempotencyKey, ImportedJob, IntegrityReport,
+    JobPage, JobStore, LogFrom, LogPage, LogQuery, Pruned, StoreError, StoreProgress, ledger,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogLine, NewJob, OutcomeCounts, PageSize,
@@ -99,10 +99,14 @@ impl Tables {
         }
     }
 
-    /// The ids of the ended jobs, last ended first.
+    /// The ids of the ended jobs that nobody pinned, last ended first.
     fn past(&self) -> Vec<(Timestamp, JobId)> {
-        let mut past: Vec<_> =
-            self.jobs.values().filter_map(|entry| entry.job.ended_at.map(|at| (at, entry.job.id))).collect();
+        let mut past: Vec<_> = self
+            .jobs
+            .values()
+            .filter(|entry| !entry.job.pinned)
+            .filter_map(|entry| entry.job.ended_at.map(|at| (at, entry.job.id)))
+            .collect();
         past.sort_unstable_by(|a, b| b.cmp(a));
         past
     }
@@ -240,6 +244,31 @@ impl JobStore for MemoryStore {
         Ok(JobPage { jobs, next })
     }
 
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {
+        let tables = self.tables();
+        let mut ids: Vec<JobId> = tables.jobs.keys().copied().filter(|id| Some(*id) > after).collect();
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids.iter().filter_map(|id| tables.jobs.get(id)).map(|entry| Arc::clone(&entry.job)).collect())
+    }
+
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
+        let mut tables = self.open_tables()?;
+        let mut seen = HashSet::with_capacity(jobs.len());
+        for ImportedJob { job, .. } in &jobs {
+            if tables.jobs.contains_key(&job.id) || !seen.insert(job.id) {
+                return Err(Refusal::Exists { id: job.id }.into());
+            }
+        }
+        let changed: Vec<Arc<Job>> = jobs.iter().map(|imported| Arc::clone(&imported.job)).collect();
+        for ImportedJob { job, log } in jobs {
+            tables.put(job, log);
+        }
+        let count = changed.len() as u64;
+        tables.publish(changed, Vec::new());
+        Ok(count)
+    }
+
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
         let tables = self.tables();
         Ok(tables
@@ -300,14 +329,14 @@ impl JobStore for MemoryStore {
         Ok(features)
     }
 
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         let mut tables = self.open_tables()?;
         let removed = tables.prune(keep, before, batch);
-        let count = removed.len() as u64;
-        if count > 0 {
+        let pruned = Pruned { jobs: removed.len() as u64, more: removed.len() == batch };
+        if pruned.jobs > 0 {
             tables.publish(Vec::new(), removed);
         }
-        Ok(count)
+        Ok(pruned)
     }
 
     fn changes(&self, sink: Arc<dyn ChangeSink>) {
@@ -332,8 +361,11 @@ impl JobStore for MemoryStore {
             counts.shift(None, Some(entry.job.status));
             report.jobs += 1;
             report.events += entry.log.len() as u64;
-            let replayed = Job::replay(entry.job.id, &entry.log);
-            if replayed.as_ref().map(|job| (job.status, job.seq)) != Some((entry.job.status, entry.job.seq)) {
+            let mut replay = ledger::Replay::new(entry.job.id);
+            for event in &entry.log {
+                replay.add(event);
+            }
+            if !replay.agrees_with(&entry.job) {
                 report.problems.push(format!("Job {} is not what its log says", entry.job.id));
             }
             if !progress(done as u64 + 1, tables.jobs.len() as u64) {

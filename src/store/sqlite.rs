@@ -6,15 +6,28 @@
 //! from (measured: a single statement a commit 3 600 operations a second, commits of 256 over 130 000).
 //! Readers have connections of their own and never wait for the writer (WAL).
 //!
-//! The writer keeps every job that has not ended in memory, which makes it the authority on them: a file
+//! A file can also be opened [for reading only](SqliteStore::open_read_only), beside a server that has it:
+//! that is how the command line backs up, checks and exports. The writer keeps every job that has not ended in memory, which makes it the authority on them: a file
 //! is used by one server at a time, and a lock file beside it sees to that. Accounts are few and are
 //! written through a connection of their own, so that the command line can manage them beside a server.
 
 mod accounts;
+mod batch;
+mod entries;
+mod facts;
+mod import;
+mod interned;
+mod lists;
+mod logs;
 mod maintenance;
 mod open;
+#[cfg(test)]
+mod plans;
+mod prune;
 mod reader;
+mod restore;
 mod rows;
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -27,11 +40,12 @@ use tokio::sync::oneshot;
 pub use accounts::SqliteAccounts;
 pub use open::OpenError;
 use reader::Readers;
+pub use restore::{RestoreError, restore};
 use writer::{Op, Shared, Writer};
 
 use super::{
-    ChangeSink, CreateRules, Created, FeatureCounts, IntegrityReport, JobPage, JobStore, LogPage, LogQuery,
-    StoreError, StoreProgress,
+    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
+    LogPage, LogQuery, Newest, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
@@ -41,7 +55,8 @@ use crate::model::{
 /// Jobs in a SQLite file.
 pub struct SqliteStore {
     shared: Arc<Shared>,
-    writer: Writer,
+    /// `None` where the file was opened for reading only.
+    writer: Option<Writer>,
     readers: Arc<Readers>,
     accounts: Arc<std::sync::Mutex<Connection>>,
 }
@@ -66,9 +81,25 @@ impl SqliteStore {
         let (writer, shared) = Writer::start(path, opened.writer, opened.lock)?;
         Ok(Self {
             shared,
-            writer,
+            writer: Some(writer),
             readers: Arc::new(Readers::new(path.to_owned())),
             accounts: Arc::new(std::sync::Mutex::new(opened.accounts)),
+        })
+    }
+
+    /// Opens the file to look at it, also while a server has it open. Whatever would write is refused,
+    /// and the counters are those of this moment.
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        let db = open::open_read_only(path)?;
+        let counts = writer::load_counts(&db).map_err(|error| OpenError::Unusable {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        })?;
+        Ok(Self {
+            shared: Arc::new(Shared::with_counts(counts)),
+            writer: None,
+            readers: Arc::new(Readers::new(path.to_owned())),
+            accounts: Arc::new(std::sync::Mutex::new(db)),
         })
     }
 
@@ -77,7 +108,10 @@ impl SqliteStore {
         op: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Op,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.writer.send(op(reply))?;
+        let Some(writer) = &self.writer else {
+            return Err(StoreError::Unavailable("the file was opened for reading only".to_owned()));
+        };
+        writer.send(op(reply))?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
@@ -151,19 +185,39 @@ impl JobStore for SqliteStore {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
-        self.read(move |db| reader::list(db, &filter, after, size)).await
+        self.read(move |db| lists::list(db, &filter, after, size)).await
     }
 
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
-        Ok(self.shared.active())
+        if self.writer.is_some() {
+            return Ok(self.shared.active());
+        }
+        let open = self.read(writer::load_open).await?;
+        Ok(open.into_values().map(|(_, job)| job).filter(|job| job.status.is_active()).collect())
+    }
+
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {
+        self.read(move |db| lists::jobs_by_id(db, after, limit)).await
+    }
+
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
+        self.ask(|reply| Op::Import { jobs, reply }).await
     }
 
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
-        self.read(move |db| reader::log(db, id, &query)).await
+        let readers = Arc::clone(&self.readers);
+        let read = blocking(move || readers.with(|db| logs::log(&readers, db, id, &query))).await;
+        self.shared.note_read(&read);
+        read
+    }
+
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        let jobs = jobs.to_vec();
+        self.read(move |db| logs::newest_messages(db, &jobs, most)).await
     }
 
     async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.read(move |db| reader::events(db, id, after, limit)).await
+        self.read(move |db| logs::events(db, id, after, limit)).await
     }
 
     fn counts(&self) -> Counts {
@@ -178,7 +232,7 @@ impl JobStore for SqliteStore {
         self.read(move |db| reader::features(db, limit)).await
     }
 
-    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         self.ask(|reply| Op::Prune { keep, before, batch, reply }).await
     }
 
@@ -206,6 +260,8 @@ impl JobStore for SqliteStore {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
     }
 }

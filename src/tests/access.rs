@@ -61,13 +61,17 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
             | "/api/admin/jobs/cleanup"
             | "/api/admin/jobs/emergency-cleanup"
             | "/api/admin/jobs/{id}/abort"
-            | "/api/admin/jobs/{id}/force-fail",
+            | "/api/admin/jobs/{id}/force-fail"
+            | "/api/admin/jobs/{id}/pin"
+            | "/api/admin/jobs/{id}/unpin",
         )
         | (
             "POST",
             "/rpc/jobs/start"
             | "/rpc/jobs/abort"
             | "/rpc/jobs/force-fail"
+            | "/rpc/jobs/pin"
+            | "/rpc/jobs/unpin"
             | "/rpc/system/sweep"
             | "/rpc/system/emergency-cleanup",
         ) => Takes::Recover,

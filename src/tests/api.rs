@@ -8,6 +8,7 @@ mod health;
 mod list;
 mod messages;
 mod openapi;
+mod pins;
 mod probes;
 mod progress;
 mod recovery;

@@ -7,10 +7,13 @@
 //! the only difference is a few variables, read here.
 
 mod clock;
+#[path = "../store/postgres/cluster.rs"]
+mod cluster;
 mod faults;
 mod http;
 mod judge;
 mod kill;
+mod nodes;
 mod power;
 mod races;
 mod server;

@@ -7,6 +7,7 @@
 mod access;
 mod api;
 mod crash;
+mod database;
 mod flaws;
 mod rpc;
 mod ssr;

@@ -7,7 +7,7 @@ use crate::model::{Status, minutes};
 
 use super::board::{JobRow, over};
 use super::format::age;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, Trouble};
 
 /// How urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,7 +131,7 @@ fn limit(ms: Option<u64>) -> String {
 }
 
 /// The sentence the overview opens with, and the one under it.
-pub fn headline(rows: &[JobRow], now: Timestamp, store_error: Option<&str>) -> (String, String) {
+pub fn headline(rows: &[JobRow], now: Timestamp, troubles: &[Trouble]) -> (String, String) {
     let needing = rows.iter().filter_map(|row| attention(row, now));
     let (mut urgent, mut soon) = (0, 0);
     for need in needing {
@@ -147,8 +147,9 @@ pub fn headline(rows: &[JobRow], now: Timestamp, store_error: Option<&str>) -> (
         (running, 0) => format!("{running} running."),
         (running, waiting) => format!("{running} running, {waiting} waiting."),
     };
-    if let Some(error) = store_error {
-        return ("The store refuses writes".to_owned(), format!("{error}. {moving}"));
+    let calm = (urgent, soon) == (0, 0);
+    if let Some(trouble) = troubles.iter().find(|trouble| trouble.critical || calm) {
+        return (trouble.what.clone(), format!("{}. {moving}", trouble.detail));
     }
     match (urgent, soon) {
         (0, 0) => ("All calm".to_owned(), moving),
@@ -203,10 +204,13 @@ mod tests {
     #[test]
     fn the_headline_counts_those_that_need_somebody_now() {
         let rows = [row(Status::Running), row(Status::Running)];
-        assert_eq!(headline(&rows, Timestamp(11 * MINUTE), None).0, "2 jobs need you");
-        assert_eq!(headline(&rows[..1], Timestamp(9 * MINUTE), None).0, "1 job to keep an eye on");
-        assert_eq!(headline(&rows, Timestamp(0), None), ("All calm".to_owned(), "2 running.".to_owned()));
-        assert_eq!(headline(&rows, Timestamp(0), Some("disk full")).0, "The store refuses writes");
+        assert_eq!(headline(&rows, Timestamp(11 * MINUTE), &[]).0, "2 jobs need you");
+        assert_eq!(headline(&rows[..1], Timestamp(9 * MINUTE), &[]).0, "1 job to keep an eye on");
+        assert_eq!(headline(&rows, Timestamp(0), &[]), ("All calm".to_owned(), "2 running.".to_owned()));
+        assert_eq!(
+            headline(&rows, Timestamp(0), &[Trouble::of_store("disk full")]).0,
+            "The store refuses writes"
+        );
     }
 
     #[test]

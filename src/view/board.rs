@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::format::{date_time, duration, iso};
-use crate::model::{Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, shorten};
+use crate::model::{
+    Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, Trouble, shorten,
+};
 
 /// A job that has not ended, as a row of the overview. Also a job that has, while the process it ran in
 /// still writes.
@@ -168,8 +170,8 @@ pub struct BoardView {
     pub today: OutcomeCounts,
     /// The most jobs that may be active.
     pub max_active: u32,
-    /// Why the store refuses writes, where it does.
-    pub store_error: Option<String>,
+    /// What is wrong with the system itself, gravest first.
+    pub troubles: Vec<Trouble>,
 }
 
 /// What a poll of the overview brings.

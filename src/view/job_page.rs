@@ -90,6 +90,8 @@ pub struct JobPageView {
     pub actions: Vec<Action>,
     /// The newest entry of its log.
     pub seq: u64,
+    /// Somebody wants it kept.
+    pub pinned: bool,
 }
 
 /// What a poll of a job's page brings. Flat, as [`BoardAnswer`](super::BoardAnswer) is.
@@ -122,6 +124,7 @@ impl JobPageView {
             counts: job.counts,
             actions,
             seq: job.seq,
+            pinned: job.pinned,
         }
     }
 }
@@ -245,6 +248,13 @@ fn facts(job: &Job) -> Vec<Fact> {
         format!("{}, {}", span(spec.timeouts.run, "run"), span(spec.timeouts.activity, "silence")),
         false,
     );
+    if job.pinned {
+        add("Kept", "pinned: no limit of history removes it".to_owned(), false);
+    }
+    if !job.dropped.is_none() {
+        let most = spec.max_lines;
+        add("Log", format!("{} not kept: it holds {most} of each at most", job.dropped), false);
+    }
     if !spec.tags.is_empty() {
         let tags: Vec<&str> = spec.tags.iter().map(crate::model::Tag::as_str).collect();
         add("Tags", tags.join(", "), false);

@@ -93,7 +93,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
     };
     let title = visible(&initial.row.title, false).into_owned();
     let feature = initial.row.feature.clone();
-    let ended = initial.row.status.is_final();
+    let (ended, pinned) = (initial.row.status.is_final(), initial.pinned);
     let props = Packed(JobProps {
         view: initial,
         lines: log.lines,
@@ -106,6 +106,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
         ask: asked.ask.as_ref().map(|ask| format!("ask-{ask}")),
     });
     let narrowed = PastFilter { feature: Some(feature.clone()), ..PastFilter::default() };
+    let can_pin = visit.may_recover() && ended;
     let (can_act, ask, asked_title) = (visit.may_recover() && !ended, asked.ask, title.clone());
     Ok(view! {
         <Title text=title_text(&format!("{title} · Longhaul")) />
@@ -139,6 +140,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
                     <section class="card" aria-labelledby="facts">
                         <header>
                             <h2 id="facts">"Facts"</h2>
+                            {can_pin.then(|| pin(id, pinned))}
                         </header>
                         <FactList />
                     </section>
@@ -156,6 +158,21 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
         </LiveJob>
     }
     .into_any())
+}
+
+/// Keeps an ended job, or lets it go. Nothing is lost by it, so nothing is asked.
+fn pin(id: JobId, pinned: bool) -> impl IntoView {
+    let (verb, what) = if pinned {
+        ("unpin", "Let it go when history is too old or too long")
+    } else {
+        ("pin", "Keep it, however old or long history grows")
+    };
+    view! {
+        <form method="post" action=format!("/rpc/jobs/{verb}")>
+            <input type="hidden" name="id" value=id.to_string() />
+            <button class="quiet" title=what>{if pinned { "Unpin" } else { "Pin" }}</button>
+        </form>
+    }
 }
 
 /// Abort and force-fail, each with the question it asks.

@@ -1,9 +1,9 @@
-//! `longhaul jobs abort` and `longhaul jobs force-fail`.
+//! `longhaul jobs abort`, `force-fail`, `pin` and `unpin`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ActArgs, connect, path, resolve};
-use crate::cli::client::{Acknowledged, CallError, Client};
+use crate::cli::client::{Acknowledged, CallError, Client, ClientArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::{complain, print};
 use crate::model::JobId;
@@ -13,6 +13,8 @@ use crate::model::JobId;
 pub enum Act {
     Abort,
     ForceFail,
+    Pin,
+    Unpin,
 }
 
 impl Act {
@@ -20,6 +22,8 @@ impl Act {
         match self {
             Self::Abort => "abort",
             Self::ForceFail => "force-fail",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
         }
     }
 
@@ -27,16 +31,23 @@ impl Act {
         match self {
             Self::Abort => "was asked to stop",
             Self::ForceFail => "was force-failed",
+            Self::Pin => "is pinned",
+            Self::Unpin => "is not pinned",
         }
     }
 }
 
+/// As [`run`], for what asks for a reason.
+pub async fn run_with_reason(args: ActArgs, act: Act) -> Result<Exit, CallError> {
+    run(&args.client, &args.ids, &json!({"reason": args.reason}), act).await
+}
+
 /// Goes through all jobs, also when one is refused, and exits with the gravest result.
-pub async fn run(args: &ActArgs, act: Act) -> Result<Exit, CallError> {
-    let client = connect(&args.client)?;
+pub async fn run(client: &ClientArgs, ids: &[String], body: &Value, act: Act) -> Result<Exit, CallError> {
+    let client = connect(client)?;
     let mut exit = Exit::Done;
-    for text in &args.ids {
-        match one(&client, text, &args.reason, act).await {
+    for text in ids {
+        match one(&client, text, body, act).await {
             Ok(id) => print(&format!("{id} {}\n", act.done())),
             Err(error @ CallError::Unreachable { .. }) => return Err(error),
             Err(error) => {
@@ -48,8 +59,8 @@ pub async fn run(args: &ActArgs, act: Act) -> Result<Exit, CallError> {
     Ok(exit)
 }
 
-async fn one(client: &Client, text: &str, reason: &str, act: Act) -> Result<JobId, CallError> {
+async fn one(client: &Client, text: &str, body: &Value, act: Act) -> Result<JobId, CallError> {
     let id = resolve(client, text).await?;
-    let _: Acknowledged = client.post(&path(id, act.verb()), &json!({"reason": reason})).await?;
+    let _: Acknowledged = client.post(&path(id, act.verb()), body).await?;
     Ok(id)
 }

@@ -50,6 +50,8 @@ pub struct Document {
     #[serde(default)]
     pub abort: Option<Abort>,
     #[serde(default)]
+    pub pinned: bool,
+    #[serde(default)]
     pub late_writes: u64,
     #[serde(default)]
     pub info_messages: Vec<Message>,

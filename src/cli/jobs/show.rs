@@ -80,6 +80,9 @@ fn render(job: &Document, lines: usize, now: DateTime<Utc>, screen: Screen) -> S
     if let Some(verdict) = &job.verdict {
         fact("verdict", &shown(&verdict.text));
     }
+    if job.pinned {
+        fact("kept", "pinned: no limit of history removes it");
+    }
     if job.late_writes > 0 {
         fact("fenced", &format!("{} late writes refused: the old process is still running", job.late_writes));
     }

@@ -60,8 +60,10 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
             Refusal::Finished { .. }
             | Refusal::Fenced { .. }
             | Refusal::WrongState { .. }
+            | Refusal::Unchanged { .. }
             | Refusal::NotStale
             | Refusal::Duplicate { .. }
+            | Refusal::Exists { .. }
             | Refusal::KeyReused => StatusCode::CONFLICT,
             Refusal::ActiveLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
         },

@@ -4,17 +4,43 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::error::ApiError;
 use crate::model::SystemHealth;
 use crate::server::auth::SignedIn;
 use crate::server::router::AppState;
+use crate::store::NodeRecord;
+use crate::view::iso;
+
+/// A server that shares the database.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeDto {
+    /// Made at each start.
+    id: Uuid,
+    /// What it is called.
+    name: String,
+    /// When it was heard of last, by the database's clock.
+    #[schema(format = DateTime)]
+    seen_at: String,
+    /// Nothing was heard of it for longer than a living one is silent, and no other of its name came since.
+    late: bool,
+    /// It is the one that answers.
+    here: bool,
+}
+
+impl From<NodeRecord> for NodeDto {
+    fn from(NodeRecord { id, name, seen_at, late, here }: NodeRecord) -> Self {
+        Self { id, name, seen_at: iso(seen_at), late, here }
+    }
+}
 
 /// The system's condition.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthDto {
-    /// `healthy`, `degraded` (a stale job, or a limit above 80 %) or `critical` (the store refuses writes,
+    /// `healthy`, `degraded` (a stale job, a limit above 80 %, a late server) or `critical` (the store refuses writes,
     /// or the limit of active jobs is reached).
     status: &'static str,
     /// Jobs running or aborting.
@@ -29,6 +55,8 @@ pub struct HealthDto {
     stale_jobs: u64,
     /// Sentences, gravest first.
     warnings: Vec<String>,
+    /// The servers that share the database, by name; none where it is for one alone.
+    nodes: Vec<NodeDto>,
     /// Which build answers.
     build: String,
 }
@@ -54,6 +82,7 @@ pub async fn health(
         past_jobs,
         stale_jobs,
         warnings,
+        nodes: app.service.nodes(&caller)?.into_iter().map(NodeDto::from).collect(),
         build: app.service.board().build().to_owned(),
     }))
 }

@@ -1,12 +1,14 @@
 //! How a job looks on the wire: the requirement's fields, by its names, and ours beside them.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::model::{Job, JobId, LineKind, LogCounts, LogFilter, LogLine, Status, Timestamp};
+use crate::model::{Job, JobId, LogCounts, LogLine, Status, Timestamp};
 use crate::service::{Caller, Service, ServiceError};
-use crate::store::{LogFrom, LogQuery};
+use crate::store::Newest;
 use crate::view::{JobRow, Severity, attention, iso};
 
 /// A message of a job.
@@ -48,14 +50,14 @@ pub struct StepDto {
     pub steps: Vec<StepDto>,
 }
 
-/// How many older messages a job has than are shown.
+/// How many messages of each level are not there.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct TruncatedDto {
-    /// Older infos.
+    /// Infos.
     pub info: u64,
-    /// Older warnings.
+    /// Warnings.
     pub warning: u64,
-    /// Older errors.
+    /// Errors.
     pub error: u64,
 }
 
@@ -136,6 +138,10 @@ pub struct JobDto {
     pub abort_requested: bool,
     /// Who asked it to stop, why, and when; null where nobody did.
     pub abort: Option<AbortDto>,
+    /// How many messages were not kept, because the log had as many of that level as it may have.
+    pub dropped: TruncatedDto,
+    /// Somebody wants it kept: no limit of age or number removes it.
+    pub pinned: bool,
     /// How many writes of a fenced run were refused.
     pub late_writes: u64,
     /// Grows with every change to the job.
@@ -160,20 +166,30 @@ pub const MESSAGES_OF_ONE: usize = 1_000;
 pub const MESSAGES_IN_LIST: usize = 10;
 
 impl JobDto {
-    /// A job with its newest messages, `most` of each level.
+    /// Jobs with their newest messages, `most` of each level.
     pub async fn of(
         service: &Service,
         caller: &Caller,
-        job: &Job,
+        jobs: &[Arc<Job>],
         most: usize,
-    ) -> Result<Self, ServiceError> {
-        let info = newest(service, caller, job, LineKind::Info, most).await?;
-        let warning = newest(service, caller, job, LineKind::Warning, most).await?;
-        let error = newest(service, caller, job, LineKind::Error, most).await?;
-        Ok(Self::with(job, service.now(), [info, warning, error]))
+    ) -> Result<Vec<Self>, ServiceError> {
+        let newest = service.newest_messages(caller, jobs, most).await?;
+        let now = service.now();
+        Ok(jobs.iter().zip(newest).map(|(job, messages)| Self::with(job, now, messages)).collect())
     }
 
-    fn with(job: &Job, now: Timestamp, messages: [Vec<LogLine>; 3]) -> Self {
+    /// A job with its newest messages, `most` of each level.
+    pub async fn one(
+        service: &Service,
+        caller: &Caller,
+        job: &Arc<Job>,
+        most: usize,
+    ) -> Result<Self, ServiceError> {
+        let newest = service.newest_messages(caller, std::slice::from_ref(job), most).await?;
+        Ok(Self::with(job, service.now(), newest.into_iter().next().unwrap_or_default()))
+    }
+
+    fn with(job: &Job, now: Timestamp, messages: Newest) -> Self {
         let LogCounts { info, warning, error, .. } = job.counts;
         let left = |count: u64, shown: &[LogLine]| count.saturating_sub(shown.len() as u64);
         let truncated = TruncatedDto {
@@ -224,25 +240,16 @@ impl JobDto {
                 by: abort.by.clone(),
                 at: abort.at,
             }),
+            dropped: TruncatedDto {
+                info: job.dropped.info,
+                warning: job.dropped.warning,
+                error: job.dropped.error,
+            },
+            pinned: job.pinned,
             late_writes: job.late_writes,
             revision: job.revision,
         }
     }
-}
-
-async fn newest(
-    service: &Service,
-    caller: &Caller,
-    job: &Job,
-    kind: LineKind,
-    most: usize,
-) -> Result<Vec<LogLine>, ServiceError> {
-    if job.counts.of(kind) == 0 || most == 0 {
-        return Ok(Vec::new());
-    }
-    let filter = LogFilter { kinds: vec![kind], ..LogFilter::default() };
-    let query = LogQuery { filter, from: LogFrom::End, limit: most, count: false };
-    Ok(service.read_log(caller, job.id, query).await?.lines)
 }
 
 fn message(line: LogLine) -> MessageDto {

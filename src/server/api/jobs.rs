@@ -83,10 +83,7 @@ pub async fn list(
     };
     let cursor = params.cursor.map(|cursor| cursor.parse()).transpose()?;
     let page = app.service.list_jobs(&caller, filter, cursor, PageSize::new(params.limit)?).await?;
-    let mut jobs = Vec::with_capacity(page.jobs.len());
-    for job in &page.jobs {
-        jobs.push(JobDto::of(&app.service, &caller, job, MESSAGES_IN_LIST).await?);
-    }
+    let jobs = JobDto::of(&app.service, &caller, &page.jobs, MESSAGES_IN_LIST).await?;
     Ok(Json(JobList { jobs, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
 }
 

@@ -55,7 +55,7 @@ pub async fn get(
     if seen {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    let dto = JobDto::of(&app.service, &caller, &job, MESSAGES_OF_ONE).await?;
+    let dto = JobDto::one(&app.service, &caller, &job, MESSAGES_OF_ONE).await?;
     Ok(([(ETAG, tag)], Json(dto)).into_response())
 }
 

@@ -75,6 +75,52 @@ pub async fn force_fail(
     Ok(Reported::of(&job, "Job force-failed successfully"))
 }
 
+/// Keep a job
+///
+/// No limit of age or number removes an ended job that is pinned. Pinning a pinned job changes nothing.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/pin",
+    tag = "recovery",
+    params(("id" = uuid::Uuid, Path)),
+    responses(
+        (status = 200, body = Reported),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "`wrong_state`: it has not ended"),
+    )
+)]
+pub async fn pin(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+) -> Result<Json<Reported>, ApiError> {
+    let job = app.service.pin(&caller, id).await?;
+    Ok(Reported::of(&job, "Job pinned"))
+}
+
+/// Let history have a job again
+///
+/// Takes back a pin. Where there is none, changes nothing.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/unpin",
+    tag = "recovery",
+    params(("id" = uuid::Uuid, Path)),
+    responses(
+        (status = 200, body = Reported),
+        (status = 404, body = ErrorBody),
+        (status = 409, body = ErrorBody, description = "`wrong_state`: it has not ended"),
+    )
+)]
+pub async fn unpin(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+) -> Result<Json<Reported>, ApiError> {
+    let job = app.service.unpin(&caller, id).await?;
+    Ok(Reported::of(&job, "Job unpinned"))
+}
+
 /// An emergency cleanup.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -6,9 +6,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::{rows, unavailable};
-use crate::model::Job;
-use crate::store::{IntegrityReport, StoreError, StoreProgress, told_to_stop};
+use super::{entries, rows, unavailable};
+use crate::store::{IntegrityReport, StoreError, StoreProgress, ledger, told_to_stop};
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
@@ -33,7 +32,8 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
     let differing: Vec<(String, i64, i64)> = db
         .prepare(
             "select feature || ' ' || status, sum(rows), sum(counted) from ( \
-               select feature, status, count(*) as rows, 0 as counted from job group by 1, 2 union all \
+               select (select text from name where n = job.feature) as feature, status, count(*) as rows, \
+               0 as counted from job group by job.feature, status union all \
                select feature, status, 0, n from counter) group by 1 having sum(rows) <> sum(counted)",
         )
         .and_then(|mut find| find.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
@@ -41,35 +41,56 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
     for (what, rows, counted) in differing {
         report.problems.push(format!("The counter of {what} says {counted}, there are {rows} jobs"));
     }
+    let astray: i64 = db
+        .query_row(
+            "select count(*) from job left join spec on spec.n = job.spec \
+             where job.feature is not spec.feature or job.author is not spec.author",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(unavailable)?;
+    if astray > 0 {
+        report.problems.push(format!("{astray} jobs are listed under another feature or author than theirs"));
+    }
     go_on &= progress(2, total);
 
+    let mut reader = rows::JobReader::new(&db);
     let mut last = 0_i64;
     loop {
         if !go_on {
             return Err(told_to_stop());
         }
-        let next: Option<(i64, Job)> = db
-            .prepare_cached(&format!("select {} from job where n > ?1 order by n limit 1", rows::JOB))
-            .and_then(|mut find| find.query_map([last], rows::job)?.next().transpose())
+        let next: Option<i64> = db
+            .prepare_cached("select n from job where n > ?1 order by n limit 1")
+            .and_then(|mut find| find.query_map([last], |row| row.get(0))?.next().transpose())
             .map_err(unavailable)?;
-        let Some((n, job)) = next else { break };
+        let Some(n) = next else { break };
         last = n;
-        let log: Vec<_> = db
-            .prepare_cached("select seq, at, kind, text, step, data from event where job = ?1 order by seq")
-            .and_then(|mut find| find.query_map([n], rows::event)?.collect())
-            .map_err(unavailable)?;
+        let Some(job) = reader.get(n)? else { continue };
         report.jobs += 1;
-        report.events += log.len() as u64;
-        let gapless = log.iter().zip(1..).all(|(event, seq)| event.seq == Some(seq));
-        let replayed = Job::replay(job.id, &log);
-        let same = replayed.is_some_and(|replayed| {
-            (replayed.status, replayed.seq, replayed.epoch, replayed.counts)
-                == (job.status, job.seq, job.epoch, job.counts)
-        });
-        if !(gapless && same) && report.problems.len() < MAX_PROBLEMS {
+        // An entry at a time: a log may be longer than memory is large.
+        let mut replay = ledger::Replay::new(job.id);
+        let mut find = db
+            .prepare_cached("select seq, at, kind, text, step, data from event where job = ?1 order by seq")
+            .map_err(unavailable)?;
+        let log = find.query_map([n], entries::event).map_err(unavailable)?;
+        for event in log {
+            replay.add(&event.map_err(unavailable)?);
+        }
+        report.events += replay.entries();
+        if !replay.agrees_with(&job) && report.problems.len() < MAX_PROBLEMS {
             report.problems.push(format!("Job {} is not what its log says", job.id));
         }
         go_on = progress(report.jobs + 2, total);
+    }
+    let entries: i64 = db
+        .query_row("select count(*) from event where job not in (select job from ownerless)", [], |row| {
+            row.get(0)
+        })
+        .map_err(unavailable)?;
+    if entries as u64 != report.events {
+        let (all, known) = (entries, report.events);
+        report.problems.push(format!("There are {all} log entries, and the jobs have {known}"));
     }
     Ok(report)
 }
@@ -86,10 +107,16 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = std::path::PathBuf::from(partial);
+    // What an earlier attempt may have left.
+    let _ = std::fs::remove_file(&partial);
     let copied = (|| {
         let mut copy = Connection::open(&partial)?;
         {
-            let backup = Backup::new(db, &mut copy)?;
+            // One snapshot to the end. Without it SQLite begins again with every change to the file, and a
+            // copy of a busy store never ends.
+            let db = db.unchecked_transaction()?;
+            db.query_row("select 1 from sqlite_schema limit 1", [], |_| Ok(()))?;
+            let backup = Backup::new(&db, &mut copy)?;
             loop {
                 let step = backup.step(256)?;
                 let pages = backup.progress();
@@ -117,10 +144,17 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
         file.sync_all().map_err(|error| cannot("", &error))?;
         let bytes = file.metadata().map_err(|error| cannot("", &error))?.len();
         std::fs::rename(&partial, to).map_err(|error| cannot("", &error))?;
+        sync_folder(to).map_err(|error| cannot("", &error))?;
         Ok(bytes)
     });
     if finished.is_err() {
         let _ = std::fs::remove_file(&partial);
     }
     finished
+}
+
+/// Makes sure that a file's new name survives a power cut.
+pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
 }

@@ -9,6 +9,8 @@ use refinery::Runner;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
+use super::upgrade;
+
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
 }
@@ -30,6 +32,19 @@ pub enum OpenError {
         /// Its schema's version.
         found: u32,
         /// The newest this program knows.
+        known: u32,
+    },
+    /// An older Longhaul wrote it, and it may only be looked at.
+    #[error(
+        "{path} was written by an older version of Longhaul (schema {found}, this version has {known}). Start the \
+         server once to bring it up to date."
+    )]
+    TooOld {
+        /// The file.
+        path: String,
+        /// Its schema's version.
+        found: u32,
+        /// The one this program has.
         known: u32,
     },
     /// It is not a Longhaul database.
@@ -77,10 +92,21 @@ pub(super) fn open_with(path: &Path, migrations: &Runner) -> Result<Opened, Open
     check_header(path)?;
     let lock = lock(path)?;
     check_version(path, migrations)?;
-    let mut writer = connect(path).map_err(|error| unusable(error.to_string()))?;
-    migrate(&mut writer, migrations).map_err(unusable)?;
+    let writer = prepare_with(path, migrations)?;
     let accounts = connect(path).map_err(|error| unusable(error.to_string()))?;
     Ok(Opened { writer, accounts, lock })
+}
+
+/// Brings a file to this version's schema, and makes it where it is missing.
+pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
+    prepare_with(path, &embedded::migrations::runner())
+}
+
+fn prepare_with(path: &Path, migrations: &Runner) -> Result<Connection, OpenError> {
+    let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
+    let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
+    migrate(&mut db, migrations).map_err(unusable)?;
+    Ok(db)
 }
 
 /// Brings the schema up to date, in one transaction with the notes of what was done: an upgrade that is cut
@@ -89,8 +115,37 @@ pub(super) fn open_with(path: &Path, migrations: &Runner) -> Result<Opened, Open
 /// there already cannot be made.)
 fn migrate(db: &mut Connection, migrations: &Runner) -> Result<(), String> {
     db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| error.to_string())?;
+    upgrade::register(db).map_err(|error| error.to_string())?;
     let whole = Runner::new(migrations.get_migrations()).set_grouped(true);
     whole.run(db).map(drop).map_err(|error| error.to_string())
+}
+
+/// A connection that only reads, to a file that a server may have open. The file must be of this version.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
+    let (found, known) = look_at(path)?;
+    if found < known {
+        return Err(OpenError::TooOld { path: path.display().to_string(), found, known });
+    }
+    read_only(path)
+}
+
+/// Looks whether a file is a Longhaul database this program can read. Answers its schema's version and
+/// this program's.
+pub(super) fn look_at(path: &Path) -> Result<(u32, u32), OpenError> {
+    check_header(path)?;
+    check_version(path, &embedded::migrations::runner())
+}
+
+/// A connection that only reads.
+pub(super) fn read_only(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .and_then(|db| {
+            db.busy_timeout(Duration::from_secs(10))?;
+            db.set_prepared_statement_cache_capacity(64);
+            Ok(db)
+        })
+        .map_err(|error| OpenError::Unusable { path: path.display().to_string(), problem: error.to_string() })
 }
 
 /// A connection that writes, set up as the promise of durability needs it.
@@ -116,13 +171,8 @@ fn set_up(db: Connection) -> rusqlite::Result<Connection> {
 
 /// Opens the accounts of a database file that a server may have open. For the command line.
 pub(super) fn open_accounts(path: &Path) -> Result<Connection, OpenError> {
-    let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
-    check_header(path)?;
-    let migrations = embedded::migrations::runner();
-    check_version(path, &migrations)?;
-    let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
-    migrate(&mut db, &migrations).map_err(unusable)?;
-    Ok(db)
+    look_at(path)?;
+    prepare(path)
 }
 
 fn check_header(path: &Path) -> Result<(), OpenError> {
@@ -140,10 +190,17 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Looks at an existing file through a connection that cannot write.
-fn check_version(path: &Path, migrations: &Runner) -> Result<(), OpenError> {
+/// Looks at an existing file through a connection that cannot write. Answers its schema's version, 0 where
+/// there is nothing yet, and this program's.
+fn check_version(path: &Path, migrations: &Runner) -> Result<(u32, u32), OpenError> {
+    let known = migrations
+        .get_migrations()
+        .iter()
+        .map(|migration| u32::try_from(migration.version()).unwrap_or(0))
+        .max()
+        .unwrap_or(0);
     if !path.exists() {
-        return Ok(());
+        return Ok((0, known));
     }
     let name = path.display().to_string();
     let unusable =
@@ -162,7 +219,7 @@ fn check_version(path: &Path, migrations: &Runner) -> Result<(), OpenError> {
     }
     .map_err(unusable)?;
     if tables == 0 {
-        return Ok(());
+        return Ok((0, known));
     }
     let application: i64 =
         db.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unusable)?;
@@ -175,19 +232,14 @@ fn check_version(path: &Path, migrations: &Runner) -> Result<(), OpenError> {
     let found: u32 = db
         .query_row("select coalesce(max(version), 0) from refinery_schema_history", [], |row| row.get(0))
         .map_err(unusable)?;
-    let known = migrations
-        .get_migrations()
-        .iter()
-        .map(|migration| u32::try_from(migration.version()).unwrap_or(0))
-        .max()
-        .unwrap_or(0);
     if found > known {
         return Err(OpenError::TooNew { path: name, found, known });
     }
-    Ok(())
+    Ok((found, known))
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// Takes the lock that keeps other servers away from a file, which need not be there yet.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push("-lock");
     let lock_path = PathBuf::from(lock_path);

@@ -1,170 +1,179 @@
-//! Rows to model values, and back. The only place that knows the columns.
+//! Jobs and their steps, to rows and back. The only place that knows their columns.
+//!
+//! A history is mostly finished jobs, so those are what is kept small: what many share is stored once
+//! ([`interned`](super::interned)), numbers are packed ([`facts`](super::facts)), what is absent is null, and
+//! the last thing a finished job said is found in its log.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rusqlite::types::{FromSqlError, Type};
+use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::entries::line_kind;
+use super::facts::Facts;
+use super::interned::{Interned, SharedSpec, Specs};
+use super::unavailable;
 use crate::model::{
-    AbortRequest, Author, Event, EventKind, EventSource, Execution, Feature, Job, JobId, LastMessage, Level,
-    LineKind, LogCounts, LogLine, MessageText, Reason, Spec, Status, Step, StepTree, Tag, Timeouts,
-    Timestamp, Title, Weight,
+    Author, Execution, Feature, Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree,
+    Timeouts, Timestamp, Title, Weight, shorten,
 };
 use crate::store::StoreError;
-
-use super::unavailable;
-
-/// The columns of a job, in the order [`job`] reads them.
-pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, execution, attempt, max_attempts, epoch, \
-    queue, priority, progress, created_at, run_at, started_at, ended_at, activity_at, progress_at, heartbeat_at, \
-    run_timeout, activity_timeout, seq, revision, infos, warnings, errors, systems, operators, fenced, late_writes, \
-    late_write_at, message_key, error, more";
-
-/// What no query looks at.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct More<'a> {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<Tag>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    input: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    output: Option<Arc<Value>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    abort: Option<Abort>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_message: Option<Arc<LastMessage>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_error: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    recorded_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "<[usize]>::is_empty")]
-    unrecorded: std::borrow::Cow<'a, [usize]>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    unrecorded_whole: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Abort {
-    reason: Reason,
-    by: String,
-    at: Timestamp,
-}
-
-/// A status as the database counts it.
-pub(super) fn status_number(status: Status) -> i64 {
-    Status::ALL.iter().position(|other| *other == status).map_or(-1, |place| place as i64)
-}
+use crate::store::record::{self, More, span, status_number};
 
 /// The status with that number.
 pub(super) fn status(number: i64) -> rusqlite::Result<Status> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|place| Status::ALL.get(place).copied())
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
+    record::status(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
-
-const EXECUTIONS: [Execution; 3] = [Execution::External, Execution::InProcess, Execution::Worker];
 
 fn execution(number: i64) -> rusqlite::Result<Execution> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|place| EXECUTIONS.get(place).copied())
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
+    record::execution(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
-}
-
-fn span(ms: Option<i64>) -> Option<Duration> {
-    ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-}
-
-fn span_ms(span: Option<Duration>) -> Option<i64> {
-    span.map(|span| i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn at(ms: Option<i64>) -> Option<Timestamp> {
     ms.map(Timestamp)
 }
 
-/// Reads a job, without its steps, and its row number.
-pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<(i64, Job)> {
-    let more: String = row.get(35)?;
-    let more: More<'_> = serde_json::from_str(&more).map_err(unreadable)?;
-    let count = |column: usize| row.get::<_, i64>(column).map(|count| count as u64);
-    let id = JobId(
-        uuid::Uuid::from_slice(row.get_ref(1)?.as_blob().map_err(|_| FromSqlError::InvalidType)?)
-            .map_err(unreadable)?,
-    );
+/// The newest message, where the log of an ended job has it.
+fn said_at(job: &Job) -> Option<u64> {
+    job.last_message.as_ref().filter(|_| job.status.is_final()).and_then(|message| message.seq)
+}
+
+fn facts_of(job: &Job) -> Vec<u8> {
+    let facts = Facts {
+        created_at: job.created_at,
+        attempt: job.attempt,
+        epoch: job.epoch,
+        seq: job.seq,
+        revision: job.revision,
+        counts: job.counts,
+        started_at: job.started_at,
+        activity_at: job.activity_at,
+        heartbeat_at: job.heartbeat_at,
+        said_at: said_at(job),
+        progress_at: job.progress_at,
+        run_at: job.run_at,
+        fenced: job.fenced,
+        late_writes: job.late_writes,
+        late_write_at: job.late_write_at,
+        message_key: job.message_key,
+    };
+    facts.pack(job.id, job.ended_at)
+}
+
+/// Reads jobs, and remembers what they share.
+pub(super) struct JobReader<'a> {
+    db: &'a Connection,
+    specs: Specs,
+}
+
+impl<'a> JobReader<'a> {
+    pub(super) fn new(db: &'a Connection) -> Self {
+        Self { db, specs: Specs::default() }
+    }
+
+    /// The job of that row, with its steps.
+    pub(super) fn get(&mut self, n: i64) -> Result<Option<Job>, StoreError> {
+        self.read(n).map_err(unavailable)
+    }
+
+    fn read(&mut self, n: i64) -> rusqlite::Result<Option<Job>> {
+        let db = self.db;
+        let mut find = db.prepare_cached(
+            "select id, spec, title, status, created_at, ended_at, progress, facts, pinned, error, more from job \
+             where n = ?1",
+        )?;
+        let mut rows = find.query([n])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let shared = self.specs.get(db, row.get(1)?)?;
+        let (mut job, said) = job(row, &shared)?;
+        if let Some(seq) = said {
+            job.last_message = message(db, n, seq)?;
+        }
+        job.steps = Arc::new(steps(db, n)?);
+        Ok(Some(job))
+    }
+}
+
+/// A message of a job's log, as its job keeps it.
+fn message(db: &Connection, n: i64, seq: u64) -> rusqlite::Result<Option<Arc<LastMessage>>> {
+    db.prepare_cached("select kind, text from event where job = ?1 and seq = ?2")?
+        .query_row(params![n, seq as i64], |row| {
+            let level = match line_kind(row.get(0)?)? {
+                LineKind::Warning => Level::Warning,
+                LineKind::Error => Level::Error,
+                _ => Level::Info,
+            };
+            let text = shorten(row.get_ref(1)?.as_str()?, Job::LAST_MESSAGE_CHARS).into_owned();
+            Ok(Arc::new(LastMessage { level, text, seq: Some(seq) }))
+        })
+        .optional()
+}
+
+/// A job without its steps, and where in its log its newest message is.
+fn job(row: &Row<'_>, shared: &SharedSpec) -> rusqlite::Result<(Job, Option<u64>)> {
+    let more = More::read(row.get_ref(10)?.as_str_or_null()?).map_err(unreadable)?;
+    let id = JobId(uuid::Uuid::from_slice(row.get_ref(0)?.as_blob()?).map_err(unreadable)?);
     let spec = Spec {
-        feature: Feature::new(row.get::<_, String>(2)?).map_err(unreadable)?,
-        author: Author::new(row.get::<_, String>(3)?).map_err(unreadable)?,
-        owner: row.get(4)?,
-        title: row.get::<_, Option<String>>(5)?.map(Title::new).transpose().map_err(unreadable)?,
+        feature: Feature::new(shared.feature.as_str()).map_err(unreadable)?,
+        author: Author::new(shared.author.as_str()).map_err(unreadable)?,
+        owner: shared.owner.clone(),
+        title: row.get::<_, Option<String>>(2)?.map(Title::new).transpose().map_err(unreadable)?,
         tags: more.tags,
         input: more.input,
-        timeouts: Timeouts { run: span(row.get(21)?), activity: span(row.get(22)?) },
-        execution: execution(row.get(7)?)?,
-        max_attempts: row.get(9)?,
-        queue: row.get(11)?,
-        priority: row.get(12)?,
+        timeouts: Timeouts { run: span(shared.run_timeout), activity: span(shared.activity_timeout) },
+        execution: execution(shared.execution)?,
+        max_attempts: shared.max_attempts,
+        queue: shared.queue.clone(),
+        priority: shared.priority,
+        max_lines: shared.max_lines,
     };
+    let (created_at, ended_at) = (at(row.get(4)?), at(row.get(5)?));
+    let facts = Facts::unpack(row.get_ref(7)?.as_blob()?, id, created_at, ended_at);
     let job = Job {
         id,
         spec: Arc::new(spec),
-        status: status(row.get(6)?)?,
-        attempt: row.get(8)?,
-        epoch: row.get(10)?,
-        progress: row.get(13)?,
+        status: status(row.get(3)?)?,
+        attempt: facts.attempt,
+        epoch: facts.epoch,
+        progress: row.get(6)?,
         steps: Arc::default(),
-        created_at: Timestamp(row.get(14)?),
-        run_at: at(row.get(15)?),
-        started_at: at(row.get(16)?),
-        ended_at: at(row.get(17)?),
-        activity_at: Timestamp(row.get(18)?),
-        progress_at: at(row.get(19)?),
-        heartbeat_at: at(row.get(20)?),
-        seq: count(23)?,
-        revision: count(24)?,
-        counts: LogCounts {
-            info: count(25)?,
-            warning: count(26)?,
-            error: count(27)?,
-            system: count(28)?,
-            operator: count(29)?,
-        },
-        fenced: row.get(30)?,
-        late_writes: count(31)?,
-        late_write_at: at(row.get(32)?),
-        message_key: count(33)?,
-        error: row.get::<_, Option<String>>(34)?.map(Arc::from),
+        created_at: facts.created_at,
+        ended_at,
+        seq: facts.seq,
+        revision: facts.revision,
+        counts: facts.counts,
+        run_at: facts.run_at,
+        started_at: facts.started_at,
+        activity_at: facts.activity_at,
+        progress_at: facts.progress_at,
+        heartbeat_at: facts.heartbeat_at,
         last_message: more.last_message,
+        fenced: facts.fenced,
+        late_writes: facts.late_writes,
+        late_write_at: facts.late_write_at,
+        message_key: facts.message_key,
+        error: row.get::<_, Option<String>>(9)?.map(Arc::from),
         output: more.output,
-        abort: more
-            .abort
-            .map(|abort| Arc::new(AbortRequest { reason: abort.reason, by: abort.by, at: abort.at })),
+        abort: more.abort,
         last_error: more.last_error,
         recorded_at: more.recorded_at,
-        unrecorded: more.unrecorded.into_owned(),
+        unrecorded: more.unrecorded,
         unrecorded_whole: more.unrecorded_whole,
+        dropped: more.dropped,
+        unrecorded_drops: more.unrecorded_drops,
+        pinned: row.get(8)?,
     };
-    Ok((row.get(0)?, job))
+    Ok((job, facts.said_at))
 }
 
 /// A job with its steps, and its row number.
 pub(super) fn job_by_id(db: &Connection, id: JobId) -> Result<Option<(i64, Job)>, StoreError> {
-    let mut find = db.prepare_cached(&format!("select {JOB} from job where id = ?1")).map_err(unavailable)?;
-    let found = find.query_row([id.0.as_bytes().as_slice()], job).optional().map_err(unavailable)?;
-    let Some((n, mut job)) = found else {
-        return Ok(None);
-    };
-    job.steps = Arc::new(steps(db, n).map_err(unavailable)?);
-    Ok(Some((n, job)))
+    let Some(n) = number_of(db, id).map_err(unavailable)? else { return Ok(None) };
+    Ok(JobReader::new(db).get(n)?.map(|job| (n, job)))
 }
 
 /// The row number of a job.
@@ -219,192 +228,65 @@ pub(super) fn put_step(
 pub(super) const PUT_STEP: &str = "insert or replace into step \
     (job, i, parent, id, title, weight, progress, started_at, ended_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
-fn more_of(job: &Job) -> Result<String, StoreError> {
-    let more = More {
-        tags: job.spec.tags.clone(),
-        input: job.spec.input.clone(),
-        output: job.output.clone(),
-        abort: job.abort.as_ref().map(|abort| Abort {
-            reason: abort.reason.clone(),
-            by: abort.by.clone(),
-            at: abort.at,
-        }),
-        last_message: job.last_message.clone(),
-        last_error: job.last_error.clone(),
-        recorded_at: job.recorded_at,
-        unrecorded: std::borrow::Cow::Borrowed(&job.unrecorded),
-        unrecorded_whole: job.unrecorded_whole,
-    };
-    serde_json::to_string(&more).map_err(|error| StoreError::Corrupt(error.to_string()))
+fn more_of(job: &Job) -> Result<Option<String>, StoreError> {
+    let last_message = job.last_message.clone().filter(|_| said_at(job).is_none());
+    More { last_message, ..More::of(job) }.write()
+}
+
+/// When a job was made, where the column is needed: the list of open jobs goes by it.
+fn created_column(job: &Job) -> Option<i64> {
+    job.ended_at.is_none().then_some(job.created_at.0)
 }
 
 /// Adds a job. Returns its row number.
-pub(super) fn insert_job(db: &Connection, job: &Job) -> Result<i64, StoreError> {
+pub(super) fn insert_job(db: &Connection, interned: &mut Interned, job: &Job) -> Result<i64, StoreError> {
     let more = more_of(job)?;
-    let mut insert = db
-        .prepare_cached(
-            "insert into job (id, feature, author, owner, title, execution, max_attempts, queue, priority, \
-             created_at, run_at, run_timeout, activity_timeout, status, attempt, epoch, progress, started_at, ended_at, \
-             activity_at, progress_at, heartbeat_at, seq, revision, infos, warnings, errors, systems, operators, \
-             fenced, late_writes, late_write_at, message_key, error, more) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-             ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, \
-             ?31, ?32, ?33, ?34, ?35)",
-        )
-        .map_err(unavailable)?;
-    let spec = &job.spec;
-    let execution =
-        EXECUTIONS.iter().position(|other| *other == spec.execution).map_or(0, |place| place as i64);
-    insert
-        .execute(params![
+    let numbers = interned.spec(db, &job.spec).map_err(unavailable)?;
+    db.prepare_cached(
+        "insert into job (id, spec, feature, author, title, status, created_at, ended_at, progress, facts, pinned, error, \
+         more) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )
+    .and_then(|mut insert| {
+        insert.execute(params![
             job.id.0.as_bytes().as_slice(),
-            spec.feature.as_str(),
-            spec.author.as_str(),
-            spec.owner,
-            spec.title.as_ref().map(Title::as_str),
-            execution,
-            spec.max_attempts,
-            spec.queue,
-            spec.priority,
-            job.created_at.0,
-            job.run_at.map(|at| at.0),
-            span_ms(spec.timeouts.run),
-            span_ms(spec.timeouts.activity),
+            numbers.spec,
+            numbers.feature,
+            numbers.author,
+            job.spec.title.as_ref().map(Title::as_str),
             status_number(job.status),
-            job.attempt,
-            job.epoch,
-            job.progress,
-            job.started_at.map(|at| at.0),
+            created_column(job),
             job.ended_at.map(|at| at.0),
-            job.activity_at.0,
-            job.progress_at.map(|at| at.0),
-            job.heartbeat_at.map(|at| at.0),
-            job.seq as i64,
-            job.revision as i64,
-            job.counts.info as i64,
-            job.counts.warning as i64,
-            job.counts.error as i64,
-            job.counts.system as i64,
-            job.counts.operator as i64,
-            job.fenced,
-            job.late_writes as i64,
-            job.late_write_at.map(|at| at.0),
-            job.message_key as i64,
+            job.progress,
+            facts_of(job),
+            job.pinned,
             job.error.as_deref(),
             more,
         ])
-        .map_err(unavailable)?;
+    })
+    .map_err(unavailable)?;
     Ok(db.last_insert_rowid())
 }
 
 /// Brings a job's row up to date. What was asked for at its start never changes and is not written.
 pub(super) fn update_job(db: &Connection, n: i64, job: &Job) -> Result<(), StoreError> {
     let more = more_of(job)?;
-    let mut update = db
-        .prepare_cached(
-            "update job set status = ?2, attempt = ?3, epoch = ?4, progress = ?5, started_at = ?6, ended_at = ?7, \
-             activity_at = ?8, progress_at = ?9, heartbeat_at = ?10, seq = ?11, revision = ?12, infos = ?13, \
-             warnings = ?14, errors = ?15, systems = ?16, operators = ?17, fenced = ?18, late_writes = ?19, \
-             late_write_at = ?20, message_key = ?21, error = ?22, more = ?23 where n = ?1",
-        )
-        .map_err(unavailable)?;
-    update
-        .execute(params![
+    db.prepare_cached(
+        "update job set status = ?2, created_at = ?3, ended_at = ?4, progress = ?5, facts = ?6, pinned = ?7, error = ?8, \
+         more = ?9 where n = ?1",
+    )
+    .and_then(|mut update| {
+        update.execute(params![
             n,
             status_number(job.status),
-            job.attempt,
-            job.epoch,
-            job.progress,
-            job.started_at.map(|at| at.0),
+            created_column(job),
             job.ended_at.map(|at| at.0),
-            job.activity_at.0,
-            job.progress_at.map(|at| at.0),
-            job.heartbeat_at.map(|at| at.0),
-            job.seq as i64,
-            job.revision as i64,
-            job.counts.info as i64,
-            job.counts.warning as i64,
-            job.counts.error as i64,
-            job.counts.system as i64,
-            job.counts.operator as i64,
-            job.fenced,
-            job.late_writes as i64,
-            job.late_write_at.map(|at| at.0),
-            job.message_key as i64,
+            job.progress,
+            facts_of(job),
+            job.pinned,
             job.error.as_deref(),
             more,
         ])
-        .map_err(unavailable)?;
-    Ok(())
-}
-
-/// What an entry is beyond its line.
-#[derive(Serialize, Deserialize)]
-struct Data {
-    source: EventSource,
-    kind: EventKind,
-}
-
-/// The statement for [`put_event`].
-pub(super) const PUT_EVENT: &str =
-    "insert into event (job, seq, at, kind, text, step, data) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-
-/// Adds an entry to a job's log. A message is its line, and its key where it has one.
-pub(super) fn put_event(put: &mut CachedStatement<'_>, n: i64, event: &Event) -> Result<(), StoreError> {
-    let kind = event.kind.line_kind() as u8;
-    let seq = event.seq.unwrap_or_default() as i64;
-    if let (EventKind::Message { text, step, key, .. }, EventSource::Run) = (&event.kind, &event.source) {
-        put.execute(params![
-            n,
-            seq,
-            event.at.0,
-            kind,
-            text.as_str(),
-            step.as_deref(),
-            key.map(|key| key.to_string())
-        ])
-        .map_err(unavailable)?;
-        return Ok(());
-    }
-    let data = serde_json::to_string(&Data { source: event.source.clone(), kind: event.kind.clone() })
-        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    put.execute(params![n, seq, event.at.0, kind, event.sentence(), event.step_path(), data])
-        .map_err(unavailable)?;
-    Ok(())
-}
-
-/// Reads an entry: `seq, at, kind, text, step, data`.
-pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let data: Option<String> = row.get(5)?;
-    let (source, kind) = match data {
-        Some(data) if data.starts_with('{') => {
-            let data: Data = serde_json::from_str(&data).map_err(unreadable)?;
-            (data.source, data.kind)
-        }
-        key => {
-            let key = key.map(|key| key.parse()).transpose().map_err(unreadable)?;
-            let level = match line_kind(row.get(2)?)? {
-                LineKind::Warning => Level::Warning,
-                LineKind::Error => Level::Error,
-                _ => Level::Info,
-            };
-            let text = MessageText::new(row.get::<_, String>(3)?).map_err(unreadable)?;
-            (EventSource::Run, EventKind::Message { level, text, step: row.get(4)?, key })
-        }
-    };
-    Ok(Event { seq: Some(row.get::<_, i64>(0)? as u64), at: Timestamp(row.get(1)?), source, kind })
-}
-
-fn line_kind(number: u8) -> rusqlite::Result<LineKind> {
-    LineKind::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, i64::from(number)))
-}
-
-/// Reads a line: `seq, at, kind, text, step`.
-pub(super) fn line(row: &Row<'_>) -> rusqlite::Result<LogLine> {
-    Ok(LogLine {
-        seq: row.get::<_, i64>(0)? as u64,
-        at: Timestamp(row.get(1)?),
-        kind: line_kind(row.get(2)?)?,
-        text: row.get(3)?,
-        step: row.get(4)?,
     })
+    .map_err(unavailable)?;
+    Ok(())
 }

@@ -12,23 +12,24 @@
 //! the disk knows, so memory is made from it; and a rollback that failed too cannot leave a transaction open
 //! that would refuse all others until a restart.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::batch::{Answer, Batch};
+use super::interned::Interned;
 use super::open::{OpenError, reconnect};
 use super::{rows, stopping, unavailable};
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
-use crate::store::{ChangeSink, Changes, CreateRules, Created, IdempotencyKey, StoreError, ledger};
+use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
+use crate::store::{ChangeSink, Changes, CreateRules, Created, ImportedJob, Pruned, StoreError};
 
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// The most operations in one transaction: enough to share a sync well, few enough to keep the first
 /// one's answer quick.
@@ -38,7 +39,8 @@ const MAX_BATCH: usize = 1024;
 pub(super) enum Op {
     Create { new: Box<NewJob>, rules: CreateRules, context: Context, reply: Reply<Created> },
     Transact { id: JobId, command: Command, context: Context, reply: Reply<Arc<Job>> },
-    Prune { keep: u64, before: Option<Timestamp>, batch: usize, reply: Reply<u64> },
+    Import { jobs: Vec<ImportedJob>, reply: Reply<u64> },
+    Prune { keep: u64, before: Option<Timestamp>, batch: usize, reply: Reply<Pruned> },
     Probe { reply: Reply<()> },
     Close { reply: oneshot::Sender<()> },
 }
@@ -59,6 +61,11 @@ struct State {
 }
 
 impl Shared {
+    /// What a file that is only read shows: no job is kept, the counters are those of the moment.
+    pub(super) fn with_counts(counts: Counts) -> Self {
+        Self { state: Mutex::new(State { counts, ..State::default() }) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +113,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(path: &Path, db: Connection, lock: File) -> Result<(Self, Arc<Shared>), OpenError> {
         let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
-        let (open, counts) = load(&db).map_err(|error| unusable(error.to_string()))?;
+        let open = load_open(&db).map_err(|error| unusable(error.to_string()))?;
+        let counts = load_counts(&db).map_err(|error| unusable(error.to_string()))?;
         let shared = Arc::new(Shared::default());
         {
             let mut state = shared.state();
@@ -114,8 +122,16 @@ impl Writer {
             state.open = open.values().map(|(_, job)| (job.id, Arc::clone(job))).collect();
         }
         let (ops, waiting) = channel();
-        let (path, shared_too) = (path.to_owned(), Arc::clone(&shared));
-        let mut thread = Thread { path, db, doubtful: false, open, counts, shared: shared_too, _lock: lock };
+        let mut thread = Thread {
+            path: path.to_owned(),
+            db,
+            doubtful: false,
+            open,
+            interned: Interned::default(),
+            counts,
+            shared: Arc::clone(&shared),
+            _lock: lock,
+        };
         let handle = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.run(&waiting))
@@ -140,19 +156,27 @@ impl Writer {
 }
 
 /// Jobs with their rows' numbers.
-type Open = HashMap<JobId, (i64, Arc<Job>)>;
+pub(super) type Open = HashMap<JobId, (i64, Arc<Job>)>;
 
-/// The jobs that have not ended, and the counters.
-fn load(db: &Connection) -> Result<(Open, Counts), StoreError> {
-    let mut find =
-        db.prepare(&format!("select {} from job where ended_at is null", rows::JOB)).map_err(unavailable)?;
-    let found: Vec<(i64, Job)> =
-        find.query_map([], rows::job).and_then(Iterator::collect).map_err(unavailable)?;
-    let mut open = HashMap::with_capacity(found.len());
-    for (n, mut job) in found {
-        job.steps = Arc::new(rows::steps(db, n).map_err(unavailable)?);
-        open.insert(job.id, (n, Arc::new(job)));
+/// The jobs that have not ended.
+pub(super) fn load_open(db: &Connection) -> Result<Open, StoreError> {
+    // Found through the index over them: a history of millions is not looked at.
+    let numbers: Vec<i64> = db
+        .prepare("select n from job where ended_at is null order by created_at")
+        .and_then(|mut find| find.query_map([], |row| row.get(0))?.collect())
+        .map_err(unavailable)?;
+    let mut reader = rows::JobReader::new(db);
+    let mut open = HashMap::with_capacity(numbers.len());
+    for n in numbers {
+        if let Some(job) = reader.get(n)? {
+            open.insert(job.id, (n, Arc::new(job)));
+        }
     }
+    Ok(open)
+}
+
+/// The counters.
+pub(super) fn load_counts(db: &Connection) -> Result<Counts, StoreError> {
     let mut counts = Counts::default();
     let mut sums = db.prepare("select status, sum(n) from counter group by status").map_err(unavailable)?;
     let sums = sums
@@ -162,7 +186,7 @@ fn load(db: &Connection) -> Result<(Open, Counts), StoreError> {
     for (status, n) in sums {
         counts.set(status, n);
     }
-    Ok((open, counts))
+    Ok(counts)
 }
 
 struct Thread {
@@ -171,14 +195,12 @@ struct Thread {
     /// A transaction failed: connection and memory are to be made anew before the next.
     doubtful: bool,
     open: Open,
+    interned: Interned,
     counts: Counts,
     shared: Arc<Shared>,
     /// Held as long as the thread lives.
     _lock: File,
 }
-
-/// What to tell a caller once the batch is through.
-type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
 impl Thread {
     fn run(&mut self, waiting: &Receiver<Op>) {
@@ -233,6 +255,7 @@ impl Thread {
                     let _ = self.db.execute_batch("rollback");
                 }
                 self.doubtful = true;
+                self.interned = Interned::default();
                 self.shared.state().write_error = Some(match &error {
                     StoreError::Unavailable(reason) => reason.clone(),
                     other => other.to_string(),
@@ -253,7 +276,7 @@ impl Thread {
             return Ok(());
         }
         let db = reconnect(&self.path).map_err(unavailable)?;
-        let (open, counts) = load(&db)?;
+        let (open, counts) = (load_open(&db)?, load_counts(&db)?);
         let mut changes = Changes { jobs: Vec::new(), removed: Vec::new(), counts };
         for (id, (_, job)) in &open {
             if self.open.get(id).is_none_or(|(_, known)| known.revision != job.revision) {
@@ -277,7 +300,7 @@ impl Thread {
     fn attempt(&mut self, ops: Vec<Op>, answers: &mut Vec<Answer>) -> Result<Option<Changes>, StoreError> {
         // Collected first: whatever fails below, everybody has an answer coming.
         let begun = self.db.execute_batch("begin immediate").map_err(unavailable);
-        let mut batch = Batch::new(&self.db, &self.open, self.counts);
+        let mut batch = Batch::new(&self.db, &self.open, &mut self.interned, self.counts);
         let mut broken = begun.err();
         for op in ops {
             match broken.clone() {
@@ -289,7 +312,7 @@ impl Thread {
             return Err(error);
         }
         batch.write()?;
-        let Batch { jobs, removed, counts, .. } = batch;
+        let Batch { jobs, imported, removed, counts, .. } = batch;
         self.db.execute_batch("commit").map_err(unavailable)?;
         self.counts = counts;
         let mut changed = Vec::with_capacity(jobs.len());
@@ -300,6 +323,12 @@ impl Thread {
                 self.open.insert(id, (n, Arc::clone(&pending.job)));
             }
             changed.push(pending.job);
+        }
+        for (n, job) in imported {
+            if !job.status.is_final() {
+                self.open.insert(job.id, (n, Arc::clone(&job)));
+            }
+            changed.push(job);
         }
         let quiet = changed.is_empty() && removed.is_empty();
         Ok((!quiet).then_some(Changes { jobs: changed, removed, counts }))
@@ -338,300 +367,9 @@ fn refuse(op: Op, answers: &mut Vec<Answer>) {
     match op {
         Op::Create { reply, .. } => later(reply, answers),
         Op::Transact { reply, .. } => later(reply, answers),
+        Op::Import { reply, .. } => later(reply, answers),
         Op::Prune { reply, .. } => later(reply, answers),
         Op::Probe { reply } => later(reply, answers),
         Op::Close { .. } => {}
-    }
-}
-
-/// A job as the batch will leave it.
-struct Pending {
-    /// Its row; `None` until it is written for the first time.
-    n: Option<i64>,
-    job: Arc<Job>,
-    /// Its status when the batch began; `None` for a new job.
-    before: Option<Status>,
-    events: Vec<Event>,
-    touched: BTreeSet<usize>,
-    /// An attempt began afresh: the steps on disk are an earlier one's.
-    steps_replaced: bool,
-    /// There is something to write.
-    changed: bool,
-}
-
-struct Batch<'a> {
-    db: &'a Connection,
-    open: &'a HashMap<JobId, (i64, Arc<Job>)>,
-    jobs: HashMap<JobId, Pending>,
-    removed: Vec<JobId>,
-    counts: Counts,
-    /// Changes to the counters by feature.
-    counters: BTreeMap<(String, i64), i64>,
-}
-
-impl<'a> Batch<'a> {
-    fn new(db: &'a Connection, open: &'a HashMap<JobId, (i64, Arc<Job>)>, counts: Counts) -> Self {
-        Self { db, open, jobs: HashMap::new(), removed: Vec::new(), counts, counters: BTreeMap::new() }
-    }
-
-    /// Runs one operation. A refusal is an answer, and so is a job that cannot be read; an error in a
-    /// write breaks the whole batch.
-    fn run(&mut self, op: Op, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
-        fn answer<T: 'static>(
-            reply: Reply<T>,
-            result: Result<T, StoreError>,
-            answers: &mut Vec<Answer>,
-        ) -> Result<(), StoreError> {
-            let broken = match &result {
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_))) => Err(error.clone()),
-                Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
-            };
-            answers.push(Box::new(move |committed| {
-                let _ = reply.send(committed.and(result));
-            }));
-            broken
-        }
-        match op {
-            Op::Create { new, rules, context, reply } => {
-                let result = self.create(*new, rules, &context);
-                answer(reply, result, answers)
-            }
-            Op::Transact { id, command, context, reply } => {
-                // It only reads; its writes come with those of the whole batch. A job that cannot be read
-                // is its caller's answer alone, unless SQLite gave the whole transaction up for it, as it
-                // does after an I/O error: what came after would then be committed one by one.
-                let result = self.transact(id, command, &context);
-                let broken = answer(reply, result, answers);
-                if self.db.is_autocommit() { broken } else { Ok(()) }
-            }
-            Op::Prune { keep, before, batch, reply } => {
-                let result = self.prune(keep, before, batch);
-                answer(reply, result, answers)
-            }
-            Op::Probe { reply } => {
-                let result = self
-                    .db
-                    .execute("insert or replace into probe (one, at) values (1, unixepoch())", [])
-                    .map(|_| ())
-                    .map_err(unavailable);
-                answer(reply, result, answers)
-            }
-            Op::Close { .. } => Ok(()),
-        }
-    }
-
-    fn create(&mut self, new: NewJob, rules: CreateRules, context: &Context) -> Result<Created, StoreError> {
-        if let Some(key) = &rules.idempotency
-            && let Some(job) = self.recall(key, context.at)?
-        {
-            return Ok(Created { job, replayed: true });
-        }
-        let open = self.open;
-        let jobs = &self.jobs;
-        let untouched = open.values().map(|(_, job)| job).filter(|job| !jobs.contains_key(&job.id));
-        let all = jobs.values().map(|pending| &pending.job).chain(untouched);
-        ledger::admit(&new, &rules, &self.counts, all)?;
-        let (job, event) = Job::create(new, context);
-        let job = Arc::new(job);
-        if let Some(key) = rules.idempotency {
-            self.db
-                .execute(
-                    "insert or replace into idempotency (key, fingerprint, job, at) values (?1, ?2, ?3, ?4)",
-                    params![key.key, key.fingerprint, job.id.0.as_bytes().as_slice(), context.at.0],
-                )
-                .map_err(unavailable)?;
-        }
-        self.count(job.spec.feature.as_str(), None, Some(job.status));
-        self.jobs.insert(
-            job.id,
-            Pending {
-                n: None,
-                job: Arc::clone(&job),
-                before: None,
-                events: vec![event],
-                touched: BTreeSet::new(),
-                steps_replaced: false,
-                changed: true,
-            },
-        );
-        Ok(Created { job, replayed: false })
-    }
-
-    /// The job an earlier request with this key had made.
-    fn recall(&mut self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Arc<Job>>, StoreError> {
-        let oldest = now.minus(IdempotencyKey::KEPT).0;
-        self.db.execute("delete from idempotency where at < ?1", [oldest]).map_err(unavailable)?;
-        let found: Option<(String, [u8; 16])> = self
-            .db
-            .prepare_cached("select fingerprint, job from idempotency where key = ?1")
-            .and_then(|mut find| find.query_row([&key.key], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-            .map_err(unavailable)?;
-        match found {
-            None => Ok(None),
-            Some((fingerprint, _)) if fingerprint != key.fingerprint => Err(Refusal::KeyReused.into()),
-            Some((_, id)) => {
-                let id = JobId(uuid::Uuid::from_bytes(id));
-                Ok(self.load(id)?.map(|pending| Arc::clone(&pending.job)))
-            }
-        }
-    }
-
-    /// The job as the batch has it so far, brought into the batch where it is not yet.
-    fn load(&mut self, id: JobId) -> Result<Option<&mut Pending>, StoreError> {
-        let vacant = match self.jobs.entry(id) {
-            Entry::Occupied(entry) => return Ok(Some(entry.into_mut())),
-            Entry::Vacant(vacant) => vacant,
-        };
-        let found = match self.open.get(&id) {
-            Some((n, job)) => Some((*n, Arc::clone(job))),
-            None => rows::job_by_id(self.db, id)?.map(|(n, job)| (n, Arc::new(job))),
-        };
-        let Some((n, job)) = found else {
-            return Ok(None);
-        };
-        let before = Some(job.status);
-        Ok(Some(vacant.insert(Pending {
-            n: Some(n),
-            job,
-            before,
-            events: Vec::new(),
-            touched: BTreeSet::new(),
-            steps_replaced: false,
-            changed: false,
-        })))
-    }
-
-    fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
-        let pending = self.load(id)?.ok_or(Refusal::NotFound { id })?;
-        let before = Arc::clone(&pending.job);
-        match ledger::turn(&before, command, context) {
-            Ok(turn) => {
-                if turn.job.attempt != before.attempt {
-                    pending.steps_replaced = true;
-                    pending.touched.clear();
-                }
-                pending.changed = true;
-                pending.job = Arc::clone(&turn.job);
-                pending.events.extend(turn.events);
-                pending.touched.extend(turn.touched);
-                if before.status != turn.job.status {
-                    self.count(before.spec.feature.as_str(), Some(before.status), Some(turn.job.status));
-                }
-                Ok(turn.job)
-            }
-            Err(refused) => {
-                if let Some(counted) = refused.counted {
-                    pending.changed = true;
-                    pending.job = counted;
-                }
-                Err(refused.refusal.into())
-            }
-        }
-    }
-
-    fn prune(&mut self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<u64, StoreError> {
-        let over = self.counts.past().saturating_sub(keep);
-        let limit = i64::try_from(batch).unwrap_or(i64::MAX);
-        let mut find = self
-            .db
-            .prepare_cached(
-                "select n, id, feature, status, ended_at from job where ended_at is not null \
-                 order by ended_at, id limit ?1",
-            )
-            .map_err(unavailable)?;
-        let oldest: Vec<(i64, [u8; 16], String, i64, i64)> = find
-            .query_map([limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
-            .and_then(Iterator::collect)
-            .map_err(unavailable)?;
-        drop(find);
-        let mut removed = 0;
-        for (n, id, feature, status, ended_at) in oldest {
-            let expired = before.is_some_and(|before| ended_at < before.0);
-            if !(expired || removed < over) {
-                break;
-            }
-            for statement in [
-                "delete from event where job = ?1",
-                "delete from step where job = ?1",
-                "delete from job where n = ?1",
-            ] {
-                self.db
-                    .prepare_cached(statement)
-                    .and_then(|mut delete| delete.execute([n]))
-                    .map_err(unavailable)?;
-            }
-            let id = JobId(uuid::Uuid::from_bytes(id));
-            self.jobs.remove(&id);
-            self.count(&feature, Some(rows::status(status).map_err(unavailable)?), None);
-            self.removed.push(id);
-            removed += 1;
-        }
-        Ok(removed)
-    }
-
-    fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
-        self.counts.shift(from, to);
-        for (status, by) in [(from, -1), (to, 1)] {
-            if let Some(status) = status {
-                *self.counters.entry((feature.to_owned(), rows::status_number(status))).or_default() += by;
-            }
-        }
-    }
-
-    /// Writes what the batch changed, each job once.
-    fn write(&mut self) -> Result<(), StoreError> {
-        self.jobs.retain(|_, pending| pending.changed);
-        let mut put_event = self.db.prepare_cached(rows::PUT_EVENT).map_err(unavailable)?;
-        let mut put_step = self.db.prepare_cached(rows::PUT_STEP).map_err(unavailable)?;
-        let mut ended: BTreeMap<(i64, i64), i64> = BTreeMap::new();
-        for pending in self.jobs.values_mut() {
-            let job = &pending.job;
-            let n = match pending.n {
-                Some(n) => {
-                    rows::update_job(self.db, n, job)?;
-                    n
-                }
-                None => rows::insert_job(self.db, job)?,
-            };
-            pending.n = Some(n);
-            for event in &pending.events {
-                rows::put_event(&mut put_event, n, event)?;
-            }
-            if pending.steps_replaced {
-                self.db.execute("delete from step where job = ?1", [n]).map_err(unavailable)?;
-            }
-            for &index in &pending.touched {
-                if let Some(step) = job.steps.steps().get(index) {
-                    rows::put_step(&mut put_step, n, index, step).map_err(unavailable)?;
-                }
-            }
-            let was_open = pending.before.is_none_or(|before| !before.is_final());
-            if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
-                *ended.entry((at.day(), rows::status_number(job.status))).or_default() += 1;
-            }
-        }
-        for ((feature, status), by) in &self.counters {
-            self.db
-                .prepare_cached(
-                    "insert into counter (feature, status, n) values (?1, ?2, ?3) \
-                     on conflict do update set n = n + excluded.n",
-                )
-                .and_then(|mut add| add.execute(params![feature, status, by]))
-                .map_err(unavailable)?;
-            self.db
-                .prepare_cached("delete from counter where feature = ?1 and status = ?2 and n = 0")
-                .and_then(|mut tidy| tidy.execute(params![feature, status]))
-                .map_err(unavailable)?;
-        }
-        for ((day, status), by) in ended {
-            self.db
-                .prepare_cached(
-                    "insert into ended (day, status, n) values (?1, ?2, ?3) \
-                     on conflict do update set n = n + excluded.n",
-                )
-                .and_then(|mut add| add.execute(params![day, status, by]))
-                .map_err(unavailable)?;
-        }
-        Ok(())
     }
 }

@@ -19,7 +19,7 @@ async fn health_tells_the_numbers() {
         health,
         json!({
             "status": "healthy", "activeJobs": 1, "maxActiveJobs": 50, "queuedJobs": 0, "pastJobs": 1,
-            "staleJobs": 0, "warnings": [], "build": health["build"],
+            "staleJobs": 0, "warnings": [], "nodes": [], "build": health["build"],
         })
     );
 }

@@ -47,8 +47,10 @@ async fn every_built_in_job_runs_to_its_end() {
                 let text = std::fs::read_to_string(ended["output"]["file"].as_str().unwrap()).unwrap();
                 let lines: Vec<Value> =
                     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-                assert_eq!((&lines[0]["record"], &lines[0]["status"]), (&json!("job"), &json!("completed")));
-                assert!(lines.iter().any(|line| line["feature"] == "something-to-export"));
+                assert_eq!(lines[0]["header"]["format"], "longhaul-jobs");
+                let job = lines.iter().find(|line| line["job"]["spec"]["feature"] == "something-to-export");
+                assert_eq!(job.unwrap()["job"]["status"], "completed");
+                assert!(lines.last().unwrap()["end"]["jobs"].as_u64().unwrap() >= 1, "the file is whole");
             }
             _ => {}
         }

@@ -39,7 +39,8 @@ async fn a_job_has_exactly_the_fields_of_the_design() {
             "attempt": 1, "maxAttempts": 1, "epoch": 1, "queue": "default", "priority": 0,
             "steps": [], "eta": null, "verdict": null, "tags": ["night", "import"],
             "input": {"rows": 5}, "output": null, "error": null,
-            "abortRequested": false, "abort": null, "lateWrites": 0, "revision": 1,
+            "abortRequested": false, "abort": null, "dropped": {"info": 0, "warning": 0, "error": 0},
+            "pinned": false, "lateWrites": 0, "revision": 1,
         })
     );
     reporter.post(&job.at("complete"), json!({"output": [1, 2]})).await;

@@ -21,9 +21,14 @@ pub struct Http(BufReader<TcpStream>);
 impl Http {
     /// Connects.
     pub fn connect(port: u16) -> io::Result<Self> {
+        Self::connect_with(port, PATIENCE)
+    }
+
+    /// Connects, to wait no longer than that for an answer.
+    pub fn connect_with(port: u16, patience: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
         Ok(Self(BufReader::new(stream)))
     }
 

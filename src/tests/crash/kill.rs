@@ -39,8 +39,8 @@ enum Ask {
 
 /// What the server acknowledged of one job.
 #[derive(Clone, Debug, Default)]
-struct Told {
-    id: String,
+pub struct Told {
+    pub id: String,
     /// Messages, in order from 1.
     said: u64,
     progress: f64,
@@ -49,20 +49,33 @@ struct Told {
     doubt: Option<Ask>,
 }
 
+/// What is stored of a job.
+pub struct Found {
+    /// Its infos, in order.
+    pub said: Vec<String>,
+    pub progress: f64,
+    /// As the schema numbers it.
+    pub status: i64,
+}
+
 /// A program that works through jobs and writes down what it was told.
-struct Writer {
+pub struct Writer {
     name: usize,
-    jobs: u64,
-    now: Option<Told>,
-    /// Ended since the journal was last held against the file.
-    ended: Vec<Told>,
+    /// How many jobs it has ended.
+    pub jobs: u64,
+    pub now: Option<Told>,
+    /// Ended since the journal was last held against the database.
+    pub ended: Vec<Told>,
     dice: Dice,
     asking: Ask,
+    /// What is answered 503 was not done, and is asked for again.
+    pub patient: bool,
 }
 
 impl Writer {
-    fn new(name: usize, seed: u64) -> Self {
-        Self { name, jobs: 0, now: None, ended: Vec::new(), dice: Dice(seed), asking: Ask::Start }
+    pub fn new(name: usize, seed: u64) -> Self {
+        let dice = Dice(seed);
+        Self { name, jobs: 0, now: None, ended: Vec::new(), dice, asking: Ask::Start, patient: false }
     }
 
     /// Works until the server is gone.
@@ -74,11 +87,14 @@ impl Writer {
     }
 
     /// One request and its answer; what is not answered is asked again next time.
-    fn step(&mut self, http: &mut Http) -> io::Result<()> {
+    pub fn step(&mut self, http: &mut Http) -> io::Result<()> {
         let (feature, key) = (format!("w{}", self.name), format!("w{}-{}", self.name, self.jobs));
         let Some(told) = &mut self.now else {
             let (status, body) =
                 http.post("/api/admin/jobs/start", Some(&key), &json!({"feature": feature}))?;
+            if self.patient && status == 503 {
+                return Err(io::ErrorKind::ResourceBusy.into());
+            }
             assert_eq!(status, 201, "{body}");
             self.now = Some(Told { id: body["jobId"].as_str().unwrap().to_owned(), ..Told::default() });
             self.asking = Ask::Say;
@@ -93,6 +109,9 @@ impl Writer {
             Ask::Complete => http.post(&at("complete"), None, &json!({"output": told.said}))?,
             Ask::Fail => http.post(&at("fail"), None, &json!({"errorMessage": "as planned"}))?,
         };
+        if self.patient && status == 503 {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         // An end that was recorded before the kill and is asked for again is refused, by name.
         let again = status == 409 && body["code"] == "job_finished";
         assert!(status == 200 || again, "{:?} was answered {status}: {body}", self.asking);
@@ -142,16 +161,20 @@ fn judge(db: &Connection, told: &Told) -> Result<(), String> {
         .prepare("select text from event where job = ?1 and kind = 0 order by seq")
         .and_then(|mut find| find.query_map([n], |row| row.get(0))?.collect())
         .map_err(|error| error.to_string())?;
+    compare(told, &Found { said, progress, status })
+}
+
+/// Holds a job's journal against what is stored of it.
+pub fn compare(told: &Told, Found { said, progress, status }: &Found) -> Result<(), String> {
     let more = if told.doubt == Some(Ask::Say) { TOGETHER } else { 0 };
     let whole = [told.said, told.said + more].contains(&(said.len() as u64));
     let in_order = said.iter().zip(1..).all(|(text, n)| *text == n.to_string());
     if !(whole && in_order) {
         return Err(format!("{told:?}: the log says {said:?}"));
     }
-    if progress < told.progress {
+    if *progress < told.progress {
         return Err(format!("{told:?}: the progress is {progress}"));
     }
-    // As the schema numbers them.
     let status = match status {
         2 => None,
         4 => Some("completed"),
@@ -160,7 +183,7 @@ fn judge(db: &Connection, told: &Told) -> Result<(), String> {
     };
     let doubtful = matches!(told.doubt, Some(Ask::Complete | Ask::Fail));
     if status != told.ended && !doubtful {
-        return Err(format!("{told:?}: it is {status:?} in the file"));
+        return Err(format!("{told:?}: it is {status:?} where it is stored"));
     }
     Ok(())
 }
@@ -293,7 +316,7 @@ fn a_file_in_which_something_is_half_there_is_found_out() {
     assert_eq!((nothing_is_half_there(&db), judge(&db, &told)), (Ok(()), Ok(())));
     for harm in [
         "delete from event where kind = 0 and seq = (select max(seq) from event where kind = 0)",
-        "update job set seq = seq + 1",
+        "update job set facts = x'00'",
         "update counter set n = n + 1",
         "insert into event select 99, seq, at, kind, text, step, data from event limit 1",
         "update job set ended_at = 1",

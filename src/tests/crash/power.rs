@@ -22,7 +22,7 @@ use rusqlite::Connection;
 
 use self::image::{Image, Player};
 use self::work::{JOBS, Promise, Recorded, context, new_job, record};
-use super::judge::nothing_is_half_there;
+use super::judge::{nothing_is_half_there, read_facts};
 use super::vfs::Entry;
 use super::{Dice, seed, setting};
 
@@ -82,7 +82,10 @@ impl Promised {
             return Ok(Err("not even tables are there".to_owned()));
         }
         let mut found = HashMap::new();
-        let mut jobs = db.prepare("select id, revision, seq, status, ended_at is not null from job")?;
+        read_facts(db)?;
+        let mut jobs = db.prepare(
+            "select id, fact(facts, 3) + signed(facts, 4), fact(facts, 3), status, ended_at is not null from job",
+        )?;
         let mut rows = jobs.query([])?;
         while let Some(row) = rows.next()? {
             let [revision, seq] = [row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64];

@@ -12,11 +12,12 @@ use longhaul::model::{
     Actor, Author, Command, Context, Event, EventKind, Execution, Feature, Job, JobId, NewJob, Reason,
     Refusal, Spec, Status, Timeouts, Timestamp,
 };
-use longhaul::store::{CreateRules, StoreError};
+use longhaul::store::{CreateRules, PostgresSettings, PostgresStore, StoreError};
 use longhaul::{JobStore, MemoryStore, SqliteStore};
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
+use super::cluster::Cluster;
 use super::{Dice, seed, setting};
 
 /// Rounds that run beside each other, so that they share the syncs of the disk.
@@ -42,6 +43,7 @@ pub fn job(number: u64) -> NewJob {
         max_attempts: 1,
         queue: "default".to_owned(),
         priority: 0,
+        max_lines: Spec::MAX_LINES,
     };
     NewJob { id: JobId(Uuid::from_u128(u128::from(number + 1) << 64)), spec, enqueue: false, run_at: None }
 }
@@ -117,14 +119,16 @@ fn judge(answers: &[Answer], log: &[Event], job: &Job) -> Result<(), String> {
 }
 
 /// Lets everybody at one job, in an order of chance.
-async fn round<S: JobStore>(store: &Arc<S>, number: u64, mut dice: Dice) -> Result<Command, String> {
+async fn round<S: JobStore>(stores: &[Arc<S>], number: u64, mut dice: Dice) -> Result<Command, String> {
+    let store = &stores[number as usize % stores.len()];
     let id = store.create(job(number), CreateRules::default(), context(BEGIN)).await.unwrap().job.id;
     let mut racers = racers();
     dice.shuffle(&mut racers);
     let start = Arc::new(Barrier::new(racers.len()));
     let racing: Vec<_> = racers
         .into_iter()
-        .map(|command| {
+        .zip(stores.iter().cycle())
+        .map(|(command, store)| {
             let (store, start) = (Arc::clone(store), Arc::clone(&start));
             tokio::spawn(async move {
                 start.wait().await;
@@ -145,17 +149,16 @@ async fn round<S: JobStore>(store: &Arc<S>, number: u64, mut dice: Dice) -> Resu
     Ok(winner.unwrap().0)
 }
 
-/// All rounds on one store.
-async fn race<S: JobStore>(store: S) {
-    let (rounds, seed) = (setting("LONGHAUL_RACE_ROUNDS", 10_000_u64), seed());
-    let store = Arc::new(store);
+/// All rounds on one store, which several servers may have open: the racers are spread over them.
+async fn race<S: JobStore>(stores: Vec<Arc<S>>, rounds: u64) {
+    let seed = seed();
     let lanes: Vec<_> = (0..ABREAST)
         .map(|lane| {
-            let store = Arc::clone(&store);
+            let stores = stores.clone();
             tokio::spawn(async move {
                 let mut winners = Vec::new();
                 for number in (lane..rounds).step_by(ABREAST as usize) {
-                    match round(&store, number, Dice(seed ^ number)).await {
+                    match round(&stores, number, Dice(seed ^ number)).await {
                         Ok(winner) => winners.push(std::mem::discriminant(&winner)),
                         Err(problem) => panic!("round {number}, seed {seed}: {problem}"),
                     }
@@ -172,21 +175,48 @@ async fn race<S: JobStore>(store: S) {
         let kind = std::mem::discriminant(racer);
         assert!(winners.contains(&kind), "{racer:?} never came first, so these were no races");
     }
+    let store = &stores[0];
+    for _ in 0..1_000 {
+        // What was written on another server is counted here a moment later.
+        if store.counts().past() == rounds {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     assert_eq!((store.counts().active(), store.counts().past()), (0, rounds));
     let report = store.check(Box::new(|_, _| true)).await.unwrap();
     assert_eq!((report.jobs, report.problems), (rounds, Vec::new()));
-    store.close().await;
+    for store in &stores {
+        store.close().await;
+    }
+}
+
+fn rounds() -> u64 {
+    setting("LONGHAUL_RACE_ROUNDS", 10_000)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_races_on_the_memory_store() {
-    race(MemoryStore::new(u32::MAX)).await;
+    race(vec![Arc::new(MemoryStore::new(u32::MAX))], rounds()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_races_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    race(SqliteStore::open(&folder.path().join("jobs.db")).unwrap()).await;
+    race(vec![Arc::new(SqliteStore::open(&folder.path().join("jobs.db")).unwrap())], rounds()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_races_between_three_servers_on_postgresql() {
+    let cluster = Cluster::shared();
+    let address = cluster.address(&cluster.database());
+    let mut stores = Vec::new();
+    for name in ["a", "b", "c"] {
+        let (address, node) = (address.clone(), Some(name.to_owned()));
+        let settings = PostgresSettings { address, connections: 4, node };
+        stores.push(Arc::new(PostgresStore::open(settings).await.unwrap()));
+    }
+    race(stores, rounds()).await;
 }
 
 /// What a store would be that reads a job, decides, and writes what came of it: three steps, and room

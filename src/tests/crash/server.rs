@@ -13,16 +13,23 @@ use super::http::{Http, TOKEN};
 pub struct Server(Child);
 
 impl Server {
-    /// Starts one. It may not be ready yet.
+    /// Starts one on a file. It may not be ready yet.
     pub fn spawn(file: &Path, port: u16) -> Self {
+        Self::spawn_on(&format!("sqlite://{}", file.display()), file.parent().unwrap(), port, "")
+    }
+
+    /// Starts one on a database, in a folder, under a name. It may not be ready yet.
+    pub fn spawn_on(database: &str, folder: &Path, port: u16, node: &str) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_longhaul"))
             .arg("serve")
             .env_clear()
             .env("LONGHAUL_LISTEN", format!("127.0.0.1:{port}"))
-            .env("LONGHAUL_DATABASE", format!("sqlite://{}", file.display()))
+            .env("LONGHAUL_DATABASE", database)
+            .env("LONGHAUL_NODE", node)
             .env("LONGHAUL_BOOTSTRAP_TOKEN", TOKEN)
-            .env("LONGHAUL_LOG", "error")
-            .current_dir(file.parent().unwrap())
+            // What goes wrong where several are tried is what is tried.
+            .env("LONGHAUL_LOG", if node.is_empty() { "error" } else { "off" })
+            .current_dir(folder)
             .stdout(Stdio::null())
             .spawn()
             .expect("the server can be started");
@@ -44,6 +51,11 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Its process, to be stopped and continued.
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// SIGKILL: nothing of the server runs after this.

@@ -2,8 +2,8 @@
 //! never there, and is done at the next opening.
 //!
 //! `upgrade/v1.sql` is a database as the release with schema 1 left it (`sqlite3 FILE .dump` after a few
-//! requests), and stays as it is: an edit to a migration that was released shows here. The migration after
-//! it is made up, so that the upgrade can be rehearsed before there is one: it changes a table, fills a
+//! requests), and stays as it is: an edit to a migration that was released shows here. The last migration is
+//! made up, so that the next upgrade can be rehearsed before there is one: it changes a table, fills a
 //! column, and makes more, so that there are many ways to be half done.
 
 use std::path::Path;
@@ -21,6 +21,7 @@ use super::{Dice, seed, setting};
 
 const PREVIOUS: &str = include_str!("upgrade/v1.sql");
 const FIRST: &str = include_str!("../../store/migrations/sqlite/V1__jobs_and_accounts.sql");
+const SECOND: &str = include_str!("../../store/migrations/sqlite/V2__a_third_of_the_room.sql");
 const LATER: &str = "alter table job add column later text;
     update job set later = feature;
     create index job_later on job (later);
@@ -40,7 +41,8 @@ fn previous(path: &Path) {
 fn to_come(later: &str) -> Runner {
     Runner::new(&[
         Migration::unapplied("V1__jobs_and_accounts", FIRST).unwrap(),
-        Migration::unapplied("V2__later", later).unwrap(),
+        Migration::unapplied("V2__a_third_of_the_room", SECOND).unwrap(),
+        Migration::unapplied("V3__later", later).unwrap(),
     ])
 }
 
@@ -79,6 +81,25 @@ async fn is_as_it_was_and_works_on(store: &SqliteStore) {
     assert_eq!((report.jobs, report.problems), (6, Vec::new()));
     assert_eq!((store.counts().active(), store.counts().past()), (2, 4));
     assert_eq!(store.tokens().await.unwrap().len(), 1);
+    let all = store.jobs_by_id(None, 10).await.unwrap();
+    let at = |ms: i64| Some(Timestamp(1_795_493_175_000 + ms));
+    let running = &all[0];
+    assert_eq!(running.spec.title.as_ref().map(longhaul::model::Title::as_str), Some("Import of the night"));
+    assert_eq!(running.spec.input, Some(serde_json::json!({"rows": 5})));
+    assert_eq!((running.attempt, running.epoch, running.seq, running.revision), (1, 1, 6, 6));
+    assert_eq!((running.started_at, running.run_at, running.message_key), (at(660), None, 2));
+    assert_eq!(
+        (running.progress_at, running.heartbeat_at, Some(running.activity_at)),
+        (at(670), at(672), at(672))
+    );
+    assert_eq!((running.counts.info, running.counts.warning, running.counts.system), (1, 1, 4));
+    assert_eq!(running.last_message.as_ref().map(|said| said.text.as_str()), Some("it's slow ü"));
+    let steps: Vec<_> = running.steps.steps().iter().map(|step| (step.id.as_str(), step.progress)).collect();
+    assert_eq!(steps, [("load", 1.0), ("store", 0.25), ("rows", 0.25)]);
+    assert_eq!(all[1].abort.as_ref().map(|abort| abort.reason.as_str()), Some("enough"));
+    assert_eq!((all[2].output.as_deref(), all[2].ended_at), (Some(&serde_json::json!([1, 2])), at(680)));
+    assert_eq!((all[3].last_error.as_deref(), all[3].created_at), (Some("no rows"), at(682).unwrap()));
+    assert_eq!((all[4].fenced, all[4].revision, all[4].late_write_at), (true, 4, at(706)));
     for job in store.active().await.unwrap() {
         let complete = Command::Complete { epoch: Some(1), output: None };
         store.transact(job.id, complete, context()).await.unwrap();
@@ -105,12 +126,12 @@ async fn the_upgrade_to_a_release_to_come_keeps_everything_and_is_not_undone() {
     is_as_it_was_and_works_on(&store).await;
     store.close().await;
     drop(store);
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3));
     assert!(
-        matches!(SqliteStore::open(&path), Err(OpenError::TooNew { found: 2, .. })),
+        matches!(SqliteStore::open(&path), Err(OpenError::TooNew { found: 3, .. })),
         "this release is older"
     );
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2), "and keeps its hands off");
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3), "and keeps its hands off");
 }
 
 /// A migration that fails at its last word leaves the old version whole, for the old release and the next.
@@ -126,6 +147,10 @@ async fn a_migration_that_fails_was_never_there() {
     let store = SqliteStore::open(&path).unwrap();
     store.close().await;
     drop(store);
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
+    let error = SqliteStore::open_with_migrations(&path, &to_come(&broken)).err().expect("nor now");
+    assert!(error.to_string().contains("nowhere"), "{error}");
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
     let store = SqliteStore::open_with_migrations(&path, &to_come(LATER)).unwrap();
     is_as_it_was_and_works_on(&store).await;
     store.close().await;
@@ -136,21 +161,25 @@ fn version(db: &Connection) -> Result<u32, String> {
     let count =
         |query: &str| db.query_row(query, [], |row| row.get::<_, u32>(0)).map_err(|error| error.to_string());
     let version = count("select max(version) from refinery_schema_history")?;
+    let tables = |names: &str| count(&format!("select count(*) from sqlite_schema where name in ({names})"));
+    let packed = tables("'name', 'spec', 'ownerless', 'job_pinned'")?;
     let column = count("select count(*) from pragma_table_info('job') where name = 'later'")?;
-    let made = count("select count(*) from sqlite_schema where name in ('job_later', 'later')")?;
+    let made = tables("'job_later', 'later'")?;
     let filled = match (column, made) {
         (1, 2) => {
             count("select (select count(*) from job where later = feature) + (select count(*) from later)")?
         }
         _ => 0,
     };
-    nothing_is_half_there(db)?;
-    if count("select count(*) from job")? != 6 {
-        return Err("jobs are missing".to_owned());
+    if tables("'job_1'")? != 0 || count("select count(*) from job")? != 6 {
+        return Err("jobs are missing, or twice there".to_owned());
     }
-    match (version, column, made, filled) {
-        (1, 0, 0, 0) | (2, 1, 2, 12) => Ok(version),
-        half => Err(format!("version, column, tables and rows: {half:?}")),
+    if packed == 4 {
+        nothing_is_half_there(db)?;
+    }
+    match (version, packed, column, made, filled) {
+        (1, 0, 0, 0, 0) | (2, 4, 0, 0, 0) | (3, 4, 1, 2, 12) => Ok(version),
+        half => Err(format!("version, tables, column, tables and rows: {half:?}")),
     }
 }
 
@@ -164,9 +193,9 @@ fn recorded(path: &Path, upgrade: impl FnOnce()) -> (Vec<u8>, Vec<Entry>) {
 }
 
 /// Cuts the power everywhere in an upgrade. Returns how often the file was of which version, and half.
-fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Image)) -> [u64; 3] {
+fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Image)) -> [u64; 4] {
     let (seed, points) = (seed(), journal.len() as u64 + 1);
-    let (mut player, mut found) = (Player::over(before.to_vec()), [0; 3]);
+    let (mut player, mut found) = (Player::over(before.to_vec()), [0; 4]);
     for point in 0..points {
         if point > 0 {
             player.play(&journal[point as usize - 1]);
@@ -176,7 +205,7 @@ fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Im
             let read = image::open(image.clone()).map_err(|error| error.to_string());
             match read.and_then(|db| version(&db)) {
                 Ok(version) => found[version as usize - 1] += 1,
-                Err(_) => found[2] += 1,
+                Err(_) => found[3] += 1,
             }
             each(number, image);
         }
@@ -194,7 +223,7 @@ fn an_upgrade_cut_short_by_a_power_cut_is_done_at_the_next_opening() {
         runtime.block_on(store.close());
     });
     let resumed = folder.path().join("resumed.db");
-    let [old, new, half] =
+    let [old, between, new, half] =
         cut(&before, &journal, setting("LONGHAUL_UPGRADE_CUTS", 2_000), |number, image| {
             if number % 50 > 0 {
                 return;
@@ -209,9 +238,9 @@ fn an_upgrade_cut_short_by_a_power_cut_is_done_at_the_next_opening() {
             let store = SqliteStore::open_with_migrations(&resumed, &to_come(LATER)).unwrap();
             runtime.block_on(store.close());
             drop(store);
-            assert_eq!(version(&Connection::open(&resumed).unwrap()), Ok(2), "cut {number}, seed {}", seed());
+            assert_eq!(version(&Connection::open(&resumed).unwrap()), Ok(3), "cut {number}, seed {}", seed());
         });
-    assert_eq!(half, 0, "{old} were of the old version, {new} of the new");
+    assert_eq!((between, half), (0, 0), "{old} were of the old version, {new} of the new");
     assert!(old > 100 && new > 100, "{old} were of the old version, {new} of the new");
 }
 
@@ -224,6 +253,6 @@ fn an_upgrade_outside_a_transaction_is_found_half_done() {
         let db = Connection::open(&path).unwrap();
         db.execute_batch(LATER).unwrap();
     });
-    let [_, _, half] = cut(&before, &journal, 300, |_, _| ());
+    let [.., half] = cut(&before, &journal, 300, |_, _| ());
     assert!(half > 100, "{half} of 300");
 }

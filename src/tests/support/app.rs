@@ -88,7 +88,8 @@ impl Builder {
         settings.public = self.public;
         settings.limits = self.limits;
         let service = Service::new(
-            Arc::clone(&store),
+            Arc::clone(&store) as Arc<dyn JobStore>,
+            Arc::clone(&store) as Arc<dyn AccountStore>,
             Arc::clone(&clock) as Arc<dyn Clock>,
             self.jobs,
             ServiceSettings {

@@ -12,7 +12,7 @@ pub fn Lead() -> impl IntoView {
     let board = Board::here();
     let lead = move || {
         let rows: Vec<JobRow> = board.shown().iter().map(|row| row.job.get()).collect();
-        headline(&rows, board.now.get(), board.frame.read().store_error.as_deref())
+        headline(&rows, board.now.get(), &board.frame.read().troubles)
     };
     view! {
         <h1>{move || lead().0}</h1>

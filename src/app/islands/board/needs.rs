@@ -16,12 +16,12 @@ fn warnings(board: Board) -> Vec<(bool, String)> {
     let frame = board.frame.read();
     let (active, most) = (frame.counts.active(), u64::from(frame.max_active));
     let full = active >= most;
-    let store = frame.store_error.as_ref().map(|error| (true, format!("The store refuses writes: {error}.")));
+    let troubles = frame.troubles.iter().map(|trouble| (trouble.critical, trouble.sentence() + "."));
     let limit = (active * 5 > most * 4).then(|| {
         let what = if full { "is reached: no other job can start until one ends" } else { "is near" };
         (full, format!("The limit of active jobs {what} ({active} of {most})."))
     });
-    store.into_iter().chain(limit).collect()
+    troubles.chain(limit).collect()
 }
 
 /// What needs a person.

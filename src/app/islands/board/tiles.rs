@@ -19,9 +19,9 @@ fn tiles(board: Board) -> [Tile; 7] {
     let stale = board.rows.get().iter().filter(|row| row.job.read().is_stale(now)).count() as u64;
     let (active, most) = (frame.counts.active(), u64::from(frame.max_active));
     let near = active * 5 > most * 4;
-    let (health_class, health) = if frame.store_error.is_some() || active >= most {
+    let (health_class, health) = if frame.troubles.iter().any(|trouble| trouble.critical) || active >= most {
         ("tile word bad", "Critical")
-    } else if stale > 0 || near {
+    } else if stale > 0 || near || !frame.troubles.is_empty() {
         ("tile word warn", "Degraded")
     } else {
         ("tile word ok", "Healthy")

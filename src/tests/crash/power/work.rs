@@ -71,6 +71,7 @@ pub fn new_job(number: u64) -> NewJob {
         max_attempts: 1,
         queue: "default".to_owned(),
         priority: 0,
+        max_lines: Spec::MAX_LINES,
     };
     NewJob { id: JobId(Uuid::from_u128(u128::from(number + 1) << 64)), spec, enqueue: false, run_at: None }
 }

@@ -1,0 +1,258 @@
+//! The store that several servers share: a PostgreSQL database.
+//!
+//! Each node has one writer, which decides what waits in one transaction with the jobs' rows locked, so
+//! that a transition is decided once whichever nodes race for it; readers on a pool; and a feed that tells
+//! it what the others changed. A commit is acknowledged after it is on the database's disk
+//! (`synchronous_commit`), and one whose answer was lost is asked after, not guessed.
+//!
+//! Given up: a copy of the open jobs as authority, as the SQLite store has it. Another node may have
+//! changed them a moment ago, so what is decided and what is answered is read from the database; the copy
+//! here feeds dashboards only.
+
+mod accounts;
+mod batch;
+#[cfg(test)]
+pub(super) mod cluster;
+mod connect;
+mod feed;
+mod history;
+mod maintenance;
+mod reader;
+mod rows;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod text;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deadpool_postgres::{Object, Pool};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub use accounts::PostgresAccounts;
+pub use connect::PostgresError;
+use connect::{Place, unavailable};
+use feed::Feed;
+use history::History;
+use shared::Shared;
+use writer::{Op, Writer};
+
+use super::{
+    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
+    LogPage, LogQuery, Newest, NodeRecord, Pruned, StoreError, StoreProgress,
+};
+use crate::model::{
+    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
+    Timestamp,
+};
+
+/// Jobs in a PostgreSQL database.
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    writer: Writer,
+    feed: Option<Feed>,
+    history: History,
+    pool: Pool,
+}
+
+/// How a PostgreSQL database is used.
+#[derive(Clone, Debug)]
+pub struct PostgresSettings {
+    /// Its address: `postgres://user:password@host:5432/name?sslmode=require`.
+    pub address: String,
+    /// The most connections for reading. Three more are for writing, for listening and for the history.
+    pub connections: usize,
+    /// What other nodes call this one. `None` for a guest, who hears nothing of what others change and
+    /// never leads: a command that comes and goes.
+    pub node: Option<String>,
+}
+
+impl PostgresStore {
+    /// Connects, and brings the database to this version's schema.
+    ///
+    /// Fails, without touching anything, where the database belongs to a newer version or to another
+    /// program, or does not answer.
+    pub async fn open(settings: PostgresSettings) -> Result<Self, PostgresError> {
+        let place = Place::new(&settings.address)?;
+        place.migrate().await?;
+        let pool = place.pool(settings.connections)?;
+        let (node, shared, written) = (Uuid::new_v4(), Arc::new(Shared::default()), Arc::new(Notify::new()));
+        let unreachable = |error: StoreError| PostgresError::Unreachable(error.to_string());
+        let counts =
+            reader::counts(&connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
+        shared.publish(Vec::new(), Vec::new(), counts);
+        let writer = Writer::start(place.clone(), node, Arc::clone(&shared), Arc::clone(&written));
+        let history = History::new(place.clone(), node);
+        let feed = settings
+            .node
+            .map(|name| Feed::start(place, pool.clone(), node, name, Arc::clone(&shared), written));
+        Ok(Self { shared, writer, feed, history, pool })
+    }
+
+    /// The accounts in the same database.
+    pub fn accounts(&self) -> PostgresAccounts {
+        PostgresAccounts::of(self.pool.clone())
+    }
+
+    async fn db(&self) -> Result<Object, StoreError> {
+        connection(&self.pool).await
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        if let Some(feed) = &self.feed {
+            feed.stop();
+        }
+    }
+}
+
+async fn connection(pool: &Pool) -> Result<Object, StoreError> {
+    pool.get().await.map_err(|error| match error {
+        deadpool_postgres::PoolError::Backend(error) => unavailable(error),
+        error => StoreError::Unavailable(error.to_string()),
+    })
+}
+
+#[async_trait]
+impl JobStore for PostgresStore {
+    async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
+        self.writer.ask(|reply| Op::Create { new: Box::new(new), rules, context, reply }).await
+    }
+
+    async fn transact(&self, id: JobId, command: Command, context: Context) -> Result<Arc<Job>, StoreError> {
+        self.writer.ask(|reply| Op::Transact { id, command, context, reply }).await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
+        let mut db = self.db().await?;
+        let moment = snapshot(&mut db).await?;
+        Ok(reader::jobs_where(&moment, "id = $1", &id.0).await?.pop())
+    }
+
+    async fn list(
+        &self,
+        filter: JobFilter,
+        after: Option<Cursor>,
+        size: PageSize,
+    ) -> Result<JobPage, StoreError> {
+        let mut db = self.db().await?;
+        let moment = snapshot(&mut db).await?;
+        reader::list(&moment, &filter, after, size).await
+    }
+
+    async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {
+        let mut db = self.db().await?;
+        let moment = snapshot(&mut db).await?;
+        reader::in_order_of_id(&moment, after, limit).await
+    }
+
+    async fn import(&self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
+        self.history.import(&self.shared, jobs).await
+    }
+
+    async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
+        let filter = JobFilter { only_open: true, ..JobFilter::default() };
+        let (mut active, mut after) = (Vec::new(), None);
+        loop {
+            let size = PageSize::new(Some(PageSize::MAX as u32)).unwrap_or_default();
+            let page = self.list(filter.clone(), after, size).await?;
+            active.extend(page.jobs.into_iter().filter(|job| job.status.is_active()));
+            after = page.next;
+            if after.is_none() {
+                return Ok(active);
+            }
+        }
+    }
+
+    async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
+        let mut db = self.db().await?;
+        let moment = snapshot(&mut db).await?;
+        reader::log(&moment, id, &query).await
+    }
+
+    async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {
+        reader::newest_messages(&self.db().await?, jobs, most).await
+    }
+
+    async fn events(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        reader::events(&self.db().await?, id, after, limit).await
+    }
+
+    fn counts(&self) -> Counts {
+        self.shared.counts()
+    }
+
+    async fn ended_on(&self, day: i64) -> Result<OutcomeCounts, StoreError> {
+        reader::ended_on(&self.db().await?, day).await
+    }
+
+    async fn features(&self, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {
+        reader::features(&self.db().await?, limit).await
+    }
+
+    async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
+        self.history.prune(&self.shared, keep, before, batch).await
+    }
+
+    fn changes(&self, sink: Arc<dyn ChangeSink>) {
+        self.shared.add_sink(sink);
+    }
+
+    fn write_error(&self) -> Option<String> {
+        self.shared.error()
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.ask(|reply| Op::Probe { reply }).await
+    }
+
+    fn leads(&self) -> bool {
+        self.shared.leads()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn nodes(&self) -> Vec<NodeRecord> {
+        self.shared.nodes()
+    }
+
+    async fn check(&self, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
+        let mut db = self.db().await?;
+        let moment = snapshot(&mut db).await?;
+        maintenance::check(&moment, progress).await
+    }
+
+    async fn backup(&self, _to: &Path, _progress: StoreProgress) -> Result<u64, StoreError> {
+        Err(StoreError::Unavailable(
+            "a PostgreSQL database is backed up with its own tools, such as pg_dump or pg_basebackup; \
+             longhaul export writes its jobs as text"
+                .to_owned(),
+        ))
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        if let Some(feed) = &self.feed {
+            // So that the other nodes do not call this one late.
+            feed.finish().await;
+        }
+        self.pool.close();
+    }
+}
+
+/// A transaction that sees one moment, for reads of several statements.
+async fn snapshot(db: &mut Object) -> Result<deadpool_postgres::Transaction<'_>, StoreError> {
+    db.build_transaction()
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(unavailable)
+}

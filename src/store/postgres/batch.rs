@@ -1,0 +1,538 @@
+//! One transaction over all operations that wait: locks their jobs, decides, writes what changed.
+//!
+//! It takes two flights of messages, whatever the number of operations: one that begins, locks and reads,
+//! one that writes and commits. Every node locks in the same order (the rules for new jobs, then jobs by
+//! id), so that nodes wait for each other and do not deadlock.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use super::connect::{DbError, unavailable};
+use super::rows::{self, EventColumns, Statements, StepColumns, get};
+use super::text::stored;
+use super::writer::{Failure, Op, Session};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
+use crate::store::record::status_number;
+use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
+
+/// Whoever holds it decides whether a job may be made: limits hold across nodes. "LHad".
+const ADMISSION_LOCK: i64 = 0x4c48_6164;
+
+/// What to tell a caller once the transaction has happened.
+pub(super) enum Answer {
+    Created(Result<Created, StoreError>),
+    Transacted(Result<Arc<Job>, StoreError>),
+}
+
+/// A transaction's result.
+pub(super) struct Done {
+    pub(super) answers: Vec<Answer>,
+    pub(super) changed: Vec<Arc<Job>>,
+    /// How many jobs there now are; nothing where nothing changed.
+    pub(super) counts: Option<Counts>,
+}
+
+pub(super) type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, DbError>> + Send + 'a>>;
+
+/// Sends all, in this order, before it waits for the first: that is what makes them one flight.
+pub(super) async fn in_order<T>(mut sent: Vec<Sent<'_, T>>) -> Result<Vec<T>, DbError> {
+    let mut results: Vec<Option<Result<T, DbError>>> = sent.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        let mut waiting = false;
+        for (future, result) in sent.iter_mut().zip(&mut results) {
+            if result.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(ready) => *result = Some(ready),
+                    Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    // The first failure is the cause; those behind it only say that the transaction is broken.
+    results.into_iter().flatten().collect()
+}
+
+/// What the first flight brings.
+struct Read {
+    jobs: Vec<(i64, Job)>,
+    numbers: Vec<i64>,
+    counts: Counts,
+    /// The jobs that have not ended, by feature, where a rule asks.
+    of_feature: HashMap<String, JobId>,
+    keys: HashMap<String, (String, JobId)>,
+}
+
+/// Has the operations decided and committed.
+pub(super) async fn run(
+    session: &Session,
+    node: Uuid,
+    slot: i16,
+    ops: &[Op],
+) -> Result<Done, (Failure, Done)> {
+    let nothing = || Done { answers: Vec::new(), changed: Vec::new(), counts: None };
+    let read = read(session, ops).await.map_err(|error| (error.into(), nothing()))?;
+    let mut batch = Batch::new(read);
+    let mut answers = Vec::with_capacity(ops.len());
+    for op in ops {
+        match op {
+            Op::Create { new, rules, context, .. } => {
+                answers.push(Answer::Created(batch.create(new, rules, context)));
+            }
+            Op::Transact { id, command, context, .. } => {
+                answers.push(Answer::Transacted(batch.transact(*id, command.clone(), context)));
+            }
+            Op::Probe { .. } | Op::Close { .. } => {}
+        }
+    }
+    if let Err(error) = batch.recall(session, &mut answers).await {
+        return Err((error.into(), nothing()));
+    }
+    batch.write(session, node, slot, answers).await
+}
+
+async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
+    let Session { client, statements } = session;
+    let mut ids = BTreeSet::new();
+    let mut features = BTreeSet::new();
+    let mut keys = BTreeSet::new();
+    let (mut creates, mut guarded, mut oldest) = (0_i64, false, None::<i64>);
+    for op in ops {
+        match op {
+            Op::Transact { id, .. } => {
+                ids.insert(id.0);
+            }
+            Op::Create { new, rules, context, .. } => {
+                creates += 1;
+                guarded |= rules.max_active.is_some() || rules.one_per_feature || rules.idempotency.is_some();
+                if rules.one_per_feature {
+                    features.insert(stored(new.spec.feature.as_str()).into_owned());
+                }
+                if let Some(key) = &rules.idempotency {
+                    keys.insert(stored(&key.key).into_owned());
+                    let since = context.at.minus(IdempotencyKey::KEPT).0;
+                    oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
+                }
+            }
+            Op::Probe { .. } | Op::Close { .. } => {}
+        }
+    }
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let features: Vec<String> = features.into_iter().collect();
+    let keys: Vec<String> = keys.into_iter().collect();
+    let lock = ADMISSION_LOCK;
+    let none = || -> Sent<'_, Vec<Row>> { Box::pin(async { Ok(Vec::new()) }) };
+    macro_rules! ask {
+        ($when:expr, $statement:expr, $values:expr) => {
+            if $when {
+                let values = $values;
+                Box::pin(async move { client.query($statement, &values).await.map_err(DbError::from) })
+            } else {
+                none()
+            }
+        };
+    }
+    let flight: Vec<Sent<'_, Vec<Row>>> = vec![
+        Box::pin(async { client.batch_execute("begin").await.map(|()| Vec::new()).map_err(DbError::from) }),
+        ask!(guarded, &statements.admit, [&lock as &(dyn tokio_postgres::types::ToSql + Sync)]),
+        ask!(!ids.is_empty(), &statements.lock, [&ids as &(dyn tokio_postgres::types::ToSql + Sync)]),
+        ask!(!ids.is_empty(), &statements.steps, [&ids as &(dyn tokio_postgres::types::ToSql + Sync)]),
+        ask!(creates > 0, &statements.numbers, [&creates as &(dyn tokio_postgres::types::ToSql + Sync)]),
+        ask!(guarded, &statements.counts, []),
+        ask!(
+            !features.is_empty(),
+            &statements.open_of,
+            [&features as &(dyn tokio_postgres::types::ToSql + Sync)]
+        ),
+        ask!(
+            oldest.is_some(),
+            &statements.forget_keys,
+            [&oldest as &(dyn tokio_postgres::types::ToSql + Sync)]
+        ),
+        ask!(!keys.is_empty(), &statements.keys, [&keys as &(dyn tokio_postgres::types::ToSql + Sync)]),
+    ];
+    let mut answered = in_order(flight).await?.into_iter();
+    let mut next = || answered.next().unwrap_or_default();
+    let (_, _) = (next(), next());
+    let (jobs, steps, numbers, counts, of_feature, _, keys) =
+        (next(), next(), next(), next(), next(), next(), next());
+    Ok(Read {
+        jobs: rows::with_steps(&jobs, &steps)?,
+        numbers: numbers.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?,
+        counts: rows::counts(&counts)?,
+        of_feature: of_feature
+            .iter()
+            .map(|row| Ok((get::<String>(row, 0)?, JobId(get(row, 1)?))))
+            .collect::<Result<_, StoreError>>()?,
+        keys: keys
+            .iter()
+            .map(|row| Ok((get::<String>(row, 0)?, (get::<String>(row, 1)?, JobId(get(row, 2)?)))))
+            .collect::<Result<_, StoreError>>()?,
+    })
+}
+
+/// A job as the transaction will leave it.
+struct Pending {
+    n: i64,
+    job: Arc<Job>,
+    /// Its status when the transaction began; `None` for a new job.
+    before: Option<Status>,
+    events: Vec<Event>,
+    touched: BTreeSet<usize>,
+    /// An attempt began afresh: the steps in the database are an earlier one's.
+    steps_replaced: bool,
+    changed: bool,
+}
+
+struct Batch {
+    jobs: HashMap<JobId, Pending>,
+    numbers: Vec<i64>,
+    counts: Counts,
+    of_feature: HashMap<String, JobId>,
+    keys: HashMap<String, (String, JobId)>,
+    new_keys: Vec<(IdempotencyKey, JobId, Timestamp)>,
+    counters: BTreeMap<(String, i64), i64>,
+}
+
+impl Batch {
+    fn new(read: Read) -> Self {
+        let jobs = read
+            .jobs
+            .into_iter()
+            .map(|(n, job)| {
+                let (id, before) = (job.id, Some(job.status));
+                let pending = Pending {
+                    n,
+                    job: Arc::new(job),
+                    before,
+                    events: Vec::new(),
+                    touched: BTreeSet::new(),
+                    steps_replaced: false,
+                    changed: false,
+                };
+                (id, pending)
+            })
+            .collect();
+        Self {
+            jobs,
+            numbers: read.numbers,
+            counts: read.counts,
+            of_feature: read.of_feature,
+            keys: read.keys,
+            new_keys: Vec::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    fn create(
+        &mut self,
+        new: &NewJob,
+        rules: &CreateRules,
+        context: &Context,
+    ) -> Result<Created, StoreError> {
+        if let Some(key) = &rules.idempotency
+            && let Some((fingerprint, id)) = self.keys.get(&*stored(&key.key))
+        {
+            if *fingerprint != *stored(&key.fingerprint) {
+                return Err(Refusal::KeyReused.into());
+            }
+            // A job of this batch is at hand; another one is fetched by `recall`.
+            return match self.jobs.get(id) {
+                Some(pending) => Ok(Created { job: Arc::clone(&pending.job), replayed: true }),
+                None => Err(StoreError::Refused(Refusal::NotFound { id: *id })),
+            };
+        }
+        self.admit(new, rules)?;
+        let Some(n) = self.numbers.pop() else {
+            return Err(StoreError::Corrupt("the database gave too few numbers".to_owned()));
+        };
+        let (job, event) = Job::create(new.clone(), context);
+        let job = Arc::new(job);
+        if let Some(key) = &rules.idempotency {
+            let known = (stored(&key.fingerprint).into_owned(), job.id);
+            self.keys.insert(stored(&key.key).into_owned(), known);
+            self.new_keys.push((key.clone(), job.id, context.at));
+        }
+        self.of_feature.insert(stored(job.spec.feature.as_str()).into_owned(), job.id);
+        self.count(job.spec.feature.as_str(), None, Some(job.status));
+        self.jobs.insert(
+            job.id,
+            Pending {
+                n,
+                job: Arc::clone(&job),
+                before: None,
+                events: vec![event],
+                touched: BTreeSet::new(),
+                steps_replaced: false,
+                changed: true,
+            },
+        );
+        Ok(Created { job, replayed: false })
+    }
+
+    fn admit(&self, new: &NewJob, rules: &CreateRules) -> Result<(), StoreError> {
+        if rules.one_per_feature
+            && let Some(other) = self.of_feature.get(&*stored(new.spec.feature.as_str()))
+            && self.jobs.get(other).is_none_or(|pending| !pending.job.status.is_final())
+        {
+            let feature = new.spec.feature.as_str().to_owned();
+            return Err(Refusal::Duplicate { feature, id: *other }.into());
+        }
+        Ok(ledger::admit_count(new, rules, &self.counts)?)
+    }
+
+    fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
+        let pending = match self.jobs.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(_) => return Err(Refusal::NotFound { id }.into()),
+        };
+        let before = Arc::clone(&pending.job);
+        match ledger::turn(&before, command, context) {
+            Ok(turn) => {
+                if turn.job.attempt != before.attempt {
+                    pending.steps_replaced = true;
+                    pending.touched.clear();
+                }
+                pending.changed = true;
+                pending.job = Arc::clone(&turn.job);
+                pending.events.extend(turn.events);
+                pending.touched.extend(turn.touched);
+                if before.status != turn.job.status {
+                    self.count(before.spec.feature.as_str(), Some(before.status), Some(turn.job.status));
+                }
+                Ok(turn.job)
+            }
+            Err(refused) => {
+                if let Some(counted) = refused.counted {
+                    pending.changed = true;
+                    pending.job = counted;
+                }
+                Err(refused.refusal.into())
+            }
+        }
+    }
+
+    fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
+        self.counts.shift(from, to);
+        for (status, by) in [(from, -1), (to, 1)] {
+            if let Some(status) = status {
+                let key = (stored(feature).into_owned(), status_number(status));
+                *self.counters.entry(key).or_default() += by;
+            }
+        }
+    }
+
+    /// Fetches the jobs that earlier requests with the same keys had made.
+    async fn recall(&self, session: &Session, answers: &mut [Answer]) -> Result<(), DbError> {
+        for answer in answers {
+            let Answer::Created(Err(StoreError::Refused(Refusal::NotFound { id }))) = answer else {
+                continue;
+            };
+            let id = *id;
+            let ids = vec![id.0];
+            let (jobs, steps) = (
+                session.client.query(&session.statements.lock, &[&ids]).await?,
+                session.client.query(&session.statements.steps, &[&ids]).await?,
+            );
+            if let Some((_, job)) = rows::with_steps(&jobs, &steps)?.pop() {
+                *answer = Answer::Created(Ok(Created { job: Arc::new(job), replayed: true }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what changed, each job once, and commits.
+    async fn write(
+        mut self,
+        session: &Session,
+        node: Uuid,
+        slot: i16,
+        answers: Vec<Answer>,
+    ) -> Result<Done, (Failure, Done)> {
+        let Session { client, .. } = session;
+        self.jobs.retain(|_, pending| pending.changed);
+        if self.jobs.is_empty() {
+            let ended = client.batch_execute("commit").await;
+            let done = Done { answers, changed: Vec::new(), counts: None };
+            return match ended {
+                Ok(()) => Ok(done),
+                Err(error) => Err((DbError::from(error).into(), done)),
+            };
+        }
+        let mut writes = Writes::default();
+        let mut broken = None;
+        for pending in self.jobs.values() {
+            broken = broken.or(writes.add(pending).err());
+        }
+        let changed: Vec<Arc<Job>> = self.jobs.values().map(|pending| Arc::clone(&pending.job)).collect();
+        let done = |counts| Done { answers, changed, counts };
+        if let Some(error) = broken {
+            return Err((Failure::For(error), done(None)));
+        }
+        let flight = self.flight(session, node, slot, &writes);
+        let rows = match in_order(flight).await {
+            Ok(rows) => rows,
+            Err(error) => return Err((error.into(), done(None))),
+        };
+        let told = || -> Result<(String, Counts), StoreError> {
+            let [.., change, counts] = rows.as_slice() else {
+                return Err(StoreError::Corrupt("the database answered too little".to_owned()));
+            };
+            let xid = change.first().map(|row| get::<String>(row, 0)).transpose()?.unwrap_or_default();
+            Ok((xid, rows::counts(counts)?))
+        };
+        let (xid, counts) = match told() {
+            Ok(told) => told,
+            Err(error) => return Err((Failure::For(error), done(None))),
+        };
+        match client.batch_execute("commit").await {
+            Ok(()) => Ok(done(Some(counts))),
+            Err(error) if error.as_db_error().is_some() => Err((DbError::from(error).into(), done(None))),
+            Err(error) => Err((Failure::Unknown(unavailable(error), xid), done(Some(counts)))),
+        }
+    }
+
+    /// The writes, in the order they are sent. The last two answer with the transaction's number and the
+    /// counters.
+    fn flight<'a>(
+        &'a self,
+        session: &'a Session,
+        node: Uuid,
+        slot: i16,
+        writes: &'a Writes,
+    ) -> Vec<Sent<'a, Vec<Row>>> {
+        let Session { client, statements } = session;
+        let Writes { numbers, events, steps, replaced, ended } = writes;
+        let mut flight: Vec<Sent<'a, Vec<Row>>> = Vec::with_capacity(self.jobs.len() + 8);
+        for pending in self.jobs.values() {
+            flight.push(Box::pin(async move {
+                match pending.before {
+                    Some(_) => rows::update_job(client, statements, pending.n, &pending.job).await?,
+                    None => rows::insert_job(client, statements, pending.n, &pending.job).await?,
+                }
+                Ok(Vec::new())
+            }));
+        }
+        if !events.is_empty() {
+            flight.push(Box::pin(async move {
+                events.write(client, statements).await?;
+                Ok(Vec::new())
+            }));
+        }
+        if !replaced.is_empty() {
+            flight.push(Box::pin(async move {
+                client.query(&statements.drop_steps, &[replaced]).await.map_err(DbError::from)
+            }));
+        }
+        if !steps.is_empty() {
+            flight.push(Box::pin(async move {
+                steps.write(client, statements).await?;
+                Ok(Vec::new())
+            }));
+        }
+        for (key, id, at) in &self.new_keys {
+            flight.push(Box::pin(async move {
+                let (key, fingerprint) = (stored(&key.key), stored(&key.fingerprint));
+                client
+                    .query(&statements.put_key, &[&key, &fingerprint, &id.0, &at.0])
+                    .await
+                    .map_err(DbError::from)
+            }));
+        }
+        let counters = self.counters.iter().filter(|(_, by)| **by != 0);
+        flight.push(count(
+            client,
+            statements,
+            slot,
+            counters.map(|((feature, status), by)| (feature.as_str(), *status, *by)),
+        ));
+        if !ended.is_empty() {
+            let days: Vec<i64> = ended.keys().map(|(day, _)| *day).collect();
+            let kinds: Vec<i16> = ended.keys().map(|(_, status)| *status as i16).collect();
+            let by: Vec<i64> = ended.values().copied().collect();
+            flight.push(Box::pin(async move {
+                client.query(&statements.add_ended, &[&slot, &days, &kinds, &by]).await.map_err(DbError::from)
+            }));
+        }
+        let none: Vec<Uuid> = Vec::new();
+        flight.push(Box::pin(async move {
+            client.query(&statements.change, &[&node, &numbers, &none]).await.map_err(DbError::from)
+        }));
+        flight.push(Box::pin(
+            async move { client.query(&statements.counts, &[]).await.map_err(DbError::from) },
+        ));
+        flight
+    }
+}
+
+/// What a transaction writes, beside the jobs' own rows.
+#[derive(Default)]
+struct Writes {
+    numbers: Vec<i64>,
+    events: EventColumns,
+    steps: StepColumns,
+    /// Jobs whose steps are all new.
+    replaced: Vec<i64>,
+    /// How many ended on which day, by status.
+    ended: BTreeMap<(i64, i64), i64>,
+}
+
+impl Writes {
+    fn add(&mut self, pending: &Pending) -> Result<(), StoreError> {
+        let (n, job) = (pending.n, &pending.job);
+        self.numbers.push(n);
+        for event in &pending.events {
+            self.events.push(n, event)?;
+        }
+        if pending.steps_replaced {
+            self.replaced.push(n);
+        }
+        for &index in &pending.touched {
+            if let Some(step) = job.steps.steps().get(index) {
+                self.steps.push(n, index, step);
+            }
+        }
+        let was_open = pending.before.is_none_or(|before| !before.is_final());
+        if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
+            *self.ended.entry((at.day(), status_number(job.status))).or_default() += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Adds to the counters.
+pub(super) fn count<'a, 'b>(
+    client: &'a Client,
+    statements: &'a Statements,
+    slot: i16,
+    by: impl Iterator<Item = (&'b str, i64, i64)>,
+) -> Sent<'a, Vec<Row>> {
+    let (mut features, mut kinds, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    for (feature, status, by) in by {
+        features.push(feature.to_owned());
+        kinds.push(status as i16);
+        numbers.push(by);
+    }
+    Box::pin(async move {
+        if features.is_empty() {
+            return Ok(Vec::new());
+        }
+        client
+            .query(&statements.add_counters, &[&slot, &features, &kinds, &numbers])
+            .await
+            .map_err(DbError::from)
+    })
+}
+
+/// A write that changes nothing: it needs a number and a commit, as every write does.
+pub(super) async fn probe(client: &Client) -> Result<(), StoreError> {
+    client.batch_execute("begin; select pg_current_xact_id(); commit").await.map_err(unavailable)
+}

@@ -1,0 +1,208 @@
+//! The way to a PostgreSQL database: its address, TLS, how long to wait, its schema.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use thiserror::Error;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::store::StoreError;
+
+mod embedded {
+    refinery::embed_migrations!("src/store/migrations/postgres");
+}
+
+/// Who waits for a connection is told within this time that there is none.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// A connection whose other end has gone silent is given up after about this time.
+const SILENT_FOR: Duration = Duration::from_secs(10);
+/// Held while the schema is brought up to date, so that nodes that start together do it once. "LHmi".
+const MIGRATION_LOCK: i64 = 0x4c48_6d69;
+
+/// Why a PostgreSQL database cannot be used.
+#[derive(Debug, Error)]
+pub enum PostgresError {
+    /// The address makes no sense.
+    #[error("the database's address cannot be understood: {0}")]
+    Address(String),
+    /// The database does not answer, or not to us.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// It holds something else, or something newer.
+    #[error("{0}")]
+    NotOurs(String),
+}
+
+/// A connection's own end, which must be polled.
+pub(super) type Wire = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// Where a database is, and how to get there.
+#[derive(Clone)]
+pub(super) struct Place {
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+/// What the driver and the server say, as one sentence: the driver's own text hides the cause.
+pub(super) fn sentence(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("{} ({})", db.message(), db.code().code());
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(super) fn unavailable(error: tokio_postgres::Error) -> StoreError {
+    StoreError::Unavailable(sentence(&error))
+}
+
+/// Why something in a transaction failed, and whether the transaction would perhaps succeed if it were
+/// tried again as a whole.
+#[derive(Debug)]
+pub(super) struct DbError {
+    pub(super) told: StoreError,
+    pub(super) again: bool,
+}
+
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let code = error.code();
+        let again = error.is_closed()
+            || [
+                &SqlState::T_R_DEADLOCK_DETECTED,
+                &SqlState::T_R_SERIALIZATION_FAILURE,
+                &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                &SqlState::ADMIN_SHUTDOWN,
+                &SqlState::CRASH_SHUTDOWN,
+            ]
+            .iter()
+            .any(|known| code == Some(known));
+        Self { told: unavailable(error), again }
+    }
+}
+
+impl From<StoreError> for DbError {
+    fn from(told: StoreError) -> Self {
+        Self { told, again: false }
+    }
+}
+
+impl Place {
+    /// Reads an address: `postgres://user:password@host:5432/name?sslmode=require`, with the options of
+    /// libpq that the driver knows. Where a server offers TLS it is used, and its certificate must be one
+    /// the system trusts; `sslmode=require` insists on it.
+    pub(super) fn new(address: &str) -> Result<Self, PostgresError> {
+        let mut config: Config = address
+            .parse()
+            .map_err(|error: tokio_postgres::Error| PostgresError::Address(sentence(&error)))?;
+        if config.get_application_name().is_none() {
+            config.application_name("longhaul");
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_WITHIN);
+        }
+        config.keepalives_idle(SILENT_FOR).tcp_user_timeout(SILENT_FOR);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_platform_verifier())
+            .map_err(|error| PostgresError::Address(format!("TLS cannot be set up: {error}")))?
+            .with_no_client_auth();
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
+    }
+
+    /// A connection, and what must be driven for it to work.
+    pub(super) async fn connect(&self) -> Result<(Client, Wire), StoreError> {
+        // The driver's own limit ends with the socket; a server that accepts and says nothing is out there too.
+        match tokio::time::timeout(CONNECT_WITHIN * 2, self.config.connect(self.tls.clone())).await {
+            Ok(connected) => connected.map_err(unavailable),
+            Err(_) => {
+                Err(StoreError::Unavailable("the database accepts connections and says nothing".to_owned()))
+            }
+        }
+    }
+
+    /// A connection that is driven by a task of its own.
+    pub(super) async fn client(&self) -> Result<Client, StoreError> {
+        let (client, wire) = self.connect().await?;
+        tokio::spawn(async move {
+            if let Err(error) = wire.await {
+                tracing::debug!(error = %sentence(&error), "A connection to the database ended");
+            }
+        });
+        Ok(client)
+    }
+
+    /// A pool of at most `size` connections, for those who only read.
+    pub(super) fn pool(&self, size: usize) -> Result<Pool, PostgresError> {
+        let manager = Manager::from_config(
+            self.config.clone(),
+            self.tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        Pool::builder(manager)
+            .max_size(size.max(1))
+            .runtime(deadpool_postgres::Runtime::Tokio1)
+            .wait_timeout(Some(CONNECT_WITHIN))
+            .create_timeout(Some(CONNECT_WITHIN))
+            .build()
+            .map_err(|error| PostgresError::Address(error.to_string()))
+    }
+
+    /// Brings the schema to this version's; a newer one's, or somebody else's, is left untouched.
+    pub(super) async fn migrate(&self) -> Result<(), PostgresError> {
+        let unreachable = |error: tokio_postgres::Error| PostgresError::Unreachable(sentence(&error));
+        let mut client =
+            self.client().await.map_err(|error| PostgresError::Unreachable(error.to_string()))?;
+        client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(unreachable)?;
+        let has = |table: &str| format!("to_regclass('{table}') is not null");
+        let row = client
+            .query_one(&format!("select {}, {}", has("refinery_schema_history"), has("job")), &[])
+            .await
+            .map_err(unreachable)?;
+        let (ours, taken): (bool, bool) = (row.get(0), row.get(1));
+        if !ours && taken {
+            return Err(PostgresError::NotOurs(
+                "the database holds another program's tables. Make one for Longhaul: create database longhaul".to_owned(),
+            ));
+        }
+        if ours {
+            let row = client
+                .query_one("select coalesce(max(version), 0)::bigint from refinery_schema_history", &[])
+                .await
+                .map_err(unreachable)?;
+            let found: i64 = row.get(0);
+            let known = embedded::migrations::runner()
+                .get_migrations()
+                .iter()
+                .map(|migration| i64::from(migration.version()))
+                .max()
+                .unwrap_or(0);
+            if found > known {
+                return Err(PostgresError::NotOurs(format!(
+                    "the database was written by a newer version of Longhaul (schema {found}, this version knows \
+                     up to {known}). Start that version. Nothing was touched."
+                )));
+            }
+        }
+        embedded::migrations::runner().run_async(&mut client).await.map_err(|error| {
+            PostgresError::NotOurs(format!("the schema cannot be brought up to date: {error}"))
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Is the database sound? Each job against its log, the counters against the rows.
+
+use deadpool_postgres::GenericClient;
+
+use super::connect::unavailable;
+use super::reader;
+use super::rows::{self, get};
+use crate::store::ledger::Replay;
+use crate::store::{IntegrityReport, StoreError, StoreProgress, told_to_stop};
+
+/// How many problems are spelt out.
+const MAX_PROBLEMS: usize = 100;
+/// How many jobs are read at once.
+const AT_ONCE: i64 = 200;
+/// How many entries of a log are read at once.
+const ENTRIES: usize = 10_000;
+
+/// Looks whether log, jobs and counters agree. `db` sees one moment.
+pub(super) async fn check(
+    db: &impl GenericClient,
+    mut progress: StoreProgress,
+) -> Result<IntegrityReport, StoreError> {
+    let mut report = IntegrityReport::default();
+    let row = db.query_one("select count(*) from job", &[]).await.map_err(unavailable)?;
+    let total = get::<i64>(&row, 0)? as u64 + 1;
+    let differing = db
+        .query(
+            "select feature, status, sum(rows)::bigint, sum(counted)::bigint from ( \
+               select feature, status, count(*) as rows, 0 as counted from job group by 1, 2 union all \
+               select feature, status, 0, n from counter) both_sides group by 1, 2 having sum(rows) <> sum(counted)",
+            &[],
+        )
+        .await
+        .map_err(unavailable)?;
+    for row in &differing {
+        report.problems.push(format!(
+            "The counter of {} {} says {}, there are {} jobs",
+            get::<String>(row, 0)?,
+            rows::status(get(row, 1)?)?.name(),
+            get::<i64>(row, 3)?,
+            get::<i64>(row, 2)?
+        ));
+    }
+    let mut go_on = progress(1, total);
+    let mut last = 0_i64;
+    loop {
+        if !go_on {
+            return Err(told_to_stop());
+        }
+        let jobs = db
+            .query(
+                &format!("select {} from job where n > $1 order by n limit {AT_ONCE}", rows::JOB),
+                &[&last],
+            )
+            .await
+            .map_err(unavailable)?;
+        if jobs.is_empty() {
+            break;
+        }
+        for row in &jobs {
+            let (n, job) = rows::job(row)?;
+            last = n;
+            let mut replay = Replay::new(job.id);
+            loop {
+                let log = reader::events(db, job.id, replay.entries(), ENTRIES).await?;
+                log.iter().for_each(|event| replay.add(event));
+                if log.len() < ENTRIES {
+                    break;
+                }
+            }
+            report.jobs += 1;
+            report.events += replay.entries();
+            if !replay.agrees_with(&job) && report.problems.len() < MAX_PROBLEMS {
+                report.problems.push(format!("Job {} is not what its log says", job.id));
+            }
+        }
+        go_on = progress(report.jobs + 1, total);
+    }
+    let entries = db.query_one("select count(*) from event", &[]).await.map_err(unavailable)?;
+    let (all, known) = (get::<i64>(&entries, 0)? as u64, report.events);
+    if all != known {
+        report.problems.push(format!("There are {all} log entries, and the jobs have {known}"));
+    }
+    Ok(report)
+}

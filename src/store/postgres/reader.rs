@@ -1,0 +1,377 @@
+//! What is only read, over a pool of connections. Asks the database each time: what another node wrote a
+//! moment ago must be seen by whoever asks here.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use super::connect::unavailable;
+use super::rows::{self, get};
+use super::text::stored;
+use crate::model::{
+    Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize, Refusal,
+    Status,
+};
+use crate::store::memory::cursor_of;
+use crate::store::record::status_number;
+use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
+
+type Value = Box<dyn ToSql + Sync + Send>;
+
+/// A query that is put together from conditions. `?` in a condition stands for its next value.
+#[derive(Default)]
+struct Conditions {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn and(&mut self, condition: &str, values: impl IntoIterator<Item = Value>) {
+        if !self.text.is_empty() {
+            self.text.push_str(" and ");
+        }
+        let mut values = values.into_iter();
+        for part in condition.split_inclusive('?') {
+            match (part.strip_suffix('?'), part.ends_with('?').then(|| values.next()).flatten()) {
+                (Some(before), Some(value)) => {
+                    self.values.push(value);
+                    let _ = write!(self.text, "{before}${}", self.values.len());
+                }
+                _ => self.text.push_str(part),
+            }
+        }
+    }
+
+    async fn query(&self, db: &impl GenericClient, sql: &str) -> Result<Vec<Row>, StoreError> {
+        let values: Vec<&(dyn ToSql + Sync)> =
+            self.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
+        ask(db, sql, &values).await
+    }
+}
+
+/// Asks with a statement that is prepared once a connection.
+pub(super) async fn ask(
+    db: &impl GenericClient,
+    sql: &str,
+    values: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, StoreError> {
+    let statement = db.prepare_cached(sql).await.map_err(unavailable)?;
+    db.query(&statement, values).await.map_err(unavailable)
+}
+
+fn value(value: impl ToSql + Sync + Send + 'static) -> Value {
+    Box::new(value)
+}
+
+fn text(text: &str) -> Value {
+    value(stored(text).into_owned())
+}
+
+/// A `like` pattern that finds `text` anywhere, with `\` as the escape.
+fn containing(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in stored(text).chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Jobs under a condition on `$1`.
+pub(super) async fn jobs_where(
+    db: &impl GenericClient,
+    condition: &str,
+    value: &(dyn ToSql + Sync),
+) -> Result<Vec<Arc<Job>>, StoreError> {
+    let jobs = ask(db, &format!("select {} from job where {condition}", rows::JOB), &[value]).await?;
+    with_steps(db, jobs).await
+}
+
+/// Jobs in the order of their ids, after one of them.
+pub(super) async fn in_order_of_id(
+    db: &impl GenericClient,
+    after: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Arc<Job>>, StoreError> {
+    let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
+    let sql = format!("select {} from job where id > $1 order by id limit $2", rows::JOB);
+    let jobs = ask(db, &sql, &[&after, &(limit as i64)]).await?;
+    with_steps(db, jobs).await
+}
+
+async fn with_steps(db: &impl GenericClient, jobs: Vec<Row>) -> Result<Vec<Arc<Job>>, StoreError> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers: Vec<i64> = jobs.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    let sql = format!("select {} from step where job = any($1) order by job, i", rows::STEP);
+    let steps = ask(db, &sql, &[&numbers]).await?;
+    Ok(rows::with_steps(&jobs, &steps)?.into_iter().map(|(_, job)| Arc::new(job)).collect())
+}
+
+pub(super) async fn list(
+    db: &impl GenericClient,
+    filter: &JobFilter,
+    after: Option<Cursor>,
+    size: PageSize,
+) -> Result<JobPage, StoreError> {
+    let mut jobs: Vec<Arc<Job>> = Vec::new();
+    let wanted = size.get() + 1;
+    let status_open = filter.status.is_none_or(|status| !status.is_final());
+    let status_past = filter.status.is_none_or(Status::is_final);
+    if !filter.only_past && status_open && !matches!(after, Some(Cursor::Past { .. })) {
+        jobs.extend(phase(db, filter, after, true, wanted).await?);
+    }
+    if !filter.only_open && status_past && jobs.len() < wanted {
+        let after = after.filter(|cursor| matches!(cursor, Cursor::Past { .. }));
+        jobs.extend(phase(db, filter, after, false, wanted - jobs.len()).await?);
+    }
+    let more = jobs.len() == wanted;
+    jobs.truncate(size.get());
+    let next = jobs.last().filter(|_| more).map(|job| cursor_of(job));
+    Ok(JobPage { jobs, next })
+}
+
+/// A page of the jobs that have not ended, or of those that have.
+async fn phase(
+    db: &impl GenericClient,
+    filter: &JobFilter,
+    after: Option<Cursor>,
+    open: bool,
+    limit: usize,
+) -> Result<Vec<Arc<Job>>, StoreError> {
+    let (is, column) = if open { ("is", "created_at") } else { ("is not", "ended_at") };
+    let mut where_ = Conditions { text: format!("ended_at {is} null"), values: Vec::new() };
+    if let Some(feature) = &filter.feature {
+        where_.and("feature = ?", [text(feature)]);
+    }
+    if let Some(author) = &filter.author {
+        where_.and("author = ?", [text(author)]);
+    }
+    if let Some(tag) = &filter.tag {
+        let tag = format!("{}{}{}", rows::TAG_END, stored(tag), rows::TAG_END);
+        where_.and("position(? in tags) > 0", [value(tag)]);
+    }
+    if let Some(wanted) = &filter.text {
+        let pattern = containing(wanted);
+        let prefix: String = wanted.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
+        // The C collation, so that letters beyond ASCII are what they are, as in every other store.
+        let like = "collate \"C\" ilike ?";
+        where_.and(
+            &format!(
+                "(coalesce(title, feature) {like} or feature {like} or author {like} or error {like} \
+                 or starts_with(replace(id::text, '-', ''), ?))"
+            ),
+            [pattern.clone(), pattern.clone(), pattern.clone(), pattern, id_prefix(&prefix)].map(value),
+        );
+    }
+    if let Some(Cursor::Open { at, id } | Cursor::Past { at, id }) = after {
+        where_.and(&format!("({column}, id) < (?, ?)"), [value(at.0), value(id.0)]);
+    }
+    // The index by feature or author has the outcome before the time, so that it serves both alone and
+    // together: a page is merged from one of each outcome.
+    let by_name = !open && (filter.feature.is_some() || filter.author.is_some());
+    let statuses: Vec<Option<Status>> = match filter.status {
+        None if by_name => Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect(),
+        status => vec![status],
+    };
+    where_.values.push(value(limit as i64));
+    let order = format!("order by {column} desc, id desc limit ${}", where_.values.len());
+    let several = statuses.len() > 1;
+    let parts: Vec<String> = statuses
+        .into_iter()
+        .map(|status| {
+            let status = status.map_or_else(String::new, |status| match status_number(status) {
+                // Said outright, so that the index over those that did not complete can be used.
+                number if !by_name && number > 4 => format!(" and status = {number} and status > 4"),
+                number => format!(" and status = {number}"),
+            });
+            format!("(select {} from job where {}{status} {order})", rows::JOB, where_.text)
+        })
+        .collect();
+    let query = match several {
+        true => format!("{} {order}", parts.join(" union all ")),
+        false => parts.concat(),
+    };
+    let found = where_.query(db, &query).await?;
+    with_steps(db, found).await
+}
+
+/// What finds an id by its beginning: hexadecimal digits, or nothing that matches.
+fn id_prefix(text: &str) -> String {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        text.to_owned()
+    } else {
+        "no id".to_owned()
+    }
+}
+
+async fn number_of(db: &impl GenericClient, id: JobId) -> Result<i64, StoreError> {
+    let found = ask(db, "select n from job where id = $1", &[&id.0]).await?;
+    match found.first() {
+        Some(row) => get(row, 0),
+        None => Err(Refusal::NotFound { id }.into()),
+    }
+}
+
+fn log_conditions(n: i64, filter: &LogFilter) -> Conditions {
+    let mut where_ = Conditions::default();
+    where_.and("job = ?", [value(n)]);
+    let kinds: Vec<String> = filter.wanted().iter().map(|kind| (*kind as u8).to_string()).collect();
+    where_.and(&format!("kind in ({})", kinds.join(", ")), []);
+    if !filter.wanted().contains(&LineKind::Info) {
+        // Said outright, so that the index over the few lines that are not infos can be used.
+        where_.and("kind <> 0", []);
+    }
+    if let Some(step) = &filter.step {
+        where_.and("(step = ? or starts_with(step, ?))", [text(step), text(&format!("{step}/"))]);
+    }
+    if let Some(wanted) = &filter.text {
+        where_.and("text collate \"C\" ilike ?", [value(containing(wanted))]);
+    }
+    where_
+}
+
+/// A part of a log. `db` is a transaction: the counters and the lines are of one moment.
+pub(super) async fn log(db: &impl GenericClient, id: JobId, query: &LogQuery) -> Result<LogPage, StoreError> {
+    let n = number_of(db, id).await?;
+    let (place, order) = match query.from {
+        LogFrom::End => (None, "desc"),
+        LogFrom::Before(seq) => (Some(("seq < ?", seq)), "desc"),
+        LogFrom::After(seq) => (Some(("seq > ?", seq)), "asc"),
+    };
+    let mut page = log_conditions(n, &query.filter);
+    if let Some((condition, seq)) = place {
+        page.and(condition, [value(i64::try_from(seq).unwrap_or(i64::MAX))]);
+    }
+    page.values.push(value(query.limit as i64 + 1));
+    let sql = format!(
+        "select seq, at, kind, text, step from event where {} order by seq {order} limit ${}",
+        page.text,
+        page.values.len()
+    );
+    let mut lines =
+        page.query(db, &sql).await?.iter().map(rows::line).collect::<Result<Vec<_>, StoreError>>()?;
+    let more = lines.len() > query.limit;
+    lines.truncate(query.limit);
+    if order == "desc" {
+        lines.reverse();
+    }
+    let total = match (query.count, query.filter.needs_scan()) {
+        (false, _) => None,
+        (true, true) => {
+            let all = log_conditions(n, &query.filter);
+            let found = all.query(db, &format!("select count(*) from event where {}", all.text)).await?;
+            found.first().map(|row| get::<i64>(row, 0)).transpose()?.map(|total| total as u64)
+        }
+        (true, false) => {
+            let sql = "select infos, warnings, errors, systems, operators from job where n = $1";
+            let mut sum = 0;
+            if let Some(row) = ask(db, sql, &[&n]).await?.first() {
+                for kind in LineKind::SHOWN.iter().filter(|kind| query.filter.wanted().contains(kind)) {
+                    sum += get::<i64>(row, *kind as usize)? as u64;
+                }
+            }
+            Some(sum)
+        }
+    };
+    Ok(LogPage { lines, total, more })
+}
+
+pub(super) async fn events(
+    db: &impl GenericClient,
+    id: JobId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Event>, StoreError> {
+    let n = number_of(db, id).await?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let sql =
+        "select seq, at, kind, text, step, data from event where job = $1 and seq > $2 order by seq limit $3";
+    ask(db, sql, &[&n, &after, &(limit as i64)]).await?.iter().map(rows::event).collect()
+}
+
+/// The newest infos, warnings and errors of jobs, up to `most` of each, oldest first.
+pub(super) async fn newest_messages(
+    db: &impl GenericClient,
+    jobs: &[Arc<Job>],
+    most: usize,
+) -> Result<Vec<Newest>, StoreError> {
+    let ids: Vec<uuid::Uuid> = jobs.iter().map(|job| job.id.0).collect();
+    let parts: Vec<String> = MESSAGES
+        .iter()
+        .map(|kind| {
+            let kind = *kind as u8;
+            let few = if kind == 0 { "" } else { " and kind <> 0" };
+            format!(
+                "(select e.*, j.id from job j cross join lateral (select seq, at, kind, text, step from event \
+                 where job = j.n and kind = {kind}{few} order by seq desc limit $2) e where j.id = any($1))"
+            )
+        })
+        .collect();
+    let sql = format!("{} order by seq", parts.join(" union all "));
+    let places: std::collections::HashMap<uuid::Uuid, usize> = ids.iter().copied().zip(0..).collect();
+    let mut newest: Vec<Newest> = jobs.iter().map(|_| Newest::default()).collect();
+    for row in &ask(db, &sql, &[&ids, &(most as i64)]).await? {
+        let line = rows::line(row)?;
+        let job = places.get(&get(row, 5)?).and_then(|place| newest.get_mut(*place));
+        let lines = MESSAGES.iter().position(|kind| *kind == line.kind);
+        if let (Some(job), Some(place)) = (job, lines) {
+            job[place].push(line);
+        }
+    }
+    Ok(newest)
+}
+
+/// How many jobs there are, by status.
+pub(super) async fn counts(db: &impl GenericClient) -> Result<Counts, StoreError> {
+    rows::counts(&ask(db, rows::COUNTS, &[]).await?)
+}
+
+pub(super) async fn ended_on(db: &impl GenericClient, day: i64) -> Result<OutcomeCounts, StoreError> {
+    let found =
+        ask(db, "select status, sum(n)::bigint from ended where day = $1 group by status", &[&day]).await?;
+    let mut counts = OutcomeCounts::default();
+    for row in &found {
+        if let Some(outcome) = rows::status(get(row, 0)?)?.outcome() {
+            *counts.of_mut(outcome) = get::<i64>(row, 1)? as u64;
+        }
+    }
+    Ok(counts)
+}
+
+pub(super) async fn features(
+    db: &impl GenericClient,
+    limit: usize,
+) -> Result<Vec<FeatureCounts>, StoreError> {
+    // Over the counters, of which there is a handful a feature; never over the jobs.
+    let sql = "select feature, status, sum(n)::bigint from counter where feature in \
+        (select feature from counter group by feature having sum(n) > 0 \
+         order by sum(n) desc, feature collate \"C\" limit $1) \
+        group by feature, status";
+    let found = ask(db, sql, &[&(limit as i64)]).await?;
+    let mut features: Vec<FeatureCounts> = Vec::new();
+    for row in &found {
+        let feature = super::text::original(get(row, 0)?);
+        let (status, n) = (rows::status(get(row, 1)?)?, get::<i64>(row, 2)? as u64);
+        let place = match features.iter().position(|row| row.feature == feature) {
+            Some(place) => place,
+            None => {
+                features.push(FeatureCounts { feature, counts: Counts::default() });
+                features.len() - 1
+            }
+        };
+        features[place].counts.set(status, n);
+    }
+    features.sort_by_key(|row| {
+        (std::cmp::Reverse(row.counts.by_status.iter().sum::<u64>()), row.feature.clone())
+    });
+    Ok(features)
+}

@@ -1,0 +1,466 @@
+//! Rows to model values, and back. The only place that knows the columns.
+
+use std::sync::Arc;
+
+use tokio_postgres::types::FromSql;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::connect::{DbError, unavailable};
+use super::text::{original, stored};
+use crate::model::{
+    Author, Counts, Event, Feature, Job, JobId, LineKind, LogCounts, LogLine, Spec, Step, StepTree, Tag,
+    Timeouts, Timestamp, Title, Weight,
+};
+use crate::store::StoreError;
+use crate::store::record::{self, Entry, More, execution_number, span, span_ms, status_number};
+
+/// The columns of a job, in the order [`job`] reads them.
+pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, execution, attempt, max_attempts, epoch, \
+    queue, priority, progress, created_at, run_at, started_at, ended_at, activity_at, progress_at, heartbeat_at, \
+    run_timeout, activity_timeout, seq, revision, infos, warnings, errors, systems, operators, fenced, late_writes, \
+    late_write_at, message_key, error, more, max_lines, pinned";
+
+fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(error.to_string())
+}
+
+/// A column's value.
+pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, StoreError> {
+    row.try_get(column).map_err(unreadable)
+}
+
+fn text(row: &Row, column: usize) -> Result<String, StoreError> {
+    get::<String>(row, column).map(original)
+}
+
+fn maybe_text(row: &Row, column: usize) -> Result<Option<String>, StoreError> {
+    Ok(get::<Option<String>>(row, column)?.map(original))
+}
+
+fn count(row: &Row, column: usize) -> Result<u64, StoreError> {
+    get::<i64>(row, column).map(|count| count as u64)
+}
+
+fn small(row: &Row, column: usize) -> Result<u32, StoreError> {
+    u32::try_from(get::<i64>(row, column)?).map_err(unreadable)
+}
+
+fn at(row: &Row, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    Ok(get::<Option<i64>>(row, column)?.map(Timestamp))
+}
+
+/// A status from its number.
+pub(super) fn status(number: i16) -> Result<crate::model::Status, StoreError> {
+    record::status(i64::from(number)).ok_or_else(|| unreadable(format!("there is no status {number}")))
+}
+
+/// Reads a job, without its steps, and its row number.
+pub(super) fn job(row: &Row) -> Result<(i64, Job), StoreError> {
+    let more: Option<&str> = get(row, 35)?;
+    let more = More::read(more).map_err(unreadable)?;
+    let execution: i16 = get(row, 7)?;
+    let spec = Spec {
+        feature: Feature::new(text(row, 2)?).map_err(unreadable)?,
+        author: Author::new(text(row, 3)?).map_err(unreadable)?,
+        owner: text(row, 4)?,
+        title: maybe_text(row, 5)?.map(Title::new).transpose().map_err(unreadable)?,
+        tags: more.tags,
+        input: more.input,
+        timeouts: Timeouts { run: span(get(row, 21)?), activity: span(get(row, 22)?) },
+        execution: record::execution(i64::from(execution))
+            .ok_or_else(|| unreadable(format!("there is no execution {execution}")))?,
+        max_attempts: small(row, 9)?,
+        queue: text(row, 11)?,
+        priority: get(row, 12)?,
+        max_lines: small(row, 36)?,
+    };
+    let job = Job {
+        id: JobId(get(row, 1)?),
+        spec: Arc::new(spec),
+        status: status(get(row, 6)?)?,
+        attempt: small(row, 8)?,
+        epoch: small(row, 10)?,
+        progress: get(row, 13)?,
+        steps: Arc::default(),
+        created_at: Timestamp(get(row, 14)?),
+        run_at: at(row, 15)?,
+        started_at: at(row, 16)?,
+        ended_at: at(row, 17)?,
+        activity_at: Timestamp(get(row, 18)?),
+        progress_at: at(row, 19)?,
+        heartbeat_at: at(row, 20)?,
+        seq: count(row, 23)?,
+        revision: count(row, 24)?,
+        counts: LogCounts {
+            info: count(row, 25)?,
+            warning: count(row, 26)?,
+            error: count(row, 27)?,
+            system: count(row, 28)?,
+            operator: count(row, 29)?,
+        },
+        fenced: get(row, 30)?,
+        late_writes: count(row, 31)?,
+        late_write_at: at(row, 32)?,
+        message_key: count(row, 33)?,
+        error: maybe_text(row, 34)?.map(Arc::from),
+        last_message: more.last_message,
+        output: more.output,
+        abort: more.abort,
+        last_error: more.last_error,
+        recorded_at: more.recorded_at,
+        unrecorded: more.unrecorded,
+        unrecorded_whole: more.unrecorded_whole,
+        dropped: more.dropped,
+        unrecorded_drops: more.unrecorded_drops,
+        pinned: get(row, 37)?,
+    };
+    Ok((get(row, 0)?, job))
+}
+
+/// The columns of a step, in the order [`step`] reads them.
+pub(super) const STEP: &str = "job, id, title, weight, progress, parent, started_at, ended_at";
+
+/// Reads a step, and its job's row number.
+pub(super) fn step(row: &Row) -> Result<(i64, Step), StoreError> {
+    let step = Step {
+        id: text(row, 1)?,
+        title: maybe_text(row, 2)?,
+        weight: Weight::new(get(row, 3)?).unwrap_or(Weight::ONE),
+        progress: get(row, 4)?,
+        parent: get::<Option<i32>>(row, 5)?.and_then(|parent| usize::try_from(parent).ok()),
+        children: Vec::new(),
+        started_at: at(row, 6)?,
+        ended_at: at(row, 7)?,
+    };
+    Ok((get(row, 0)?, step))
+}
+
+/// Jobs with their steps: `steps` are of all of them, ordered by job and place.
+pub(super) fn with_steps(jobs: &[Row], steps: &[Row]) -> Result<Vec<(i64, Job)>, StoreError> {
+    let mut trees: std::collections::HashMap<i64, Vec<Step>> = std::collections::HashMap::new();
+    for row in steps {
+        let (n, step) = step(row)?;
+        trees.entry(n).or_default().push(step);
+    }
+    jobs.iter()
+        .map(|row| {
+            let (n, mut job) = job(row)?;
+            if let Some(steps) = trees.remove(&n) {
+                job.steps = Arc::new(StepTree::restore(steps));
+            }
+            Ok((n, job))
+        })
+        .collect()
+}
+
+/// What a job's labels are looked for in.
+pub(super) const TAG_END: char = '\u{1f}';
+
+fn tags(tags: &[Tag]) -> String {
+    if tags.is_empty() {
+        return String::new();
+    }
+    let mut joined = String::from(TAG_END);
+    for tag in tags {
+        joined.push_str(&stored(tag.as_str()));
+        joined.push(TAG_END);
+    }
+    joined
+}
+
+/// How many jobs there are, from `status, sum`.
+pub(super) fn counts(rows: &[Row]) -> Result<Counts, StoreError> {
+    let mut counts = Counts::default();
+    for row in rows {
+        counts.set(status(get(row, 0)?)?, count(row, 1)?);
+    }
+    Ok(counts)
+}
+
+/// What `counts` reads.
+pub(super) const COUNTS: &str = "select status, sum(n)::bigint from counter group by status";
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        /// The statements of a writer, prepared once a connection.
+        pub(super) struct Statements {
+            $($(#[$doc])* pub(super) $name: Statement,)*
+        }
+
+        impl Statements {
+            pub(super) async fn prepare(client: &Client) -> Result<Self, StoreError> {
+                Ok(Self { $($name: client.prepare(&$sql).await.map_err(unavailable)?,)* })
+            }
+        }
+    };
+}
+
+statements! {
+    admit = "select pg_advisory_xact_lock($1)";
+    lock = format!("select {JOB} from job where id = any($1) order by id for update");
+    steps = format!(
+        "select {STEP} from step where job = any(array(select n from job where id = any($1))) order by job, i"
+    );
+    numbers = "select nextval('job_n') from generate_series(1::bigint, $1)";
+    counts = COUNTS;
+    open_of = "select feature, id from job where ended_at is null and feature = any($1)";
+    forget_keys = "delete from idempotency where at < $1";
+    keys = "select key, fingerprint, job from idempotency where key = any($1)";
+    insert = "insert into job (n, id, feature, author, owner, title, execution, max_attempts, queue, priority, \
+        created_at, run_at, run_timeout, activity_timeout, tags, status, attempt, epoch, progress, \
+        started_at, ended_at, activity_at, progress_at, heartbeat_at, seq, revision, infos, warnings, \
+        errors, systems, operators, fenced, late_writes, late_write_at, message_key, error, more, max_lines, \
+        pinned) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+        $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)";
+    update = "update job set status = $2, attempt = $3, epoch = $4, progress = $5, started_at = $6, ended_at = $7, \
+        activity_at = $8, progress_at = $9, heartbeat_at = $10, seq = $11, revision = $12, infos = $13, \
+        warnings = $14, errors = $15, systems = $16, operators = $17, fenced = $18, late_writes = $19, \
+        late_write_at = $20, message_key = $21, error = $22, more = $23, pinned = $24 where n = $1";
+    put_steps = "insert into step (job, i, parent, id, title, weight, progress, started_at, ended_at) \
+        select * from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::text[], \
+        $6::double precision[], $7::double precision[], $8::bigint[], $9::bigint[]) \
+        on conflict (job, i) do update set parent = excluded.parent, id = excluded.id, \
+        title = excluded.title, weight = excluded.weight, progress = excluded.progress, \
+        started_at = excluded.started_at, ended_at = excluded.ended_at";
+    put_events = "insert into event (job, seq, at, kind, text, step, data) select * from unnest($1::bigint[], \
+        $2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[])";
+    put_key = "insert into idempotency (key, fingerprint, job, at) values ($1, $2, $3, $4) \
+        on conflict (key) do update set fingerprint = excluded.fingerprint, job = excluded.job, at = excluded.at";
+    add_counters = "insert into counter (slot, feature, status, n) \
+        select $1, * from unnest($2::text[], $3::smallint[], $4::bigint[]) \
+        on conflict (slot, feature, status) do update set n = counter.n + excluded.n";
+    add_ended = "insert into ended (slot, day, status, n) \
+        select $1, * from unnest($2::bigint[], $3::smallint[], $4::bigint[]) \
+        on conflict (day, status, slot) do update set n = ended.n + excluded.n";
+    /// Says what changed, and answers with the number of the transaction.
+    change = "insert into change (node, jobs, removed) values ($1, $2, $3) returning xid::text";
+    drop_events = "delete from event where job = any($1)";
+    drop_steps = "delete from step where job = any($1)";
+    drop_jobs = "delete from job where n = any($1)";
+}
+
+fn ms(at: Option<Timestamp>) -> Option<i64> {
+    at.map(|at| at.0)
+}
+
+/// Adds a job.
+pub(super) async fn insert_job(
+    client: &Client,
+    statements: &Statements,
+    n: i64,
+    job: &Job,
+) -> Result<(), DbError> {
+    let more = More::of(job).write()?;
+    let spec = &job.spec;
+    client
+        .execute(
+            &statements.insert,
+            &[
+                &n,
+                &job.id.0,
+                &stored(spec.feature.as_str()),
+                &stored(spec.author.as_str()),
+                &stored(&spec.owner),
+                &spec.title.as_ref().map(|title| stored(title.as_str())),
+                &(execution_number(spec.execution) as i16),
+                &i64::from(spec.max_attempts),
+                &stored(&spec.queue),
+                &spec.priority,
+                &job.created_at.0,
+                &ms(job.run_at),
+                &span_ms(spec.timeouts.run),
+                &span_ms(spec.timeouts.activity),
+                &tags(&spec.tags),
+                &(status_number(job.status) as i16),
+                &i64::from(job.attempt),
+                &i64::from(job.epoch),
+                &job.progress,
+                &ms(job.started_at),
+                &ms(job.ended_at),
+                &job.activity_at.0,
+                &ms(job.progress_at),
+                &ms(job.heartbeat_at),
+                &(job.seq as i64),
+                &(job.revision as i64),
+                &(job.counts.info as i64),
+                &(job.counts.warning as i64),
+                &(job.counts.error as i64),
+                &(job.counts.system as i64),
+                &(job.counts.operator as i64),
+                &job.fenced,
+                &(job.late_writes as i64),
+                &ms(job.late_write_at),
+                &(job.message_key as i64),
+                &job.error.as_deref().map(stored),
+                &more,
+                &i64::from(spec.max_lines),
+                &job.pinned,
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Brings a job's row up to date. What was asked for at its start never changes and is not written.
+pub(super) async fn update_job(
+    client: &Client,
+    statements: &Statements,
+    n: i64,
+    job: &Job,
+) -> Result<(), DbError> {
+    let more = More::of(job).write()?;
+    client
+        .execute(
+            &statements.update,
+            &[
+                &n,
+                &(status_number(job.status) as i16),
+                &i64::from(job.attempt),
+                &i64::from(job.epoch),
+                &job.progress,
+                &ms(job.started_at),
+                &ms(job.ended_at),
+                &job.activity_at.0,
+                &ms(job.progress_at),
+                &ms(job.heartbeat_at),
+                &(job.seq as i64),
+                &(job.revision as i64),
+                &(job.counts.info as i64),
+                &(job.counts.warning as i64),
+                &(job.counts.error as i64),
+                &(job.counts.system as i64),
+                &(job.counts.operator as i64),
+                &job.fenced,
+                &(job.late_writes as i64),
+                &ms(job.late_write_at),
+                &(job.message_key as i64),
+                &job.error.as_deref().map(stored),
+                &more,
+                &job.pinned,
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Steps to be written, a column each.
+#[derive(Default)]
+pub(super) struct StepColumns {
+    job: Vec<i64>,
+    i: Vec<i32>,
+    parent: Vec<Option<i32>>,
+    id: Vec<String>,
+    title: Vec<Option<String>>,
+    weight: Vec<f64>,
+    progress: Vec<f64>,
+    started_at: Vec<Option<i64>>,
+    ended_at: Vec<Option<i64>>,
+}
+
+impl StepColumns {
+    pub(super) fn push(&mut self, n: i64, index: usize, step: &Step) {
+        self.job.push(n);
+        self.i.push(index as i32);
+        self.parent.push(step.parent.map(|parent| parent as i32));
+        self.id.push(stored(&step.id).into_owned());
+        self.title.push(step.title.as_deref().map(|title| stored(title).into_owned()));
+        self.weight.push(f64::from(step.weight));
+        self.progress.push(step.progress);
+        self.started_at.push(ms(step.started_at));
+        self.ended_at.push(ms(step.ended_at));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.job.is_empty()
+    }
+
+    pub(super) async fn write(&self, client: &Client, statements: &Statements) -> Result<(), DbError> {
+        client
+            .execute(
+                &statements.put_steps,
+                &[
+                    &self.job,
+                    &self.i,
+                    &self.parent,
+                    &self.id,
+                    &self.title,
+                    &self.weight,
+                    &self.progress,
+                    &self.started_at,
+                    &self.ended_at,
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+/// Entries to be written, a column each.
+#[derive(Default)]
+pub(super) struct EventColumns {
+    job: Vec<i64>,
+    seq: Vec<i64>,
+    at: Vec<i64>,
+    kind: Vec<i16>,
+    text: Vec<String>,
+    step: Vec<Option<String>>,
+    data: Vec<Option<String>>,
+}
+
+impl EventColumns {
+    pub(super) fn push(&mut self, n: i64, event: &Event) -> Result<(), StoreError> {
+        let entry = Entry::of(event)?;
+        self.job.push(n);
+        self.seq.push(entry.seq);
+        self.at.push(entry.at);
+        self.kind.push(i16::from(entry.kind));
+        self.text.push(stored(&entry.text).into_owned());
+        self.step.push(entry.step.map(|step| stored(&step).into_owned()));
+        self.data.push(entry.data);
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.job.is_empty()
+    }
+
+    pub(super) async fn write(&self, client: &Client, statements: &Statements) -> Result<(), DbError> {
+        client
+            .execute(
+                &statements.put_events,
+                &[&self.job, &self.seq, &self.at, &self.kind, &self.text, &self.step, &self.data],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+fn kind(row: &Row, column: usize) -> Result<u8, StoreError> {
+    u8::try_from(get::<i16>(row, column)?).map_err(unreadable)
+}
+
+/// Reads an entry: `seq, at, kind, text, step, data`.
+pub(super) fn event(row: &Row) -> Result<Event, StoreError> {
+    let entry = Entry {
+        seq: get(row, 0)?,
+        at: get(row, 1)?,
+        kind: kind(row, 2)?,
+        text: text(row, 3)?.into(),
+        step: maybe_text(row, 4)?.map(Into::into),
+        data: get(row, 5)?,
+    };
+    entry.read().map_err(unreadable)
+}
+
+/// Reads a line: `seq, at, kind, text, step`.
+pub(super) fn line(row: &Row) -> Result<LogLine, StoreError> {
+    let kind = kind(row, 2)?;
+    Ok(LogLine {
+        seq: count(row, 0)?,
+        at: Timestamp(get(row, 1)?),
+        kind: LineKind::from_number(kind)
+            .ok_or_else(|| unreadable(format!("there is no kind of line {kind}")))?,
+        text: text(row, 3)?,
+        step: maybe_text(row, 4)?,
+    })
+}

@@ -1,0 +1,268 @@
+//! The task that writes: takes what is waiting, has it decided in one transaction, publishes, answers.
+//!
+//! Each node has one writer and one connection for it, so that what waits shares a commit and its sync. A
+//! transaction that the server gave up for a deadlock, or whose connection broke before its commit, has
+//! changed nothing and is tried again. One whose connection broke in the commit is asked after by its
+//! number: it has happened or it has not, and callers are told which.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::batch::{self, Answer};
+use super::connect::{DbError, Place};
+use super::rows::Statements;
+use super::shared::Shared;
+use crate::model::{Command, Context, Counts, Job, JobId, NewJob};
+use crate::store::{CreateRules, Created, StoreError};
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// The most operations in one transaction.
+const MAX_BATCH: usize = 512;
+/// How often a transaction is tried that changed nothing through no fault of its own.
+const TRIES: u32 = 3;
+/// How long the fate of a commit is asked after before its callers are told that it is not known.
+const ASK_FOR: Duration = Duration::from_secs(10);
+
+/// What can be asked of the writer.
+pub(super) enum Op {
+    Create { new: Box<NewJob>, rules: CreateRules, context: Context, reply: Reply<Created> },
+    Transact { id: JobId, command: Command, context: Context, reply: Reply<Arc<Job>> },
+    Probe { reply: Reply<()> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+/// How a transaction failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It changed nothing, and would perhaps succeed if tried again.
+    Again(StoreError),
+    /// It changed nothing.
+    For(StoreError),
+    /// Its commit was sent and never answered. The number is the transaction's.
+    Unknown(StoreError, String),
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        if error.again { Self::Again(error.told) } else { Self::For(error.told) }
+    }
+}
+
+/// The way to the writer's task.
+pub(super) struct Writer {
+    ops: mpsc::UnboundedSender<Op>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(place: Place, node: Uuid, shared: Arc<Shared>, written: Arc<Notify>) -> Self {
+        let (ops, waiting) = mpsc::unbounded_channel();
+        let task = Task { place, node, slot: slot(node), shared, written, session: None };
+        Self { ops, task: Mutex::new(Some(tokio::spawn(task.run(waiting)))) }
+    }
+
+    pub(super) async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ops.send(op(reply)).map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    pub(super) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.ops.send(Op::Close { reply }).is_ok() {
+            let _ = closed.await;
+        }
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            let _ = task.await;
+        }
+    }
+}
+
+fn stopping() -> StoreError {
+    StoreError::Unavailable("the server is stopping".to_owned())
+}
+
+/// Which rows of the counters the node adds to. Nodes that draw the same wait for each other, no more.
+fn slot(node: Uuid) -> i16 {
+    i16::from(node.as_bytes()[15] % 64)
+}
+
+/// A connection, and what is prepared on it.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) statements: Statements,
+}
+
+struct Task {
+    place: Place,
+    node: Uuid,
+    slot: i16,
+    shared: Arc<Shared>,
+    /// Tells the feed that other nodes should hear of it.
+    written: Arc<Notify>,
+    session: Option<Session>,
+}
+
+impl Task {
+    async fn run(mut self, mut waiting: mpsc::UnboundedReceiver<Op>) {
+        let mut ops = Vec::new();
+        while waiting.recv_many(&mut ops, MAX_BATCH).await > 0 {
+            let mut closing = None;
+            let (mut batch, mut probes) = (Vec::with_capacity(ops.len()), Vec::new());
+            for op in ops.drain(..) {
+                match op {
+                    Op::Close { reply } => closing = Some(reply),
+                    Op::Probe { reply } => probes.push(reply),
+                    op => batch.push(op),
+                }
+            }
+            if !batch.is_empty() {
+                self.run_batch(batch).await;
+            }
+            for reply in probes {
+                let probed = self.probe().await;
+                let _ = reply.send(probed);
+            }
+            if let Some(reply) = closing {
+                let _ = reply.send(());
+                return;
+            }
+        }
+    }
+
+    async fn run_batch(&mut self, ops: Vec<Op>) {
+        match self.attempt(&ops).await {
+            Ok(answers) => {
+                for (op, answer) in ops.into_iter().zip(answers) {
+                    match (op, answer) {
+                        (Op::Create { reply, .. }, Answer::Created(result)) => drop(reply.send(result)),
+                        (Op::Transact { reply, .. }, Answer::Transacted(result)) => drop(reply.send(result)),
+                        _ => {}
+                    }
+                }
+            }
+            Err(error) => {
+                for op in ops {
+                    match op {
+                        Op::Create { reply, .. } => drop(reply.send(Err(error.clone()))),
+                        Op::Transact { reply, .. } => drop(reply.send(Err(error.clone()))),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has the batch decided and committed, once.
+    async fn attempt(&mut self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (node, slot) = (self.node, self.slot);
+            let failure = match self.session().await {
+                Ok(session) => {
+                    let decided = batch::run(session, node, slot, ops).await;
+                    match decided {
+                        Ok(done) => {
+                            self.succeed(done.changed, done.counts);
+                            return Ok(done.answers);
+                        }
+                        Err((Failure::Unknown(error, xid), done)) => {
+                            self.session = None;
+                            match self.fate(&xid).await {
+                                Some(true) => {
+                                    tracing::warn!("A commit whose answer was lost has happened");
+                                    self.succeed(done.changed, done.counts);
+                                    return Ok(done.answers);
+                                }
+                                Some(false) => Failure::Again(error),
+                                None => Failure::For(error),
+                            }
+                        }
+                        Err((failure, _)) => failure,
+                    }
+                }
+                Err(error) => Failure::For(error),
+            };
+            let (error, again) = match failure {
+                Failure::Again(error) => (error, true),
+                Failure::For(error) | Failure::Unknown(error, _) => (error, false),
+            };
+            // Whatever state the connection is in, the next try begins on a fresh one.
+            self.session = None;
+            if !again || tries == TRIES {
+                return Err(self.fail(error));
+            }
+            tracing::warn!(error = %error, "A transaction changed nothing and is tried again");
+        }
+    }
+
+    fn succeed(&self, changed: Vec<Arc<Job>>, counts: Option<Counts>) {
+        self.shared.set_write_error(None);
+        if let Some(counts) = counts {
+            self.shared.publish(changed, Vec::new(), counts);
+            self.written.notify_one();
+        }
+    }
+
+    fn fail(&self, error: StoreError) -> StoreError {
+        tracing::error!(error = %error, "A transaction failed; nothing of it was kept");
+        self.shared.set_write_error(Some(error.to_string()));
+        error
+    }
+
+    async fn session(&mut self) -> Result<&Session, StoreError> {
+        if self.session.as_ref().is_some_and(|session| session.client.is_closed()) {
+            self.session = None;
+        }
+        match &mut self.session {
+            Some(session) => Ok(session),
+            empty => Ok(empty.insert(Session::open(&self.place).await?)),
+        }
+    }
+
+    /// Whether a transaction happened; nothing where the database cannot be asked in time.
+    async fn fate(&self, xid: &str) -> Option<bool> {
+        let asked = async {
+            loop {
+                if let Ok(client) = self.place.client().await
+                    && let Ok(row) = client.query_one("select pg_xact_status($1::text::xid8)", &[&xid]).await
+                {
+                    match row.try_get::<_, Option<&str>>(0) {
+                        Ok(Some("committed")) => return Some(true),
+                        Ok(Some("aborted")) => return Some(false),
+                        // Still in progress: its session has not noticed yet that we are gone.
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => return None,
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(ASK_FOR, asked).await.ok().flatten()
+    }
+
+    async fn probe(&mut self) -> Result<(), StoreError> {
+        let probed = match self.session().await {
+            Ok(session) => batch::probe(&session.client).await,
+            Err(error) => Err(error),
+        };
+        match probed {
+            Ok(()) => {
+                self.shared.set_write_error(None);
+                Ok(())
+            }
+            Err(error) => {
+                self.session = None;
+                Err(self.fail(error))
+            }
+        }
+    }
+}

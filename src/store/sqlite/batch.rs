@@ -1,0 +1,304 @@
+//! One transaction: what the operations in it lead to, and writing it.
+//!
+//! Commands are decided one after another on copies, and each job is written once at the end, however many
+//! of them it had. What removes or imports jobs writes as it goes.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::interned::Interned;
+use super::writer::{Op, Open, Reply};
+use super::{entries, rows, unavailable};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
+use crate::store::record::status_number;
+use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
+
+/// What to tell a caller once the batch is through.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+
+/// A job as the batch will leave it.
+pub(super) struct Pending {
+    /// Its row; `None` until it is written for the first time.
+    pub(super) n: Option<i64>,
+    pub(super) job: Arc<Job>,
+    /// Its status when the batch began; `None` for a new job.
+    before: Option<Status>,
+    events: Vec<Event>,
+    touched: BTreeSet<usize>,
+    /// An attempt began afresh: the steps on disk are an earlier one's.
+    steps_replaced: bool,
+    /// There is something to write.
+    pub(super) changed: bool,
+}
+
+pub(super) struct Batch<'a> {
+    pub(super) db: &'a Connection,
+    open: &'a Open,
+    pub(super) interned: &'a mut Interned,
+    pub(super) jobs: HashMap<JobId, Pending>,
+    /// Jobs that came whole, with their rows' numbers.
+    pub(super) imported: Vec<(i64, Arc<Job>)>,
+    pub(super) removed: Vec<JobId>,
+    pub(super) counts: Counts,
+    /// Changes to the counters by feature.
+    counters: BTreeMap<(String, i64), i64>,
+    /// Changes to the counters by day.
+    ended: BTreeMap<(i64, i64), i64>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        db: &'a Connection,
+        open: &'a Open,
+        interned: &'a mut Interned,
+        counts: Counts,
+    ) -> Self {
+        Self {
+            db,
+            open,
+            interned,
+            jobs: HashMap::new(),
+            imported: Vec::new(),
+            removed: Vec::new(),
+            counts,
+            counters: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
+    }
+
+    /// Runs one operation. A refusal is an answer, and so is a job that cannot be read; an error in a
+    /// write breaks the whole batch.
+    pub(super) fn run(&mut self, op: Op, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
+        fn answer<T: 'static>(
+            reply: Reply<T>,
+            result: Result<T, StoreError>,
+            answers: &mut Vec<Answer>,
+        ) -> Result<(), StoreError> {
+            let broken = match &result {
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Corrupt(_))) => Err(error.clone()),
+                Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
+            };
+            answers.push(Box::new(move |committed| {
+                let _ = reply.send(committed.and(result));
+            }));
+            broken
+        }
+        match op {
+            Op::Create { new, rules, context, reply } => {
+                let result = self.create(*new, rules, &context);
+                answer(reply, result, answers)
+            }
+            Op::Transact { id, command, context, reply } => {
+                // It only reads; its writes come with those of the whole batch. A job that cannot be read
+                // is its caller's answer alone, unless SQLite gave the whole transaction up for it, as it
+                // does after an I/O error: what came after would then be committed one by one.
+                let result = self.transact(id, command, &context);
+                let broken = answer(reply, result, answers);
+                if self.db.is_autocommit() { broken } else { Ok(()) }
+            }
+            Op::Import { jobs, reply } => {
+                let result = self.import(jobs);
+                answer(reply, result, answers)
+            }
+            Op::Prune { keep, before, batch, reply } => {
+                let result = self.prune(keep, before, batch);
+                answer(reply, result, answers)
+            }
+            Op::Probe { reply } => {
+                let result = self
+                    .db
+                    .execute("insert or replace into probe (one, at) values (1, unixepoch())", [])
+                    .map(|_| ())
+                    .map_err(unavailable);
+                answer(reply, result, answers)
+            }
+            Op::Close { .. } => Ok(()),
+        }
+    }
+
+    fn create(&mut self, new: NewJob, rules: CreateRules, context: &Context) -> Result<Created, StoreError> {
+        if let Some(key) = &rules.idempotency
+            && let Some(job) = self.recall(key, context.at)?
+        {
+            return Ok(Created { job, replayed: true });
+        }
+        let open = self.open;
+        let jobs = &self.jobs;
+        let untouched = open.values().map(|(_, job)| job).filter(|job| !jobs.contains_key(&job.id));
+        let all = jobs.values().map(|pending| &pending.job).chain(untouched);
+        ledger::admit(&new, &rules, &self.counts, all)?;
+        let (job, event) = Job::create(new, context);
+        let job = Arc::new(job);
+        if let Some(key) = rules.idempotency {
+            self.db
+                .execute(
+                    "insert or replace into idempotency (key, fingerprint, job, at) values (?1, ?2, ?3, ?4)",
+                    params![key.key, key.fingerprint, job.id.0.as_bytes().as_slice(), context.at.0],
+                )
+                .map_err(unavailable)?;
+        }
+        self.count(job.spec.feature.as_str(), None, Some(job.status));
+        self.jobs.insert(
+            job.id,
+            Pending {
+                n: None,
+                job: Arc::clone(&job),
+                before: None,
+                events: vec![event],
+                touched: BTreeSet::new(),
+                steps_replaced: false,
+                changed: true,
+            },
+        );
+        Ok(Created { job, replayed: false })
+    }
+
+    /// The job an earlier request with this key had made.
+    fn recall(&mut self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Arc<Job>>, StoreError> {
+        let oldest = now.minus(IdempotencyKey::KEPT).0;
+        self.db.execute("delete from idempotency where at < ?1", [oldest]).map_err(unavailable)?;
+        let found: Option<(String, [u8; 16])> = self
+            .db
+            .prepare_cached("select fingerprint, job from idempotency where key = ?1")
+            .and_then(|mut find| find.query_row([&key.key], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .map_err(unavailable)?;
+        match found {
+            None => Ok(None),
+            Some((fingerprint, _)) if fingerprint != key.fingerprint => Err(Refusal::KeyReused.into()),
+            Some((_, id)) => {
+                let id = JobId(uuid::Uuid::from_bytes(id));
+                Ok(self.load(id)?.map(|pending| Arc::clone(&pending.job)))
+            }
+        }
+    }
+
+    /// The job as the batch has it so far, brought into the batch where it is not yet.
+    fn load(&mut self, id: JobId) -> Result<Option<&mut Pending>, StoreError> {
+        let vacant = match self.jobs.entry(id) {
+            Entry::Occupied(entry) => return Ok(Some(entry.into_mut())),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let found = match self.open.get(&id) {
+            Some((n, job)) => Some((*n, Arc::clone(job))),
+            None => rows::job_by_id(self.db, id)?.map(|(n, job)| (n, Arc::new(job))),
+        };
+        let Some((n, job)) = found else {
+            return Ok(None);
+        };
+        let before = Some(job.status);
+        Ok(Some(vacant.insert(Pending {
+            n: Some(n),
+            job,
+            before,
+            events: Vec::new(),
+            touched: BTreeSet::new(),
+            steps_replaced: false,
+            changed: false,
+        })))
+    }
+
+    fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
+        let pending = self.load(id)?.ok_or(Refusal::NotFound { id })?;
+        let before = Arc::clone(&pending.job);
+        match ledger::turn(&before, command, context) {
+            Ok(turn) => {
+                if turn.job.attempt != before.attempt {
+                    pending.steps_replaced = true;
+                    pending.touched.clear();
+                }
+                pending.changed = true;
+                pending.job = Arc::clone(&turn.job);
+                pending.events.extend(turn.events);
+                pending.touched.extend(turn.touched);
+                if before.status != turn.job.status {
+                    self.count(before.spec.feature.as_str(), Some(before.status), Some(turn.job.status));
+                }
+                Ok(turn.job)
+            }
+            Err(refused) => {
+                if let Some(counted) = refused.counted {
+                    pending.changed = true;
+                    pending.job = counted;
+                }
+                Err(refused.refusal.into())
+            }
+        }
+    }
+
+    pub(super) fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
+        self.counts.shift(from, to);
+        for (status, by) in [(from, -1), (to, 1)] {
+            if let Some(status) = status {
+                *self.counters.entry((feature.to_owned(), status_number(status))).or_default() += by;
+            }
+        }
+    }
+
+    /// Counts a job that ended on that day.
+    pub(super) fn count_ended(&mut self, at: Timestamp, status: Status) {
+        *self.ended.entry((at.day(), status_number(status))).or_default() += 1;
+    }
+
+    /// Writes what the batch changed, each job once.
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        self.jobs.retain(|_, pending| pending.changed);
+        let mut put_event = self.db.prepare_cached(entries::PUT_EVENT).map_err(unavailable)?;
+        let mut put_step = self.db.prepare_cached(rows::PUT_STEP).map_err(unavailable)?;
+        let mut ended = Vec::new();
+        for pending in self.jobs.values_mut() {
+            let job = &pending.job;
+            let n = match pending.n {
+                Some(n) => {
+                    rows::update_job(self.db, n, job)?;
+                    n
+                }
+                None => rows::insert_job(self.db, self.interned, job)?,
+            };
+            pending.n = Some(n);
+            for event in &pending.events {
+                entries::put_event(&mut put_event, n, event)?;
+            }
+            if pending.steps_replaced {
+                self.db.execute("delete from step where job = ?1", [n]).map_err(unavailable)?;
+            }
+            for &index in &pending.touched {
+                if let Some(step) = job.steps.steps().get(index) {
+                    rows::put_step(&mut put_step, n, index, step).map_err(unavailable)?;
+                }
+            }
+            let was_open = pending.before.is_none_or(|before| !before.is_final());
+            if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
+                ended.push((at, job.status));
+            }
+        }
+        for (at, status) in ended {
+            self.count_ended(at, status);
+        }
+        for ((feature, status), by) in &self.counters {
+            self.db
+                .prepare_cached(
+                    "insert into counter (feature, status, n) values (?1, ?2, ?3) \
+                     on conflict do update set n = n + excluded.n",
+                )
+                .and_then(|mut add| add.execute(params![feature, status, by]))
+                .map_err(unavailable)?;
+            self.db
+                .prepare_cached("delete from counter where feature = ?1 and status = ?2 and n = 0")
+                .and_then(|mut tidy| tidy.execute(params![feature, status]))
+                .map_err(unavailable)?;
+        }
+        for ((day, status), by) in &self.ended {
+            self.db
+                .prepare_cached(
+                    "insert into ended (day, status, n) values (?1, ?2, ?3) \
+                     on conflict do update set n = n + excluded.n",
+                )
+                .and_then(|mut add| add.execute(params![day, status, by]))
+                .map_err(unavailable)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! The commands that work on the database itself, as the command line runs them: beside a server, and
+//! without one.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use longhaul::cli::{Cli, run};
+use longhaul::{JobStore, Jobs, SqliteStore};
+
+/// Runs a command, with the file as its database. Answers whether it succeeded.
+async fn longhaul(command: &[&str], database: &Path) -> bool {
+    let url = format!("sqlite://{}", database.display());
+    let words = ["longhaul"].iter().chain(command).copied().chain(["--database", &url]);
+    let exit = run(Cli::try_parse_from(words).unwrap()).await;
+    format!("{exit:?}") == format!("{:?}", ExitCode::SUCCESS)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_is_backed_up_restored_exported_and_imported_by_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let text = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+    let (jobs_db, copy, export) = (at("jobs.db"), at("copy.db"), at("jobs.ndjson"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    assert!(!longhaul(&["check"], &jobs_db).await, "there is nothing yet");
+    assert!(!jobs_db.exists(), "and looking at it makes nothing");
+
+    let server = Arc::new(SqliteStore::open(&jobs_db).unwrap());
+    let jobs = Jobs::new(Arc::clone(&server) as Arc<dyn JobStore>);
+    for _ in 0..3 {
+        let id = jobs.create_job("import", "anna").await.unwrap();
+        jobs.force_fail_job(id, "hung").await.unwrap();
+    }
+    jobs.create_job("import", "anna").await.unwrap();
+
+    // While a server has it.
+    assert!(longhaul(&["check"], &jobs_db).await);
+    assert!(longhaul(&["backup", &path(&copy)], &jobs_db).await);
+    assert!(!longhaul(&["backup", &path(&copy)], &jobs_db).await, "a backup overwrites nothing");
+    assert!(longhaul(&["export", &path(&export)], &jobs_db).await);
+    assert!(!longhaul(&["export", &path(&export)], &jobs_db).await, "nor does an export");
+    assert!(longhaul(&["export", "--past", &path(&at("past.ndjson"))], &jobs_db).await);
+    assert!(
+        text("past.ndjson").ends_with("{\"end\":{\"jobs\":3,\"events\":9}}\n"),
+        "{}",
+        text("past.ndjson")
+    );
+    assert!(!longhaul(&["import", &path(&export)], &jobs_db).await, "an import waits for the server to stop");
+    assert!(!longhaul(&["restore", &path(&copy)], &jobs_db).await);
+    assert_eq!(server.counts().past(), 3, "and nothing of it happened");
+    server.close().await;
+    drop((server, jobs));
+
+    // Without one.
+    assert!(!longhaul(&["restore", &path(&copy)], &jobs_db).await, "a restore overwrites nothing");
+    assert!(longhaul(&["restore", &path(&copy)], &at("restored.db")).await);
+    assert!(longhaul(&["import", &path(&export)], &at("deep/imported.db")).await);
+    assert!(!longhaul(&["import", &path(&export)], &at("deep/imported.db")).await, "twice is once too often");
+    for (database, to) in
+        [("restored.db", "a.ndjson"), ("deep/imported.db", "b.ndjson"), ("jobs.db", "c.ndjson")]
+    {
+        assert!(longhaul(&["check"], &at(database)).await, "{database}");
+        assert!(longhaul(&["export", &path(&at(to))], &at(database)).await, "{database}");
+        assert_eq!(text(to), text("jobs.ndjson"), "{database} has the same jobs to the byte");
+    }
+    rusqlite::Connection::open(&jobs_db).unwrap().execute_batch("update counter set n = n + 1").unwrap();
+    assert!(!longhaul(&["check"], &jobs_db).await, "a check that finds something says so to scripts too");
+}
