@@ -138,7 +138,7 @@ postgres:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; }
 
 which-postgres:
-	@ls -d $$(echo "$$PATH" | tr ':' ' ') /usr/lib/postgresql/*/bin /usr/local/pgsql/bin 2>/dev/null \
+	@(ls -d $$(echo "$$PATH" | tr ':' ' ') /usr/lib/postgresql/*/bin /usr/local/pgsql/bin 2>/dev/null || true) \
 	  | while read -r bin; do [ -x "$$bin/initdb" ] && [ -x "$$bin/postgres" ] && [ -x "$$bin/psql" ] && echo "$$bin" && break; done \
 	  | grep .
 
