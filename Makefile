@@ -28,12 +28,13 @@ WEIGHT_LIMIT := 200000
 
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help run test soak dev build tools npm chromium lint rust weight e2e clean-tools
+.PHONY: help run test bench soak dev build tools npm chromium lint rust weight e2e clean-tools
 
 help:
 	@echo 'make run    build the release and serve it on http://$(LISTEN)'
 	@echo 'make test   formatting, lints, every Rust test, the browser tests'
 	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; an hour and more'
+	@echo 'make bench  the figures of the README, measured on this machine; about ten minutes'
 	@echo 'make dev    serve, and build and reload on every change'
 	@echo 'make build  build the release: target/release/longhaul, complete in one file'
 
@@ -55,6 +56,16 @@ soak: postgres
 	@LONGHAUL_CRASH_SEED=$(SEED) LONGHAUL_CRASH_CYCLES=10000 LONGHAUL_POWER_CUTS=1000000 \
 	  LONGHAUL_UPGRADE_CUTS=100000 LONGHAUL_RACE_ROUNDS=100000 LONGHAUL_NODE_ROUNDS=200 LONGHAUL_NODE_PAUSE=60 \
 	  cargo test --features ssr --test integration crash:: -- --nocapture --test-threads=1
+
+# make bench ONLY=race,single SCALE=10000000; see benches/main.rs
+ONLY ?= race,single,lists,history,search,size,start,postgres
+SCALE ?= 1000000
+bench: build postgres redis
+	$(call say,Building the load and the histories)
+	@cargo build --release --features ssr --example bench --example generate
+	@npm ci --prefix benches/bullmq --no-audit --no-fund --loglevel=error
+	$(call say,Measuring $(ONLY): about ten minutes; leave the machine alone meanwhile)
+	@taskset -c 1 target/release/examples/bench --only $(ONLY) --scale $(SCALE)
 
 # The browser's part first: the program carries it inside.
 build: tools
@@ -136,6 +147,14 @@ postgres:
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
 	    || { echo 'PostgreSQL is missing. Install it (Debian: apt-get install postgresql), or put its initdb, postgres and psql on the PATH.'; exit 1; }; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; }
+
+.PHONY: redis
+redis:
+	@command -v redis-server >/dev/null || { \
+	  printf '\033[1m==> Installing Redis, for the peer\033[0m\n'; \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
+	    || { echo 'redis-server is missing. Install it (Debian: apt-get install redis-server), or leave the race out with ONLY=.'; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; }
 
 which-postgres:
 	@(ls -d $$(echo "$$PATH" | tr ':' ' ') /usr/lib/postgresql/*/bin /usr/local/pgsql/bin 2>/dev/null || true) \

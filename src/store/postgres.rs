@@ -81,7 +81,7 @@ impl PostgresStore {
         place.migrate().await?;
         let pool = place.pool(settings.connections)?;
         let (node, shared, written) = (Uuid::new_v4(), Arc::new(Shared::default()), Arc::new(Notify::new()));
-        let unreachable = |error: StoreError| PostgresError::Unreachable(error.to_string());
+        let unreachable = PostgresError::unreachable;
         let counts =
             reader::counts(&connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
         shared.publish(Vec::new(), Vec::new(), counts);

@@ -62,9 +62,16 @@ impl Cluster {
     }
 
     /// One for all tests of a process.
+    #[allow(dead_code, reason = "the benchmark has its own")]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&["fsync=off"]))
+    }
+
+    /// A program of the server's.
+    #[allow(dead_code, reason = "only the benchmark does")]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
     }
 
     fn command(&self, program: &str) -> Command {

@@ -38,6 +38,15 @@ pub enum PostgresError {
     NotOurs(String),
 }
 
+impl PostgresError {
+    pub(super) fn unreachable(error: StoreError) -> Self {
+        Self::Unreachable(match error {
+            StoreError::Unavailable(reason) => reason,
+            error => error.to_string(),
+        })
+    }
+}
+
 /// A connection's own end, which must be polled.
 pub(super) type Wire = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
@@ -167,8 +176,7 @@ impl Place {
     /// Brings the schema to this version's; a newer one's, or somebody else's, is left untouched.
     pub(super) async fn migrate(&self) -> Result<(), PostgresError> {
         let unreachable = |error: tokio_postgres::Error| PostgresError::Unreachable(sentence(&error));
-        let mut client =
-            self.client().await.map_err(|error| PostgresError::Unreachable(error.to_string()))?;
+        let mut client = self.client().await.map_err(PostgresError::unreachable)?;
         client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(unreachable)?;
         let has = |table: &str| format!("to_regclass('{table}') is not null");
         let row = client

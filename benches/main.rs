@@ -1,0 +1,116 @@
+//! `make bench`: the figures of the README, measured on this machine.
+//!
+//! A release of Longhaul, with signing in as always, on a core of its own; the load on another; contenders in
+//! turns; a warm-up that does not count; every figure with what was asked for beside it. A row in which a
+//! single request failed is void. What was measured is written to `target/bench/*.json` too, with the
+//! machine and all percentiles.
+//!
+//! Made as an example and not as a bench target: cargo would build the server itself anew for a bench
+//! target, with the libraries of the tests, over the one that is to be measured.
+#![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with a sentence")]
+
+mod http;
+mod lifecycle;
+mod machine;
+mod postgres;
+mod reading;
+mod report;
+mod server;
+mod writing;
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use report::Row;
+
+#[derive(Parser)]
+struct Args {
+    /// Only these, with commas: race, single, lists, history, search, size, start, postgres
+    #[arg(long)]
+    only: Option<String>,
+    /// How many finished jobs a long history has
+    #[arg(long, default_value_t = 1_000_000)]
+    scale: u64,
+    /// Without BullMQ and Redis
+    #[arg(long)]
+    alone: bool,
+}
+
+const DURABLE: &str =
+    "every acknowledged change is on the disk first (fsync before the answer); bearer token on every request";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let args = Args::parse();
+    let root = PathBuf::from("target/bench");
+    let cache = std::path::absolute(root.join("histories")).expect("a folder for histories");
+    std::fs::create_dir_all(&cache).expect("a folder for histories");
+    let machine = machine::describe(&root);
+    println!("{}", serde_json::to_string_pretty(&machine).unwrap_or_default());
+    println!(
+        "Server on core {}, load on another, unless a row says otherwise. {DURABLE}.",
+        machine::SERVER_CORE
+    );
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name));
+    let told = |name: &str, conditions: &str, rows: Vec<Row>| {
+        println!("\n{name} ({conditions})");
+        rows.iter().for_each(Row::say);
+        report::write(name, &machine, conditions, &rows);
+    };
+    let folder = || Folder::new(&root);
+    if wanted("race") {
+        let folder = folder();
+        let conditions =
+            "start, progress, message, complete over HTTP; BullMQ with AOF everysec promises less";
+        told("race", conditions, writing::race(&folder.0, !args.alone).await);
+    }
+    if wanted("single") {
+        told("single", "one connection", writing::one_at_a_time(&folder().0).await);
+    }
+    if wanted("lists") {
+        told("lists", "lists of 500 messages of 40 characters", writing::lists(&folder().0).await);
+    }
+    if wanted("history") {
+        told(
+            "history",
+            "one connection, the round trip included",
+            reading::history(&cache, args.scale).await,
+        );
+    }
+    if wanted("search") {
+        told("search", "server on both cores", reading::search(&cache).await);
+    }
+    if wanted("size") {
+        told(
+            "size",
+            "private memory; the file after it was closed",
+            reading::size(&folder().0, &cache, args.scale).await,
+        );
+    }
+    if wanted("start") {
+        told("start", "server on both cores, signed in", reading::start(&cache, args.scale).await);
+    }
+    if wanted("postgres") {
+        let conditions = "database, server and load share both cores; synchronous_commit on";
+        told("postgres", conditions, postgres::against_pgbench(&folder().0).await);
+    }
+}
+
+/// A folder on the project's own disk, gone with its owner: the system's temporary one may be memory.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(root: &Path) -> Self {
+        let path = root.join(format!("run-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("a folder for a run");
+        Self(std::path::absolute(path).expect("a folder for a run"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
