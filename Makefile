@@ -65,7 +65,7 @@ bench: build postgres redis
 	@cargo build --release --features ssr --example bench --example generate
 	@npm ci --prefix benches/bullmq --no-audit --no-fund --loglevel=error
 	$(call say,Measuring $(ONLY): about ten minutes; leave the machine alone meanwhile)
-	@taskset -c 1 target/release/examples/bench --only $(ONLY) --scale $(SCALE)
+	@target/release/examples/bench --only $(ONLY) --scale $(SCALE)
 
 # The browser's part first: the program carries it inside.
 build: tools

@@ -14,6 +14,8 @@ use crate::server::Service;
 /// What a round of load measured.
 pub struct Measured {
     pub lifecycles: u64,
+    /// Also those of the warm-up and of the moment after the end.
+    pub acknowledged: u64,
     pub errors: u64,
     pub span: Duration,
     /// Whole lifecycles, and single calls, in microseconds.
@@ -24,11 +26,19 @@ pub struct Measured {
 impl Measured {
     fn new() -> Self {
         let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds make sense");
-        Self { lifecycles: 0, errors: 0, span: Duration::ZERO, whole: histogram(), call: histogram() }
+        Self {
+            lifecycles: 0,
+            acknowledged: 0,
+            errors: 0,
+            span: Duration::ZERO,
+            whole: histogram(),
+            call: histogram(),
+        }
     }
 
     pub fn add(&mut self, other: &Self) {
         self.lifecycles += other.lifecycles;
+        self.acknowledged += other.acknowledged;
         self.errors += other.errors;
         self.span = self.span.max(other.span);
         self.whole.add(&other.whole).expect("the same bounds");
@@ -105,11 +115,12 @@ async fn work(mut http: Http, number: usize, begin: Instant, end: Instant) -> Me
             }
         }
         let ended = Instant::now();
-        if begun < begin || ended > end {
-            continue;
-        }
         if failed {
             measured.errors += 1;
+            continue;
+        }
+        measured.acknowledged += 1;
+        if begun < begin || ended > end {
             continue;
         }
         measured.lifecycles += 1;

@@ -1,7 +1,7 @@
 //! What a figure is worth nothing without: the machine, the disk at that moment, who runs on which core.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,6 +10,22 @@ use serde_json::{Value, json};
 
 /// The server's core and the load's.
 pub const SERVER_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+
+/// All cores, as `taskset` names them.
+pub fn all_cores() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = text.lines().filter(|line| line.starts_with("processor")).count();
+    format!("0-{}", cores.max(1) - 1)
+}
+
+/// Keeps this process to the load's core, or lets it, and what it starts, have all.
+pub fn keep_to_load_core(keep: bool) {
+    let cores = if keep { LOAD_CORE.to_owned() } else { all_cores() };
+    let process = std::process::id().to_string();
+    let pinned = Command::new("taskset").args(["-acp", &cores, &process]).output();
+    assert!(pinned.is_ok_and(|out| out.status.success()), "taskset (util-linux) is needed, and two cores");
+}
 
 fn line_of(file: &str, name: &str) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -20,13 +36,17 @@ fn line_of(file: &str, name: &str) -> String {
 /// The machine, for people and for files.
 pub fn describe(folder: &Path) -> Value {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = all_cores();
     let system = Command::new("df").arg("--output=fstype").arg(folder).output();
     let system =
         system.map(|out| String::from_utf8_lossy(&out.stdout).lines().nth(1).unwrap_or("").to_owned());
+    assert!(
+        system.as_deref().is_ok_and(|system| system != "tmpfs"),
+        "target/bench is memory, which cannot be synced"
+    );
     json!({
         "processor": line_of("/proc/cpuinfo", "model name"),
-        "coresOfThisProcess": cores,
+        "cores": cores,
         "memory": line_of("/proc/meminfo", "MemTotal"),
         "kernel": kernel.trim(),
         "fileSystem": system.unwrap_or_default(),
@@ -38,10 +58,12 @@ pub fn describe(folder: &Path) -> Value {
 pub fn sync_time(folder: &Path) -> Duration {
     let path = folder.join("sync");
     let mut file = File::create(&path).expect("the folder can be written");
+    file.write_all(&[1; 4096]).and_then(|()| file.sync_all()).expect("a block is written");
     let mut times: Vec<Duration> = (0..50)
         .map(|_| {
             let begun = Instant::now();
-            file.write_all(&[7; 4096]).expect("a block is written");
+            // In place: a file that grows needs its length written too.
+            file.rewind().and_then(|()| file.write_all(&[7; 4096])).expect("a block is written");
             file.sync_data().expect("the disk syncs");
             begun.elapsed()
         })

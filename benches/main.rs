@@ -59,6 +59,7 @@ async fn main() {
         report::write(name, &machine, conditions, &rows);
     };
     let folder = || Folder::new(&root);
+    machine::keep_to_load_core(true);
     if wanted("race") {
         let folder = folder();
         let conditions =
@@ -92,6 +93,7 @@ async fn main() {
         told("start", "server on both cores, signed in", reading::start(&cache, args.scale).await);
     }
     if wanted("postgres") {
+        machine::keep_to_load_core(false);
         let conditions = "database, server and load share both cores; synchronous_commit on";
         told("postgres", conditions, postgres::against_pgbench(&folder().0).await);
     }

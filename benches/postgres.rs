@@ -24,6 +24,10 @@ pub async fn against_pgbench(folder: &Path) -> Vec<Row> {
     let database = cluster.database();
     let address = cluster.address(&database);
     let service = longhaul(folder, &address, false).await;
+    // A database of its own with the same tables, so that neither works on what the other left.
+    let other = cluster.database();
+    longhaul(folder, &cluster.address(&other), false).await.stop();
+    pgbench(&cluster, &other, 2);
     let (mut ours, mut theirs, mut all, mut syncs) = (Vec::new(), Vec::new(), None, Vec::new());
     for _ in 0..3 {
         syncs.push(sync_time(folder).as_secs_f64() * 1e3);
@@ -33,7 +37,7 @@ pub async fn against_pgbench(folder: &Path) -> Vec<Row> {
             None => all = Some(measured),
             Some(all) => all.add(&measured),
         }
-        theirs.push(pgbench(&cluster, &database));
+        theirs.push(pgbench(&cluster, &other, 6));
     }
     service.stop();
     let all = all.expect("three rounds");
@@ -53,7 +57,7 @@ pub async fn against_pgbench(folder: &Path) -> Vec<Row> {
 }
 
 /// How many lifecycles a second pgbench reaches.
-fn pgbench(cluster: &cluster::Cluster, database: &str) -> f64 {
+fn pgbench(cluster: &cluster::Cluster, database: &str, seconds: u32) -> f64 {
     let socket = cluster.socket();
     let program = cluster.program("pgbench");
     let out = Command::new(program)
@@ -65,14 +69,12 @@ fn pgbench(cluster: &cluster::Cluster, database: &str) -> f64 {
             "64",
             "-j",
             "2",
-            "-T",
-            "8",
             "-U",
             "longhaul",
             "-f",
             "benches/lifecycle.sql",
         ])
-        .arg("-h")
+        .args(["-T", &seconds.to_string(), "-h"])
         .arg(socket.parent().expect("a socket is in a folder"))
         .arg(database)
         .output()

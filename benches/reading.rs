@@ -50,7 +50,7 @@ async fn json_of(http: &mut Http, path: &str) -> Value {
     serde_json::from_slice(answer.body).expect("an answer in JSON")
 }
 
-/// The hot requests, by name. Ids are those of the history at hand.
+/// The hot requests, by name, with how many jobs they may show. Ids are those of the history at hand.
 async fn requests(http: &mut Http) -> Vec<(&'static str, String)> {
     let list = "/api/admin/jobs?includePast=true";
     let page = json_of(http, &format!("{list}&limit=50")).await;
@@ -59,14 +59,14 @@ async fn requests(http: &mut Http) -> Vec<(&'static str, String)> {
     let author = job["author"].as_str().unwrap_or_default();
     let cursor = page["nextCursor"].as_str().unwrap_or_default();
     vec![
-        ("first page of all", format!("{list}&limit=50")),
-        ("second page of all", format!("{list}&limit=50&cursor={cursor}")),
-        ("a feature's", format!("{list}&limit=50&feature={feature}")),
-        ("the failed", format!("{list}&limit=50&status=failed")),
-        ("an author's", format!("{list}&limit=50&author={author}")),
-        ("a feature's failed", format!("{list}&limit=50&feature={feature}&status=failed")),
+        ("first page of all", list.to_owned()),
+        ("second page of all", format!("{list}&cursor={cursor}")),
+        ("a feature's", format!("{list}&feature={feature}")),
+        ("the failed", format!("{list}&status=failed")),
+        ("an author's", format!("{list}&author={author}")),
+        ("a feature's failed", format!("{list}&feature={feature}&status=failed")),
         ("exact counts", "/api/admin/jobs/health".to_owned()),
-        ("a job", format!("/api/admin/jobs/{id}")),
+        ("a job", format!("/api/admin/jobs/{id}/progress")),
         ("its log", format!("/api/admin/jobs/{id}/messages?limit=100")),
     ]
 }
@@ -74,7 +74,7 @@ async fn requests(http: &mut Http) -> Vec<(&'static str, String)> {
 /// The same requests with few jobs and with many, in turns.
 pub async fn history(cache: &Path, scale: u64) -> Vec<Row> {
     let (few, many) = (cache.join("1000.db"), cache.join(format!("{scale}.db")));
-    generate(&few, 1_000, "real", 0);
+    generate(&few, 1_000, "short", 0);
     generate(&many, scale, "short", 0);
     let sides = [
         longhaul(cache, "sqlite://1000.db", true).await,
@@ -85,13 +85,18 @@ pub async fn history(cache: &Path, scale: u64) -> Vec<Row> {
     let (mut rows, mut worst, mut errors_of_all) = (Vec::new(), 0.0_f64, 0);
     let mut ratios: f64 = 0.0;
     for ((name, few), (_, many)) in asked[0].iter().zip(&asked[1]) {
+        // Both must show as many jobs, or the sizes of the pages would be compared.
+        let shown =
+            json_of(&mut https[0], few).await["jobs"].as_array().map(|jobs| format!("&limit={}", jobs.len()));
+        let shown = shown.unwrap_or_default();
+        let (few, many) = (format!("{few}{shown}"), format!("{many}{shown}"));
         let histogram =
             || Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).expect("the bounds make sense");
         let (mut times, mut errors) = ([histogram(), histogram()], 0);
         for round in 0..1_200 {
             for side in [round % 2, (round + 1) % 2] {
                 let begun = Instant::now();
-                let answer = https[side].get([few, many][side]).await;
+                let answer = https[side].get([&few, &many][side]).await;
                 if !answer.is_ok_and(|answer| answer.status == 200) {
                     errors += 1;
                 } else if round >= 200 {
@@ -110,11 +115,13 @@ pub async fn history(cache: &Path, scale: u64) -> Vec<Row> {
                 json!({"ms": percentiles(&times[1]), "msWith1000Jobs": percentiles(&times[0]), "ratioOfMedians": ratio}),
             ),
         );
+        let tails = at(1, 0.99) / at(0, 0.99);
         rows.push(
             Row::new(format!("{name}: median to that of 1000 jobs"), ratio, "times")
                 .at_most(1.2)
                 .errors(errors),
         );
+        rows.push(Row::new(format!("{name}: p99 to that of 1000 jobs"), tails, "times").errors(errors));
     }
     rows.push(Row::new("the worst p99", worst, "ms").at_most(5.0).errors(errors_of_all));
     rows.push(Row::new("the worst ratio", ratios, "times").at_most(1.2).errors(errors_of_all));
@@ -162,7 +169,19 @@ pub async fn search(cache: &Path) -> Vec<Row> {
                 .more(json!({"ms": times, "found": total})),
         );
     }
-    // The page shows lines as soon as it has them, and the count when it comes.
+    let total = json_of(&mut http, &format!("/api/admin/jobs/{id}/messages?limit=1")).await["total"]
+        .as_u64()
+        .unwrap_or(0);
+    let last = format!("/api/admin/jobs/{id}/messages?limit=100&after={}", total.saturating_sub(99));
+    let mut times = Vec::new();
+    for _ in 0..500 {
+        let begun = Instant::now();
+        let _ = json_of(&mut http, &last).await;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    rows.push(Row::new("last page of a million lines: p99", times[495], "ms").at_most(5.0));
+    // The page as people see it, with the lines and the count.
     let cookie = sign_in(&service).await;
     let mut http = Http::connect(service.port, &cookie).await.expect("it takes connections");
     let page = format!("/admin/jobs/{id}?q=rows");
@@ -207,7 +226,7 @@ pub async fn start(cache: &Path, scale: u64) -> Vec<Row> {
     let mut times = Vec::new();
     for _ in 0..15 {
         let begun = Instant::now();
-        let service = launch(cache, &database, false);
+        let service = launch(cache, &database, false, None);
         loop {
             if let Ok(mut http) = Http::connect(service.port, &cookie).await
                 && let Ok(answer) = http.get("/admin/jobs").await
@@ -230,12 +249,23 @@ pub async fn start(cache: &Path, scale: u64) -> Vec<Row> {
     vec![row.at_most(35.0).more(json!({"ms": times}))]
 }
 
+/// How large a copy of a database is that has everything but the log.
+fn without_log(file: &Path, copy: &Path) -> u64 {
+    std::fs::copy(file, copy).expect("a copy of the history");
+    let db = rusqlite::Connection::open(copy).expect("the copy opens");
+    db.execute_batch("drop table event; vacuum").expect("the copy loses its log");
+    db.close().expect("the copy is closed");
+    let bytes = std::fs::metadata(copy).map_or(0, |file| file.len());
+    let _ = std::fs::remove_file(copy);
+    bytes
+}
+
 /// What a job costs: in memory while it is active, on disk when it has ended.
 pub async fn size(folder: &Path, cache: &Path, scale: u64) -> Vec<Row> {
     const ACTIVE: u64 = 20_000;
     let bare = cache.join(format!("{scale}-bare.db"));
     generate(&bare, scale, "none", 0);
-    let bytes = std::fs::metadata(&bare).map_or(0, |file| file.len());
+    let bytes = without_log(&bare, &folder.join("without-log.db"));
     let service = longhaul(folder, "sqlite://jobs.db", true).await;
     let mut http = service.connect().await;
     let begin = async |http: &mut Http, count: u64| {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::http::Http;
-use crate::machine::SERVER_CORE;
+use crate::machine::{SERVER_CORE, all_cores};
 
 pub const TOKEN: &str = "lh_load-token-0123456789abcdef";
 pub const PASSWORD: &str = "correct horse battery";
@@ -54,11 +54,8 @@ fn free_port() -> u16 {
 
 /// Runs a program on the server's core, or on all.
 fn pinned(program: &str, pin: bool) -> Command {
-    if !pin {
-        return Command::new(program);
-    }
     let mut command = Command::new("taskset");
-    command.args(["-c", SERVER_CORE, program]);
+    command.args(["-c", &if pin { SERVER_CORE.to_owned() } else { all_cores() }, program]);
     command
 }
 
@@ -82,18 +79,16 @@ pub fn binary() -> PathBuf {
 }
 
 /// Starts Longhaul on a database, and does not wait.
-pub fn launch(folder: &Path, database: &str, pin: bool) -> Service {
+pub fn launch(folder: &Path, database: &str, pin: bool, password: Option<&str>) -> Service {
     let port = free_port();
     let program = std::path::absolute(binary()).expect("the binary has a path");
     let process = pinned(&program.to_string_lossy(), pin)
+        .envs(password.map(|password| ("LONGHAUL_ADMIN_PASSWORD", password)))
         .arg("serve")
         .current_dir(folder)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LONGHAUL_LISTEN", format!("127.0.0.1:{port}"))
         .env("LONGHAUL_DATABASE", database)
         .env("LONGHAUL_BOOTSTRAP_TOKEN", TOKEN)
-        .env("LONGHAUL_ADMIN_PASSWORD", PASSWORD)
         .env("LONGHAUL_MAX_ACTIVE_JOBS", "100000")
         // Nothing else is removed while it is measured.
         .env("LONGHAUL_MAX_PAST_JOBS", "100000000")
@@ -107,7 +102,7 @@ pub fn launch(folder: &Path, database: &str, pin: bool) -> Service {
 
 /// Starts Longhaul on a database, and waits until it answers.
 pub async fn longhaul(folder: &Path, database: &str, pin: bool) -> Service {
-    let service = launch(folder, database, pin);
+    let service = launch(folder, database, pin, Some(PASSWORD));
     assert!(answers(service.port, "/readyz").await, "the server never became ready");
     service
 }
