@@ -1,5 +1,6 @@
 //! The one router, and the list of everything it answers.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use leptos::config::LeptosOptions;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
@@ -31,9 +33,20 @@ const MESSAGES_LIMIT: usize = 8 * 1024 * 1024;
 /// A page that is not rendered by then is given up.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What handlers share.
+/// What handlers share. Every layer and handler takes a copy for each request, so it is one pointer.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Shared>);
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What there is to share.
+pub struct Shared {
     /// Everything that can be done.
     pub service: Arc<Service>,
     /// How the server is set up.
@@ -48,7 +61,7 @@ impl AppState {
     /// The state of a server.
     pub fn new(service: Arc<Service>, settings: Arc<Settings>, closing: CancellationToken) -> Self {
         let options = pages::options(service.board().build());
-        Self { service, settings, options, closing }
+        Self(Arc::new(Shared { service, settings, options, closing }))
     }
 }
 
@@ -137,11 +150,18 @@ pub fn build(app: AppState) -> Router {
         .route("/robots.txt", get(|headers: HeaderMap| assets::public("robots.txt", headers)))
         .fallback(auth::not_found)
         .method_not_allowed_fallback(auth::wrong_method)
-        .layer(from_fn_with_state(app.clone(), auth::gate))
-        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site()))
-        .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(SizeAbove::new(1024))))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(security::headers))
+        // Together, because the router boxes and copies each layer it is given by itself, for each request.
+        // The first is the outermost.
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn(security::headers))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(
+                    CompressionLayer::new().compress_when(DefaultPredicate::new().and(SizeAbove::new(1024))),
+                )
+                .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site()))
+                .layer(from_fn_with_state(app.clone(), auth::gate)),
+        )
         .with_state(app)
 }
 

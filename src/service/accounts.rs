@@ -198,8 +198,9 @@ impl Service {
             if accounts.user("admin").await?.is_none() {
                 add_user(accounts, "admin", Role::Admin, self.now()).await?;
             }
-            // Hashing anew would end everybody's sessions at each restart.
-            if self.sign_in("admin", password.clone()).await.is_err() {
+            // Setting it anew would end everybody's sessions at each restart.
+            let admin = accounts.user("admin").await?;
+            if super::sign_in::whose_is(admin, password.clone()).await?.is_none() {
                 set_password(accounts, "admin", password).await?;
             }
         }

@@ -152,6 +152,23 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| {
     Argon2::default().hash_password(new_secret().as_bytes()).map(|hash| hash.to_string()).unwrap_or_default()
 });
 
+/// The user, where the password is theirs. Takes as long where there is no such user.
+pub(super) async fn whose_is(
+    user: Option<UserRecord>,
+    password: String,
+) -> Result<Option<UserRecord>, ServiceError> {
+    let stored = user.as_ref().and_then(|user| user.password.clone());
+    let known = stored.is_some();
+    let matches = password.len() <= MAX_PASSWORD_BYTES
+        && hashing(move || {
+            let against = stored.unwrap_or_else(|| NOBODY.clone());
+            PasswordHash::new(&against)
+                .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        })
+        .await?;
+    Ok(user.filter(|_| matches && known))
+}
+
 impl Service {
     /// Who holds a credential.
     pub async fn recognise(&self, credential: &Credential) -> Result<Caller, ServiceError> {
@@ -189,22 +206,12 @@ impl Service {
         let name = name.trim();
         self.attempts.check(name, self.now())?;
         let user = self.accounts.user(name).await?;
-        let stored = user.as_ref().and_then(|user| user.password.clone());
-        let matches = password.len() <= MAX_PASSWORD_BYTES && {
-            let stored = stored.clone();
-            hashing(move || {
-                let against = stored.unwrap_or_else(|| NOBODY.clone());
-                PasswordHash::new(&against)
-                    .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-            })
-            .await?
-        };
-        match user {
-            Some(user) if matches && stored.is_some() => {
+        match whose_is(user, password).await? {
+            Some(user) => {
                 self.attempts.succeeded(name);
                 self.new_session(&user).await
             }
-            _ => {
+            None => {
                 self.attempts.failed(name, self.now());
                 Err(ServiceError::WrongPassword)
             }

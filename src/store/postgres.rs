@@ -16,6 +16,7 @@ pub(super) mod cluster;
 mod connect;
 mod feed;
 mod history;
+mod job_columns;
 mod maintenance;
 mod reader;
 mod rows;

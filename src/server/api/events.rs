@@ -71,7 +71,7 @@ pub async fn events(
         .and_then(|id| id.split_once('-'))
         .filter(|(boot, _)| *boot == board.boot())
         .and_then(|(_, revision)| revision.parse::<u64>().ok());
-    let closing = app.closing;
+    let closing = app.closing.clone();
     let stream = stream_of(move |emit| async move {
         let end = tokio::time::sleep(LASTS);
         tokio::pin!(end);

@@ -15,6 +15,7 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::connect::{DbError, unavailable};
+use super::job_columns::{ChangedJobs, NewJobs};
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::text::stored;
 use super::writer::{Failure, Op, Session};
@@ -410,14 +411,17 @@ impl Batch {
         writes: &'a Writes,
     ) -> Vec<Sent<'a, Vec<Row>>> {
         let Session { client, statements } = session;
-        let Writes { numbers, events, steps, replaced, ended } = writes;
+        let Writes { numbers, new, changed, events, steps, replaced, ended } = writes;
         let mut flight: Vec<Sent<'a, Vec<Row>>> = Vec::with_capacity(self.jobs.len() + 8);
-        for pending in self.jobs.values() {
+        if !new.is_empty() {
             flight.push(Box::pin(async move {
-                match pending.before {
-                    Some(_) => rows::update_job(client, statements, pending.n, &pending.job).await?,
-                    None => rows::insert_job(client, statements, pending.n, &pending.job).await?,
-                }
+                new.write(client, statements).await?;
+                Ok(Vec::new())
+            }));
+        }
+        if !changed.is_empty() {
+            flight.push(Box::pin(async move {
+                changed.write(client, statements).await?;
                 Ok(Vec::new())
             }));
         }
@@ -473,10 +477,12 @@ impl Batch {
     }
 }
 
-/// What a transaction writes, beside the jobs' own rows.
+/// What a transaction writes.
 #[derive(Default)]
 struct Writes {
     numbers: Vec<i64>,
+    new: NewJobs,
+    changed: ChangedJobs,
     events: EventColumns,
     steps: StepColumns,
     /// Jobs whose steps are all new.
@@ -489,6 +495,10 @@ impl Writes {
     fn add(&mut self, pending: &Pending) -> Result<(), StoreError> {
         let (n, job) = (pending.n, &pending.job);
         self.numbers.push(n);
+        match pending.before {
+            None => self.new.push(n, job)?,
+            Some(_) => self.changed.push(n, job)?,
+        }
         for event in &pending.events {
             self.events.push(n, event)?;
         }

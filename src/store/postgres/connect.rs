@@ -125,6 +125,10 @@ impl Place {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_WITHIN);
         }
+        if config.get_options().is_none() {
+            // Compiling a statement takes longer than any of ours runs.
+            config.options("-c jit=off");
+        }
         config.keepalives_idle(SILENT_FOR).tcp_user_timeout(SILENT_FOR);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::batch::{Sent, count, in_order};
 use super::connect::{DbError, Place, unavailable};
+use super::job_columns::NewJobs;
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::shared::Shared;
 use super::writer::Session;
@@ -172,8 +173,12 @@ async fn import(session: &Session, node: Uuid, jobs: &[ImportedJob]) -> Result<O
     let numbers = drawn.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
     let mut counters: BTreeMap<(String, i64), i64> = BTreeMap::new();
     let mut ended: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+    let mut new = NewJobs::default();
+    for (ImportedJob { job, .. }, &n) in jobs.iter().zip(&numbers) {
+        new.push(n, job)?;
+    }
+    new.write(client, statements).await?;
     for (ImportedJob { job, log }, &n) in jobs.iter().zip(&numbers) {
-        rows::insert_job(client, statements, n, job).await?;
         for part in log.chunks(ENTRIES_AT_ONCE) {
             let mut events = EventColumns::default();
             for event in part {
@@ -228,11 +233,13 @@ impl Session {
     /// Connects, and prepares what is asked often.
     pub(super) async fn open(place: &Place) -> Result<Self, StoreError> {
         let client = place.client().await?;
-        // A node that stands still in a transaction must not make the others wait.
+        // A node that stands still in a transaction must not make the others wait. Rows are found by their
+        // numbers, whatever the planner believes of a table it has no statistics of yet.
         client
             .batch_execute(
                 "set synchronous_commit = on; set idle_in_transaction_session_timeout = '5s'; \
-                 set lock_timeout = '15s'",
+                 set lock_timeout = '15s'; set enable_seqscan = off; set enable_hashjoin = off; \
+                 set enable_mergejoin = off",
             )
             .await
             .map_err(unavailable)?;

@@ -6,13 +6,14 @@ use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::connect::{DbError, unavailable};
+use super::job_columns;
 use super::text::{original, stored};
 use crate::model::{
     Author, Counts, Event, Feature, Job, JobId, LineKind, LogCounts, LogLine, Spec, Step, StepTree, Tag,
     Timeouts, Timestamp, Title, Weight,
 };
 use crate::store::StoreError;
-use crate::store::record::{self, Entry, More, execution_number, span, span_ms, status_number};
+use crate::store::record::{self, Entry, More, span};
 
 /// The columns of a job, in the order [`job`] reads them.
 pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, execution, attempt, max_attempts, epoch, \
@@ -156,7 +157,7 @@ pub(super) fn with_steps(jobs: &[Row], steps: &[Row]) -> Result<Vec<(i64, Job)>,
 /// What a job's labels are looked for in.
 pub(super) const TAG_END: char = '\u{1f}';
 
-fn tags(tags: &[Tag]) -> String {
+pub(super) fn tags(tags: &[Tag]) -> String {
     if tags.is_empty() {
         return String::new();
     }
@@ -206,16 +207,8 @@ statements! {
     open_of = "select feature, id from job where ended_at is null and feature = any($1)";
     forget_keys = "delete from idempotency where at < $1";
     keys = "select key, fingerprint, job from idempotency where key = any($1)";
-    insert = "insert into job (n, id, feature, author, owner, title, execution, max_attempts, queue, priority, \
-        created_at, run_at, run_timeout, activity_timeout, tags, status, attempt, epoch, progress, \
-        started_at, ended_at, activity_at, progress_at, heartbeat_at, seq, revision, infos, warnings, \
-        errors, systems, operators, fenced, late_writes, late_write_at, message_key, error, more, max_lines, \
-        pinned) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-        $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)";
-    update = "update job set status = $2, attempt = $3, epoch = $4, progress = $5, started_at = $6, ended_at = $7, \
-        activity_at = $8, progress_at = $9, heartbeat_at = $10, seq = $11, revision = $12, infos = $13, \
-        warnings = $14, errors = $15, systems = $16, operators = $17, fenced = $18, late_writes = $19, \
-        late_write_at = $20, message_key = $21, error = $22, more = $23, pinned = $24 where n = $1";
+    insert = job_columns::insert();
+    update = job_columns::update();
     put_steps = "insert into step (job, i, parent, id, title, weight, progress, started_at, ended_at) \
         select * from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::text[], \
         $6::double precision[], $7::double precision[], $8::bigint[], $9::bigint[]) \
@@ -241,106 +234,6 @@ statements! {
 
 fn ms(at: Option<Timestamp>) -> Option<i64> {
     at.map(|at| at.0)
-}
-
-/// Adds a job.
-pub(super) async fn insert_job(
-    client: &Client,
-    statements: &Statements,
-    n: i64,
-    job: &Job,
-) -> Result<(), DbError> {
-    let more = More::of(job).write()?;
-    let spec = &job.spec;
-    client
-        .execute(
-            &statements.insert,
-            &[
-                &n,
-                &job.id.0,
-                &stored(spec.feature.as_str()),
-                &stored(spec.author.as_str()),
-                &stored(&spec.owner),
-                &spec.title.as_ref().map(|title| stored(title.as_str())),
-                &(execution_number(spec.execution) as i16),
-                &i64::from(spec.max_attempts),
-                &stored(&spec.queue),
-                &spec.priority,
-                &job.created_at.0,
-                &ms(job.run_at),
-                &span_ms(spec.timeouts.run),
-                &span_ms(spec.timeouts.activity),
-                &tags(&spec.tags),
-                &(status_number(job.status) as i16),
-                &i64::from(job.attempt),
-                &i64::from(job.epoch),
-                &job.progress,
-                &ms(job.started_at),
-                &ms(job.ended_at),
-                &job.activity_at.0,
-                &ms(job.progress_at),
-                &ms(job.heartbeat_at),
-                &(job.seq as i64),
-                &(job.revision as i64),
-                &(job.counts.info as i64),
-                &(job.counts.warning as i64),
-                &(job.counts.error as i64),
-                &(job.counts.system as i64),
-                &(job.counts.operator as i64),
-                &job.fenced,
-                &(job.late_writes as i64),
-                &ms(job.late_write_at),
-                &(job.message_key as i64),
-                &job.error.as_deref().map(stored),
-                &more,
-                &i64::from(spec.max_lines),
-                &job.pinned,
-            ],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Brings a job's row up to date. What was asked for at its start never changes and is not written.
-pub(super) async fn update_job(
-    client: &Client,
-    statements: &Statements,
-    n: i64,
-    job: &Job,
-) -> Result<(), DbError> {
-    let more = More::of(job).write()?;
-    client
-        .execute(
-            &statements.update,
-            &[
-                &n,
-                &(status_number(job.status) as i16),
-                &i64::from(job.attempt),
-                &i64::from(job.epoch),
-                &job.progress,
-                &ms(job.started_at),
-                &ms(job.ended_at),
-                &job.activity_at.0,
-                &ms(job.progress_at),
-                &ms(job.heartbeat_at),
-                &(job.seq as i64),
-                &(job.revision as i64),
-                &(job.counts.info as i64),
-                &(job.counts.warning as i64),
-                &(job.counts.error as i64),
-                &(job.counts.system as i64),
-                &(job.counts.operator as i64),
-                &job.fenced,
-                &(job.late_writes as i64),
-                &ms(job.late_write_at),
-                &(job.message_key as i64),
-                &job.error.as_deref().map(stored),
-                &more,
-                &job.pinned,
-            ],
-        )
-        .await?;
-    Ok(())
 }
 
 /// Steps to be written, a column each.

@@ -171,7 +171,9 @@ fn set_up(db: Connection) -> rusqlite::Result<Connection> {
 
 /// Opens the accounts of a database file that a server may have open. For the command line.
 pub(super) fn open_accounts(path: &Path) -> Result<Connection, OpenError> {
-    look_at(path)?;
+    let (found, known) = look_at(path)?;
+    // An upgrade would take the tables away under an older server that has the file open.
+    let _alone = if found < known { Some(lock(path)?) } else { None };
     prepare(path)
 }
 

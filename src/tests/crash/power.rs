@@ -21,7 +21,8 @@ use longhaul::{JobStore, SqliteStore};
 use rusqlite::Connection;
 
 use self::image::{Image, Player};
-use self::work::{JOBS, Promise, Recorded, context, new_job, record};
+pub use self::work::new_job;
+use self::work::{JOBS, Promise, Recorded, context, record};
 use super::judge::{nothing_is_half_there, read_facts};
 use super::vfs::Entry;
 use super::{Dice, seed, setting};

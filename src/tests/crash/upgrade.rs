@@ -6,6 +6,8 @@
 //! made up, so that the next upgrade can be rehearsed before there is one: it changes a table, fills a
 //! column, and makes more, so that there are many ways to be half done.
 
+mod kept;
+
 use std::path::Path;
 
 use longhaul::model::{Actor, Command, Context, JobFilter, PageSize, Status, Timestamp};
