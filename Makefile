@@ -34,7 +34,7 @@ help:
 	@echo 'make run    build the release and serve it on http://$(LISTEN)'
 	@echo 'make test   formatting, lints, every Rust test, the browser tests'
 	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; an hour and more'
-	@echo 'make bench  the figures of the README, measured on this machine; about ten minutes'
+	@echo 'make bench  the figures of the README, measured on this machine; about five minutes after a build'
 	@echo 'make dev    serve, and build and reload on every change'
 	@echo 'make build  build the release: target/release/longhaul, complete in one file'
 
@@ -64,7 +64,7 @@ bench: build postgres redis
 	$(call say,Building the load and the histories)
 	@cargo build --release --features ssr --example bench --example generate
 	@npm ci --prefix benches/bullmq --no-audit --no-fund --loglevel=error
-	$(call say,Measuring $(ONLY): about ten minutes; leave the machine alone meanwhile)
+	$(call say,Measuring $(ONLY): about five minutes; leave the machine alone meanwhile)
 	@target/release/examples/bench --only $(ONLY) --scale $(SCALE)
 
 # The browser's part first: the program carries it inside.

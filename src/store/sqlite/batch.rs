@@ -17,7 +17,7 @@ use crate::store::record::status_number;
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
 /// What to tell a caller once the batch is through.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A job as the batch will leave it.
 pub(super) struct Pending {
@@ -72,7 +72,7 @@ impl<'a> Batch<'a> {
     /// Runs one operation. A refusal is an answer, and so is a job that cannot be read; an error in a
     /// write breaks the whole batch.
     pub(super) fn run(&mut self, op: Op, answers: &mut Vec<Answer>) -> Result<(), StoreError> {
-        fn answer<T: 'static>(
+        fn answer<T: Send + 'static>(
             reply: Reply<T>,
             result: Result<T, StoreError>,
             answers: &mut Vec<Answer>,

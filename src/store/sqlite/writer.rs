@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::batch::{Answer, Batch};
@@ -123,6 +124,7 @@ impl Writer {
         }
         let (ops, waiting) = channel();
         let mut thread = Thread {
+            runtime: Handle::try_current().ok(),
             path: path.to_owned(),
             db,
             doubtful: false,
@@ -198,6 +200,8 @@ struct Thread {
     interned: Interned,
     counts: Counts,
     shared: Arc<Shared>,
+    /// Where those who ask wait for their answers; `None` where the store was opened outside of any.
+    runtime: Option<Handle>,
     /// Held as long as the thread lives.
     _lock: File,
 }
@@ -205,6 +209,9 @@ struct Thread {
 impl Thread {
     fn run(&mut self, waiting: &Receiver<Op>) {
         while let Ok(first) = waiting.recv() {
+            // Where the core is shared, those about to ask come first and share the sync; where it is not,
+            // this returns at once.
+            std::thread::yield_now();
             let mut ops = vec![first];
             while ops.len() < MAX_BATCH {
                 match waiting.try_recv() {
@@ -264,8 +271,19 @@ impl Thread {
                 Err(error)
             }
         };
-        for answer in answers {
-            answer(told.clone());
+        self.tell(answers, told);
+    }
+
+    /// Gives everybody in a batch their answer.
+    ///
+    /// Within the runtime, in one piece: it is woken once. Answered one by one from this thread it would
+    /// be woken by the first, and on a busy core that thread takes the core from this one, serves one
+    /// request and sleeps again, as often as there are answers.
+    fn tell(&self, answers: Vec<Answer>, told: Result<(), StoreError>) {
+        let tell = move || answers.into_iter().for_each(|answer| answer(told.clone()));
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(async move { tell() })),
+            None => tell(),
         }
     }
 
@@ -358,7 +376,7 @@ impl Thread {
 
 /// Answers an operation that was never tried.
 fn refuse(op: Op, answers: &mut Vec<Answer>) {
-    fn later<T: 'static>(reply: Reply<T>, answers: &mut Vec<Answer>) {
+    fn later<T: Send + 'static>(reply: Reply<T>, answers: &mut Vec<Answer>) {
         answers.push(Box::new(|outcome| {
             let error = outcome.err().unwrap_or_else(stopping);
             let _ = reply.send(Err(error));
