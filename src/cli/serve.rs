@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,7 +102,7 @@ async fn serve_store(
             // Small answers, at once.
             let _ = connection.set_nodelay(true);
         }),
-        build(app),
+        axum::ServiceExt::<Request>::into_make_service(build(app)),
     )
     .with_graceful_shutdown(async move {
         told.await;

@@ -38,7 +38,8 @@ struct State {
     past_revision: u64,
     open: HashMap<JobId, Arc<Job>>,
     zombies: HashMap<JobId, Arc<Job>>,
-    recent: VecDeque<Arc<Job>>,
+    /// With their ids beside them: it is searched through with every job that ends.
+    recent: VecDeque<(JobId, Arc<Job>)>,
     counts: Counts,
     day: i64,
     today: OutcomeCounts,
@@ -106,7 +107,8 @@ impl Board {
     /// A job that has not ended, or that ended lately.
     pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
         let state = self.state();
-        state.open.get(&id).or_else(|| state.recent.iter().find(|job| job.id == id)).cloned()
+        let recent = || state.recent.iter().find(|(other, _)| *other == id).map(|(_, job)| job);
+        state.open.get(&id).or_else(recent).cloned()
     }
 
     /// Every job that somebody works on.
@@ -246,7 +248,7 @@ impl State {
             return;
         }
         let ended_now =
-            self.open.remove(&job.id).is_some() || !self.recent.iter().any(|other| other.id == job.id);
+            self.open.remove(&job.id).is_some() || !self.recent.iter().any(|(other, _)| *other == job.id);
         // What comes after the end is a late write, or a pin: the job ended before.
         let after_its_end = job.late_writes > 0 || job.ended_at.is_some_and(|at| job.activity_at > at);
         if let (true, Some(outcome), Some(at)) =
@@ -260,8 +262,8 @@ impl State {
                 *self.today.of_mut(outcome) += 1;
             }
         }
-        self.recent.retain(|other| other.id != job.id);
-        self.recent.push_back(Arc::clone(job));
+        self.recent.retain(|(other, _)| *other != job.id);
+        self.recent.push_back((job.id, Arc::clone(job)));
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
@@ -281,7 +283,7 @@ impl ChangeSink for Board {
             }
             for id in &changes.removed {
                 state.zombies.remove(id);
-                state.recent.retain(|job| job.id != *id);
+                state.recent.retain(|(other, _)| other != id);
             }
             state.counts = changes.counts;
             let ids = changes.jobs.iter().map(|job| job.id).chain(changes.removed.iter().copied()).collect();

@@ -3,13 +3,18 @@
 //! Nothing is open unless it is named here. A request that is let through anonymously carries no caller,
 //! and whatever asks for one refuses it again.
 
-use axum::extract::{FromRequestParts, Request, State};
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, SameSite};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either};
+use tower::{Layer, Service, ServiceExt as _};
 
 use super::api::error::ApiError;
 use super::router::AppState;
@@ -77,9 +82,58 @@ fn set_cookie(value: String, seconds: i64, secure: bool) -> Option<HeaderValue> 
     HeaderValue::from_str(&format!("{cookie}; Max-Age={seconds}")).ok()
 }
 
-/// The gate.
-pub async fn gate(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
-    let credential = credential(request.headers());
+/// Puts the [`Gate`] before a service.
+#[derive(Clone)]
+pub struct GateLayer(pub AppState);
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { inner, app: self.0.clone() }
+    }
+}
+
+/// The gate. A service of its own and no `from_fn`: whoever was let through a moment ago passes without
+/// being asked again, and costs no allocation.
+#[derive(Clone)]
+pub struct Gate<S> {
+    inner: S,
+    app: AppState,
+}
+
+impl<S> Service<Request> for Gate<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let credential = credential(request.headers());
+        match credential.as_ref().and_then(|credential| self.app.service.remembered(credential)) {
+            Some(caller) => {
+                request.extensions_mut().insert(caller);
+                Either::Left(self.inner.call(request))
+            }
+            None => Either::Right(ask(self.inner.clone(), self.app.clone(), credential, request).boxed()),
+        }
+    }
+}
+
+/// Lets a request through, where it may pass.
+async fn ask<S: Service<Request, Response = Response, Error = Infallible>>(
+    inner: S,
+    app: AppState,
+    credential: Option<Credential>,
+    mut request: Request,
+) -> Result<Response, Infallible> {
     let recognised = match &credential {
         Some(credential) => app.service.recognise(credential).await,
         None => Err(ServiceError::Unauthenticated),
@@ -87,16 +141,16 @@ pub async fn gate(State(app): State<AppState>, mut request: Request, next: Next)
     match recognised {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            inner.oneshot(request).await
         }
-        Err(_) if is_open(request.uri().path()) => next.run(request).await,
+        Err(_) if is_open(request.uri().path()) => inner.oneshot(request).await,
         // A browser that comes to a page is shown the way in; everything else is told what is missing.
         Err(ServiceError::Unauthenticated) if wants_page(&request) => {
             let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
             let target = percent_encode(target);
-            Redirect::to(&format!("/login?next={target}")).into_response()
+            Ok(Redirect::to(&format!("/login?next={target}")).into_response())
         }
-        Err(error) => ApiError::from(error).into_response(),
+        Err(error) => Ok(ApiError::from(error).into_response()),
     }
 }
 

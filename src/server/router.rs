@@ -1,29 +1,31 @@
 //! The one router, and the list of everything it answers.
 
+use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef, State};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Redirect};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use leptos::config::LeptosOptions;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
+use tower::util::BoxCloneSyncService;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::api::error::ApiError;
+use super::compress::CompressLayer;
 use super::{Settings, api, assets, auth, pages, security};
 use crate::model::Permission;
-use crate::server::auth::SignedIn;
+use crate::server::auth::{GateLayer, SignedIn};
 use crate::service::Service;
 
 /// A request body may have this many bytes…
@@ -127,21 +129,23 @@ pub fn routes() -> Routes {
     Routes(routes)
 }
 
-/// The router.
-pub fn build(app: AppState) -> Router {
+/// Everything the server answers, behind what every request passes.
+pub type Site = BoxCloneSyncService<Request, Response, Infallible>;
+
+/// The router, and around it what every request passes.
+pub fn build(app: AppState) -> Site {
     let (api, document) = api::routes();
-    // The larger limit goes on the one route that needs it.
-    let api = api.layer(DefaultBodyLimit::max(BODY_LIMIT));
     let reference = SwaggerUi::new("/api/docs")
         .url("/api/openapi.json", document)
         .config(Config::default().try_it_out_enabled(false));
+    let reference = Router::<AppState>::from(reference)
+        .layer(map_response(async |response: Response| security::reference(response)));
     let pages = pages::routes(&app)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT));
-    Router::new()
+    let router = Router::new()
         .merge(pages)
         .merge(api)
-        .merge(Router::<AppState>::from(reference))
+        .merge(reference)
         .route("/", get(|| async { Redirect::to("/admin/jobs") }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -150,19 +154,19 @@ pub fn build(app: AppState) -> Router {
         .route("/robots.txt", get(|headers: HeaderMap| assets::public("robots.txt", headers)))
         .fallback(auth::not_found)
         .method_not_allowed_fallback(auth::wrong_method)
-        // Together, because the router boxes and copies each layer it is given by itself, for each request.
-        // The first is the outermost.
-        .layer(
-            ServiceBuilder::new()
-                .layer(from_fn(security::headers))
-                .layer(CatchPanicLayer::custom(panicked))
-                .layer(
-                    CompressionLayer::new().compress_when(DefaultPredicate::new().and(SizeAbove::new(1024))),
-                )
-                .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site()))
-                .layer(from_fn_with_state(app.clone(), auth::gate)),
-        )
-        .with_state(app)
+        .with_state(app.clone());
+    // Around the router rather than layers of it, which it boxes and copies for each request and each route.
+    // The first is the outermost.
+    let site = ServiceBuilder::new()
+        .map_response(|response: axum::http::Response<_>| security::secured(response.map(Body::new)))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CompressLayer)
+        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site()))
+        .layer(GateLayer(app))
+        // One route has a larger limit of its own.
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .service(router);
+    BoxCloneSyncService::new(site)
 }
 
 /// The limit of a list of messages, for the route that takes one.

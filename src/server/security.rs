@@ -1,12 +1,10 @@
 //! Headers that keep a browser from doing what it should not.
 
-use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 
 /// What a page may load: its own things, and scripts that carry this response's nonce.
@@ -31,10 +29,14 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     headers.entry(name).or_insert(HeaderValue::from_static(value));
 }
 
-/// Adds to every answer what it does not say itself.
-pub async fn headers(request: Request, next: Next) -> Response {
-    let reference = request.uri().path().starts_with("/api/docs");
-    let mut response = next.run(request).await;
+/// Lets an answer of the API reference load what that needs.
+pub fn reference(mut response: Response) -> Response {
+    set(response.headers_mut(), CONTENT_SECURITY_POLICY, REFERENCE_POLICY);
+    response
+}
+
+/// Adds to an answer what it does not say itself.
+pub fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     set(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(headers, X_FRAME_OPTIONS, "DENY");
@@ -42,7 +44,7 @@ pub async fn headers(request: Request, next: Next) -> Response {
     set(headers, REFERRER_POLICY, "same-origin");
     set(headers, HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(headers, HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    set(headers, CONTENT_SECURITY_POLICY, if reference { REFERENCE_POLICY } else { NO_PAGE_POLICY });
+    set(headers, CONTENT_SECURITY_POLICY, NO_PAGE_POLICY);
     let lasting = headers.get(CONTENT_TYPE).is_none_or(|kind| {
         let kind = kind.to_str().unwrap_or_default();
         kind.starts_with("text/html") || kind.starts_with("application/json")

@@ -101,12 +101,12 @@ impl Service {
         timeouts: Timeouts,
         execution: Execution,
     ) -> Result<(NewJob, CreateRules), ServiceError> {
-        let fingerprint = format!("{request:?}");
-        let idempotency = match request.idempotency_key {
+        let idempotency = match &request.idempotency_key {
             None => None,
-            Some(key) if !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS => {
-                Some(IdempotencyKey { key: format!("{}:{key}", caller.owner()), fingerprint })
-            }
+            Some(key) if !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS => Some(IdempotencyKey {
+                key: format!("{}:{key}", caller.owner()),
+                fingerprint: format!("{request:?}"),
+            }),
             Some(_) => {
                 return Err(Invalid::new("Idempotency-Key", "must have 1 to 200 characters").into());
             }

@@ -46,6 +46,13 @@ pub enum Credential {
     Token(String),
 }
 
+impl Credential {
+    fn name(&self) -> Recognised {
+        let (Self::Session(secret) | Self::Token(secret)) = self;
+        (matches!(self, Self::Session(_)), hash_of(secret))
+    }
+}
+
 /// The value of a new session's cookie. Shown once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionSecret {
@@ -170,15 +177,19 @@ pub(super) async fn whose_is(
 }
 
 impl Service {
+    /// Who holds a credential, where it was recognised a moment ago.
+    pub fn remembered(&self, credential: &Credential) -> Option<Caller> {
+        self.credentials.get(&credential.name(), self.now())
+    }
+
     /// Who holds a credential.
     pub async fn recognise(&self, credential: &Credential) -> Result<Caller, ServiceError> {
         let now = self.now();
-        let (Credential::Session(secret) | Credential::Token(secret)) = credential;
-        let hash = hash_of(secret);
-        let key = (matches!(credential, Credential::Session(_)), hash);
+        let key = credential.name();
         if let Some(caller) = self.credentials.get(&key, now) {
             return Ok(caller);
         }
+        let hash = key.1;
         let (caller, expires) = match credential {
             Credential::Session(_) => {
                 let (session, user) =

@@ -28,6 +28,7 @@ mod reader;
 mod restore;
 mod rows;
 mod upgrade;
+mod varint;
 mod writer;
 
 use std::path::Path;

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::interned::Interned;
 use super::writer::{Op, Open, Reply};
@@ -130,6 +130,7 @@ impl<'a> Batch<'a> {
         let untouched = open.values().map(|(_, job)| job).filter(|job| !jobs.contains_key(&job.id));
         let all = jobs.values().map(|pending| &pending.job).chain(untouched);
         ledger::admit(&new, &rules, &self.counts, all)?;
+        self.must_be_new(new.id)?;
         let (job, event) = Job::create(new, context);
         let job = Arc::new(job);
         if let Some(key) = rules.idempotency {
@@ -154,6 +155,14 @@ impl<'a> Batch<'a> {
             },
         );
         Ok(Created { job, replayed: false })
+    }
+
+    /// Refused where there is a job with that id: no index sees to it.
+    pub(super) fn must_be_new(&self, id: JobId) -> Result<(), StoreError> {
+        let known = self.jobs.contains_key(&id)
+            || self.open.contains_key(&id)
+            || rows::number_of(self.db, id).map_err(unavailable)?.is_some();
+        if known { Err(Refusal::Exists { id }.into()) } else { Ok(()) }
     }
 
     /// The job an earlier request with this key had made.
@@ -252,7 +261,7 @@ impl<'a> Batch<'a> {
             let job = &pending.job;
             let n = match pending.n {
                 Some(n) => {
-                    rows::update_job(self.db, n, job)?;
+                    rows::update_job(self.db, n, pending.before, job)?;
                     n
                 }
                 None => rows::insert_job(self.db, self.interned, job)?,
@@ -278,25 +287,26 @@ impl<'a> Batch<'a> {
             self.count_ended(at, status);
         }
         for ((feature, status), by) in &self.counters {
-            self.db
-                .prepare_cached(
-                    "insert into counter (feature, status, n) values (?1, ?2, ?3) \
-                     on conflict do update set n = n + excluded.n",
-                )
-                .and_then(|mut add| add.execute(params![feature, status, by]))
-                .map_err(unavailable)?;
-            self.db
-                .prepare_cached("delete from counter where feature = ?1 and status = ?2 and n = 0")
-                .and_then(|mut tidy| tidy.execute(params![feature, status]))
-                .map_err(unavailable)?;
+            self.add(["counter", "feature"], params![feature, status, by])?;
         }
         for ((day, status), by) in &self.ended {
+            self.add(["ended", "day"], params![day, status, by])?;
+        }
+        Ok(())
+    }
+
+    /// Adds to a counter, which is made where it is missing. Not in one statement: an upsert keeps a journal
+    /// of its own, a copy of each page it touches, though a failure here ends the whole transaction.
+    fn add(&self, [table, key]: [&str; 2], row: &[&dyn ToSql]) -> Result<(), StoreError> {
+        let changed = self
+            .db
+            .prepare_cached(&format!("update {table} set n = n + ?3 where {key} = ?1 and status = ?2"))
+            .and_then(|mut add| add.execute(row))
+            .map_err(unavailable)?;
+        if changed == 0 {
             self.db
-                .prepare_cached(
-                    "insert into ended (day, status, n) values (?1, ?2, ?3) \
-                     on conflict do update set n = n + excluded.n",
-                )
-                .and_then(|mut add| add.execute(params![day, status, by]))
+                .prepare_cached(&format!("insert into {table} ({key}, status, n) values (?1, ?2, ?3)"))
+                .and_then(|mut insert| insert.execute(row))
                 .map_err(unavailable)?;
         }
         Ok(())

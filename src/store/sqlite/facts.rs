@@ -1,10 +1,12 @@
 //! The numbers of a job that no query looks at, in as few bytes as they need.
 //!
-//! A finished job has some twenty of them, most small or zero. As columns each costs a byte before it says
-//! anything, and a time six; here a number is a varint (seven bits a byte, the last first), a time is the
-//! distance to another one, and zeros at the end are left out. Their order is fixed: a number is only ever
-//! added at the end. Given up: reading them with the `sqlite3` program; `longhaul export` shows them.
+//! A finished job has some twenty of them, and of most jobs most are as usual: one attempt, no error, heard of
+//! to the end. So each is kept as how it differs from what is usual, times as the distance to another one; a
+//! mask says which of them differ, and only those follow, as [`varint`](super::varint)s. Each has its place for
+//! good: a number is only ever added at the end. Given up: reading them with the `sqlite3` program;
+//! `longhaul export` shows them.
 
+use super::varint::{fold, fold_maybe, put, take, unfold, unfold_maybe};
 use crate::model::{JobId, LogCounts, Timestamp};
 
 /// The numbers.
@@ -29,32 +31,39 @@ pub(super) struct Facts {
     pub message_key: u64,
 }
 
+/// The numbers in their places, those that are seldom as usual first: a mask of them is one byte.
+type Places = [u128; 20];
+
 impl Facts {
     /// The numbers of the job with that id, which ended then, if it did.
     pub(super) fn pack(&self, id: JobId, ended_at: Option<Timestamp>) -> Vec<u8> {
         let base = ended_at.unwrap_or(self.created_at);
-        let since = |from: Timestamp, at: Option<Timestamp>| at.map(|at| distance(from, at));
-        let mut facts = Packer::default();
-        facts.put_signed(distance(guess(id, base), self.created_at));
-        facts.put(self.attempt);
-        facts.put(self.epoch);
-        facts.put(self.seq);
-        facts.put_signed(i128::from(self.revision) - i128::from(self.seq));
+        let since = |from: Timestamp, at: Option<Timestamp>| fold_maybe(at.map(|at| distance(from, at)));
         let LogCounts { info, warning, error, system, operator } = self.counts;
-        for count in [info, warning, error, system, operator] {
-            facts.put(count);
-        }
-        facts.put_maybe(since(self.created_at, self.started_at));
-        facts.put_signed(distance(base, self.activity_at));
-        facts.put_maybe(since(base, self.heartbeat_at));
-        facts.put(self.said_at.unwrap_or(0));
-        facts.put_maybe(since(base, self.progress_at));
-        facts.put_maybe(since(self.created_at, self.run_at));
-        facts.put(u32::from(self.fenced));
-        facts.put(self.late_writes);
-        facts.put_maybe(since(base, self.late_write_at));
-        facts.put(self.message_key);
-        facts.finish()
+        let seq = i128::from(self.seq);
+        let system_usually = seq - [info, warning, error, operator].map(i128::from).iter().sum::<i128>();
+        write(&[
+            self.seq.into(),
+            fold(i128::from(self.revision) - seq),
+            info.into(),
+            fold_maybe(self.said_at.map(|said| seq - i128::from(said))),
+            since(base, self.progress_at),
+            fold(distance(guess(id, base), self.created_at)),
+            fold(i128::from(system) - system_usually),
+            usually_none_apart(since(self.created_at, self.started_at)),
+            usually_none_apart(since(base, self.heartbeat_at)),
+            fold(distance(base, self.activity_at)),
+            warning.into(),
+            error.into(),
+            operator.into(),
+            fold(i128::from(self.attempt) - 1),
+            fold(i128::from(self.epoch) - i128::from(self.attempt)),
+            since(self.created_at, self.run_at),
+            self.fenced.into(),
+            self.late_writes.into(),
+            since(base, self.late_write_at),
+            self.message_key.into(),
+        ])
     }
 
     /// The numbers that were packed. Of an open job `created_at` is a column too.
@@ -64,194 +73,159 @@ impl Facts {
         created_at: Option<Timestamp>,
         ended_at: Option<Timestamp>,
     ) -> Self {
-        let mut facts = Unpacker::new(bytes);
-        let far = facts.take_signed();
-        let created_at = created_at.unwrap_or_else(|| plus(guess(id, ended_at.unwrap_or(Timestamp(0))), far));
+        let places = read(bytes);
+        let created_at = created_at
+            .unwrap_or_else(|| plus(guess(id, ended_at.unwrap_or(Timestamp(0))), unfold(places[5])));
         let base = ended_at.unwrap_or(created_at);
-        // In the order in which they were packed.
-        let (attempt, epoch, seq) = (facts.small(), facts.small(), facts.count());
+        let since = |from: Timestamp, far: u128| unfold_maybe(far).map(|far| plus(from, far));
+        let seq = places[0] as i128;
+        let attempt = unfold(places[13]).wrapping_add(1);
         Self {
             created_at,
-            attempt,
-            epoch,
-            seq,
-            revision: (i128::from(seq) + facts.take_signed()) as u64,
-            counts: facts.take_counts(),
-            started_at: facts.take_maybe().map(|far| plus(created_at, far)),
-            activity_at: plus(base, facts.take_signed()),
-            heartbeat_at: facts.take_maybe().map(|far| plus(base, far)),
-            said_at: Some(facts.count()).filter(|seq| *seq > 0),
-            progress_at: facts.take_maybe().map(|far| plus(base, far)),
-            run_at: facts.take_maybe().map(|far| plus(created_at, far)),
-            fenced: facts.take() != 0,
-            late_writes: facts.count(),
-            late_write_at: facts.take_maybe().map(|far| plus(base, far)),
-            message_key: facts.count(),
+            attempt: attempt as u32,
+            epoch: unfold(places[14]).wrapping_add(attempt) as u32,
+            seq: seq as u64,
+            revision: unfold(places[1]).wrapping_add(seq) as u64,
+            counts: counts_in(&places),
+            started_at: since(created_at, usually_none_apart(places[7])),
+            activity_at: plus(base, unfold(places[9])),
+            heartbeat_at: since(base, usually_none_apart(places[8])),
+            said_at: unfold_maybe(places[3]).map(|back| seq.wrapping_sub(back) as u64),
+            progress_at: since(base, places[4]),
+            run_at: since(created_at, places[15]),
+            fenced: places[16] != 0,
+            late_writes: places[17] as u64,
+            late_write_at: since(base, places[18]),
+            message_key: places[19] as u64,
         }
     }
 }
 
 /// How many lines a job's log has, from its packed numbers.
 pub(super) fn counts(bytes: &[u8]) -> LogCounts {
-    let mut facts = Unpacker::new(bytes);
-    for _ in 0..5 {
-        facts.take();
-    }
-    facts.take_counts()
+    counts_in(&read(bytes))
+}
+
+fn counts_in(places: &Places) -> LogCounts {
+    let [info, warning, error, operator] = [2, 10, 11, 12].map(|place| places[place] as u64);
+    let others = [info, warning, error, operator].map(i128::from).iter().sum::<i128>();
+    let usually = (places[0] as i128).wrapping_sub(others);
+    let system = unfold(places[6]).wrapping_add(usually) as u64;
+    LogCounts { info, warning, error, system, operator }
+}
+
+/// Exchanges "missing" and "no distance apart", where the latter is usual.
+fn usually_none_apart(maybe: u128) -> u128 {
+    if maybe < 2 { 1 - maybe } else { maybe }
+}
+
+fn write(places: &Places) -> Vec<u8> {
+    let differ = |(place, number): (usize, &u128)| u128::from(*number > 0) << place;
+    let mask = places.iter().enumerate().map(differ).sum();
+    let mut bytes = Vec::new();
+    put(&mut bytes, mask);
+    places.iter().filter(|number| **number > 0).for_each(|number| put(&mut bytes, *number));
+    bytes
+}
+
+fn read(mut bytes: &[u8]) -> Places {
+    let mask = take(&mut bytes);
+    std::array::from_fn(|place| if mask >> place & 1 == 1 { take(&mut bytes) } else { 0 })
 }
 
 /// `to` as a distance from `from`, and back.
-fn distance(from: Timestamp, to: Timestamp) -> i128 {
+pub(super) fn distance(from: Timestamp, to: Timestamp) -> i128 {
     i128::from(to.0) - i128::from(from.0)
 }
 
-fn plus(from: Timestamp, distance: i128) -> Timestamp {
-    Timestamp(i64::try_from(i128::from(from.0) + distance).unwrap_or(i64::MAX))
+pub(super) fn plus(from: Timestamp, distance: i128) -> Timestamp {
+    Timestamp(i64::try_from(i128::from(from.0).saturating_add(distance)).unwrap_or(i64::MAX))
 }
 
 /// When an id says it was made, where it says so: the best guess at when its job was.
-fn guess(id: JobId, otherwise: Timestamp) -> Timestamp {
+pub(super) fn guess(id: JobId, otherwise: Timestamp) -> Timestamp {
     match id.0.get_version_num() {
         7 => Timestamp((id.0.as_u128() >> 80) as i64),
         _ => otherwise,
     }
 }
 
-/// Puts numbers one after another.
-#[derive(Default)]
-struct Packer(Vec<u8>, usize);
-
-impl Packer {
-    /// A number.
-    fn put(&mut self, value: impl Into<u128>) {
-        let mut value = value.into();
-        let zero = value == 0;
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-        if !zero {
-            self.1 = self.0.len();
-        }
-    }
-
-    /// A number that may be negative.
-    fn put_signed(&mut self, value: i128) {
-        self.put(zigzag(value));
-    }
-
-    /// A number that may be negative, or missing.
-    fn put_maybe(&mut self, value: Option<i128>) {
-        self.put(value.map_or(0, |value| zigzag(value) + 1));
-    }
-
-    /// The bytes.
-    fn finish(mut self) -> Vec<u8> {
-        self.0.truncate(self.1);
-        self.0
-    }
-}
-
-fn zigzag(value: i128) -> u128 {
-    ((value << 1) ^ (value >> 127)) as u128
-}
-
-fn unzigzag(value: u128) -> i128 {
-    (value >> 1) as i128 ^ -((value & 1) as i128)
-}
-
-/// Takes numbers one after another. What is missing at the end is zero.
-struct Unpacker<'a>(&'a [u8]);
-
-impl<'a> Unpacker<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
-    /// A number. Bits beyond what a number has are dropped: the check of the store tells.
-    fn take(&mut self) -> u128 {
-        let (mut value, mut shift) = (0_u128, 0);
-        while let Some((&byte, rest)) = self.0.split_first() {
-            self.0 = rest;
-            if shift < 128 {
-                value |= u128::from(byte & 0x7f) << shift;
-            }
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        value
-    }
-
-    fn count(&mut self) -> u64 {
-        self.take() as u64
-    }
-
-    fn small(&mut self) -> u32 {
-        self.take() as u32
-    }
-
-    fn take_signed(&mut self) -> i128 {
-        unzigzag(self.take())
-    }
-
-    fn take_maybe(&mut self) -> Option<i128> {
-        match self.take() {
-            0 => None,
-            value => Some(unzigzag(value - 1)),
-        }
-    }
-
-    fn take_counts(&mut self) -> LogCounts {
-        let [info, warning, error, system, operator] = std::array::from_fn(|_| self.count());
-        LogCounts { info, warning, error, system, operator }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
 
+    prop_compose! {
+        fn any_facts()(
+            times in any::<(i64, Option<i64>, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>)>(),
+            counts in any::<[u64; 5]>(),
+            more in any::<(u32, u32, u64, u64, Option<u64>, bool, u64, u64)>(),
+        ) -> Facts {
+            let (created_at, started_at, activity_at, heartbeat_at, progress_at, run_at, late_write_at) = times;
+            let [info, warning, error, system, operator] = counts;
+            let (attempt, epoch, seq, revision, said_at, fenced, late_writes, message_key) = more;
+            Facts {
+                created_at: Timestamp(created_at),
+                attempt,
+                epoch,
+                seq,
+                revision,
+                counts: LogCounts { info, warning, error, system, operator },
+                started_at: started_at.map(Timestamp),
+                activity_at: Timestamp(activity_at),
+                heartbeat_at: heartbeat_at.map(Timestamp),
+                said_at,
+                progress_at: progress_at.map(Timestamp),
+                run_at: run_at.map(Timestamp),
+                fenced,
+                late_writes,
+                late_write_at: late_write_at.map(Timestamp),
+                message_key,
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_is_packed_comes_out_again(
-            numbers in prop::collection::vec((any::<u64>(), any::<i64>(), any::<Option<i64>>()), 0..8),
-        ) {
-            let mut packer = Packer::default();
-            for (count, signed, maybe) in &numbers {
-                packer.put(*count);
-                packer.put_signed(i128::from(*signed) - i128::from(i64::MAX));
-                packer.put_maybe(maybe.map(i128::from));
-            }
-            let bytes = packer.finish();
-            let mut unpacker = Unpacker::new(&bytes);
-            for (count, signed, maybe) in numbers {
-                prop_assert_eq!(unpacker.count(), count);
-                prop_assert_eq!(unpacker.take_signed(), i128::from(signed) - i128::from(i64::MAX));
-                prop_assert_eq!(unpacker.take_maybe(), maybe.map(i128::from));
-            }
-            prop_assert_eq!(unpacker.take(), 0);
+        fn what_is_packed_comes_out_again(facts in any_facts(), id in any::<u128>(), ended in any::<Option<i64>>()) {
+            let (id, ended_at) = (JobId(Uuid::from_u128(id)), ended.map(Timestamp));
+            let bytes = facts.pack(id, ended_at);
+            prop_assert_eq!(counts(&bytes), facts.counts);
+            let created_at = ended.is_none().then_some(facts.created_at);
+            prop_assert_eq!(Facts::unpack(&bytes, id, created_at, ended_at), facts);
         }
 
         #[test]
-        fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            let mut unpacker = Unpacker::new(&bytes);
-            for _ in 0..30 {
-                unpacker.take_maybe();
-            }
+        fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..64), id in any::<u128>()) {
+            counts(&bytes);
+            Facts::unpack(&bytes, JobId(Uuid::from_u128(id)), None, None);
         }
     }
 
     #[test]
-    fn small_numbers_take_a_byte_and_zeros_at_the_end_none() {
-        let mut packer = Packer::default();
-        for number in [1_u32, 0, 127, 0, 0] {
-            packer.put(number);
-        }
-        assert_eq!(packer.finish(), [1, 0, 127]);
+    fn a_job_that_went_as_usual_takes_a_few_bytes() {
+        let (began, ended) = (Timestamp(1_795_500_000_000), Timestamp(1_795_500_060_000));
+        let id = JobId(Uuid::from_u128((began.0 as u128) << 80 | 7 << 76 | 2 << 62));
+        let facts = Facts {
+            created_at: began,
+            attempt: 1,
+            epoch: 1,
+            seq: 40,
+            revision: 90,
+            counts: LogCounts { info: 36, system: 4, ..LogCounts::default() },
+            started_at: Some(began),
+            activity_at: ended,
+            heartbeat_at: Some(ended),
+            said_at: Some(39),
+            progress_at: Some(ended),
+            run_at: None,
+            fenced: false,
+            late_writes: 0,
+            late_write_at: None,
+            message_key: 0,
+        };
+        assert_eq!(facts.pack(id, Some(ended)), [0b1_1111, 40, 100, 36, 3, 1]);
     }
 }

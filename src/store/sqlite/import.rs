@@ -13,10 +13,9 @@ impl Batch<'_> {
     pub(super) fn import(&mut self, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
         let mut seen = HashSet::with_capacity(jobs.len());
         for ImportedJob { job, .. } in &jobs {
-            let id = job.id;
-            let stored = rows::number_of(self.db, id).map_err(unavailable)?.is_some();
-            if stored || self.jobs.contains_key(&id) || !seen.insert(id) {
-                return Err(Refusal::Exists { id }.into());
+            self.must_be_new(job.id)?;
+            if !seen.insert(job.id) {
+                return Err(Refusal::Exists { id: job.id }.into());
             }
         }
         let count = jobs.len() as u64;

@@ -87,13 +87,18 @@ pub(super) fn queries(
     let column = if open { "created_at" } else { "ended_at" };
     let is = if open { "is" } else { "is not" };
     let mut where_ = Conditions { text: format!("ended_at {is} null"), values: Vec::new() };
+    // The column whose index finds the jobs, together with their outcome. A feature finds more closely than an
+    // author, and either than an outcome.
+    let mut by_name: Option<(&str, i64)> = None;
     for (column, wanted) in [("feature", &filter.feature), ("author", &filter.author)] {
         let Some(wanted) = wanted else { continue };
         // A name that no job ever had.
         let Some(number) = interned::name_number(db, wanted)? else { return Ok(Vec::new()) };
-        // A feature finds more closely than an author, and either than an outcome.
-        let plus = if column == "author" && filter.feature.is_some() { "+" } else { "" };
-        where_.and(&format!("{plus}{column} = ?"), [Sql::from(number)]);
+        if open || by_name.is_some() {
+            where_.and(&format!("+{column} = ?"), [Sql::from(number)]);
+        } else {
+            by_name = Some((column, number));
+        }
     }
     if let Some(tag) = &filter.tag {
         where_.and(
@@ -118,19 +123,21 @@ pub(super) fn queries(
         let n = rows::number_of(db, id)?.unwrap_or(0);
         where_.and(&format!("({column}, n) < (?, ?)"), [Sql::from(at.0), Sql::from(n)]);
     }
-    let by_name = !open && (filter.feature.is_some() || filter.author.is_some());
     let statuses: Vec<Option<Status>> = match filter.status {
-        None if by_name => Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect(),
+        None if by_name.is_some() => {
+            Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect()
+        }
         status => vec![status],
     };
     let query = |status: Option<Status>| {
         let mut text = where_.text.clone();
         if let Some(status) = status {
             let number = status_number(status);
-            text.push_str(&match status {
-                _ if by_name => format!(" and status = {number}"),
+            text.push_str(&match (by_name, status) {
+                // As the index has it.
+                (Some((column, name)), _) => format!(" and {column} * 8 + status = {}", name * 8 + number),
                 // Said outright, so that the index over those that did not complete can be used.
-                Status::Failed | Status::Aborted => {
+                (None, Status::Failed | Status::Aborted) => {
                     format!(" and status = {number} and status > 4")
                 }
                 _ => format!(" and +status = {number}"),
@@ -161,12 +168,18 @@ pub(super) fn jobs_by_id(
     limit: usize,
 ) -> Result<Vec<Arc<Job>>, StoreError> {
     let db = db.unchecked_transaction().map_err(unavailable)?;
-    let after = after.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default();
+    let after = after.map(|id| *id.0.as_bytes());
+    let begins = after.map_or([0; 8].to_vec(), |id| id[..8].to_vec());
+    let after = after.map_or(Vec::new(), |id| id.to_vec());
     let found: Vec<i64> = db
         .prepare_cached(BY_ID)
-        .and_then(|mut find| find.query_map(params![after, limit as i64], |row| row.get(0))?.collect())
+        .and_then(|mut find| {
+            find.query_map(params![begins, after, limit as i64], |row| row.get(0))?.collect()
+        })
         .map_err(unavailable)?;
     jobs(&db, &found)
 }
 
-pub(super) const BY_ID: &str = "select n from job where id > ?1 order by id limit ?2";
+/// By the half of the id that is in the index; those few that have it in common are put in order.
+pub(super) const BY_ID: &str = "select n from job where substr(id, 1, 8) >= ?1 and id > ?2 \
+    order by substr(id, 1, 8), id limit ?3";

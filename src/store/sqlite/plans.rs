@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::reader::Conditions;
-use super::{lists, logs, open};
+use super::{lists, logs, open, rows};
 use crate::model::{Cursor, JobFilter, JobId, LineKind, LogFilter, Status, Timestamp};
 use crate::store::{LogFrom, LogQuery};
 
@@ -145,12 +145,20 @@ fn every_part_of_a_log_is_read_where_it_lies() {
     }
 }
 
+/// The index has half of an id: those few that have it in common are sorted, and no others.
+#[test]
+fn jobs_in_the_order_of_their_ids_are_read_in_the_order_of_the_index() {
+    let (_folder, db) = database();
+    let plan = plan(&db, &sql(lists::BY_ID));
+    assert!(plan[0].starts_with("SEARCH job USING INDEX job_id"), "{plan:?}");
+    assert_eq!(plan[1..], ["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]);
+}
+
 #[test]
 fn whatever_is_asked_for_by_name_is_found_by_name() {
     let (_folder, db) = database();
     for (text, index) in [
-        (lists::BY_ID, "sqlite_autoindex_job_1"),
-        ("select n from job where id = ?1", "sqlite_autoindex_job_1"),
+        (rows::NUMBER_OF, "job_id"),
         ("select feature from job where n = ?1", "INTEGER PRIMARY KEY"),
         ("select text from event where job = ?1 and seq = ?2", "PRIMARY KEY"),
         (logs::LAST, "PRIMARY KEY"),

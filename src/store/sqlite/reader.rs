@@ -100,7 +100,7 @@ pub(super) fn features(db: &Connection, limit: usize) -> Result<Vec<FeatureCount
     let found: Vec<(String, Status, i64)> = db
         .prepare_cached(
             "select feature, status, n from counter where feature in \
-             (select feature from counter group by feature order by sum(n) desc, feature limit ?1)",
+             (select feature from counter group by feature having sum(n) > 0 order by sum(n) desc, feature limit ?1)",
         )
         .and_then(|mut find| {
             find.query_map([limit as i64], |row| Ok((row.get(0)?, rows::status(row.get(1)?)?, row.get(2)?)))?

@@ -178,10 +178,11 @@ pub(super) fn job_by_id(db: &Connection, id: JobId) -> Result<Option<(i64, Job)>
 
 /// The row number of a job.
 pub(super) fn number_of(db: &Connection, id: JobId) -> rusqlite::Result<Option<i64>> {
-    db.prepare_cached("select n from job where id = ?1")?
-        .query_row([id.0.as_bytes().as_slice()], |row| row.get(0))
-        .optional()
+    db.prepare_cached(NUMBER_OF)?.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).optional()
 }
+
+/// The query for [`number_of`]: by the half of the id that is in the index.
+pub(super) const NUMBER_OF: &str = "select n from job where substr(id, 1, 8) = substr(?1, 1, 8) and id = ?1";
 
 /// The step tree of the job with that row number.
 pub(super) fn steps(db: &Connection, n: i64) -> rusqlite::Result<StepTree> {
@@ -268,25 +269,40 @@ pub(super) fn insert_job(db: &Connection, interned: &mut Interned, job: &Job) ->
 }
 
 /// Brings a job's row up to date. What was asked for at its start never changes and is not written.
-pub(super) fn update_job(db: &Connection, n: i64, job: &Job) -> Result<(), StoreError> {
+///
+/// `before` is its status in the row. While a run only reports, no indexed column changes, and none is named:
+/// SQLite takes an entry out of each index over a column that is written and puts it back, the same or not.
+pub(super) fn update_job(
+    db: &Connection,
+    n: i64,
+    before: Option<Status>,
+    job: &Job,
+) -> Result<(), StoreError> {
     let more = more_of(job)?;
-    db.prepare_cached(
-        "update job set status = ?2, created_at = ?3, ended_at = ?4, progress = ?5, facts = ?6, pinned = ?7, error = ?8, \
-         more = ?9 where n = ?1",
-    )
-    .and_then(|mut update| {
-        update.execute(params![
-            n,
-            status_number(job.status),
-            created_column(job),
-            job.ended_at.map(|at| at.0),
-            job.progress,
-            facts_of(job),
-            job.pinned,
-            job.error.as_deref(),
-            more,
-        ])
-    })
-    .map_err(unavailable)?;
-    Ok(())
+    let facts = facts_of(job);
+    let error = job.error.as_deref();
+    if before == Some(job.status) && !job.status.is_final() {
+        db.prepare_cached("update job set progress = ?2, facts = ?3, error = ?4, more = ?5 where n = ?1")
+            .and_then(|mut update| update.execute(params![n, job.progress, facts, error, more]))
+    } else {
+        db.prepare_cached(
+            "update job set status = ?2, created_at = ?3, ended_at = ?4, progress = ?5, facts = ?6, pinned = ?7, \
+             error = ?8, more = ?9 where n = ?1",
+        )
+        .and_then(|mut update| {
+            update.execute(params![
+                n,
+                status_number(job.status),
+                created_column(job),
+                job.ended_at.map(|at| at.0),
+                job.progress,
+                facts,
+                job.pinned,
+                error,
+                more,
+            ])
+        })
+    }
+    .map(drop)
+    .map_err(unavailable)
 }

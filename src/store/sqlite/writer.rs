@@ -13,7 +13,6 @@
 //! that would refuse all others until a restart.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::batch::{Answer, Batch};
 use super::interned::Interned;
-use super::open::{OpenError, reconnect};
+use super::open::{Lock, OpenError, reconnect};
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
 use crate::store::{ChangeSink, Changes, CreateRules, Created, ImportedJob, Pruned, StoreError};
@@ -112,7 +111,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(path: &Path, db: Connection, lock: File) -> Result<(Self, Arc<Shared>), OpenError> {
+    pub(super) fn start(path: &Path, db: Connection, lock: Lock) -> Result<(Self, Arc<Shared>), OpenError> {
         let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
         let open = load_open(&db).map_err(|error| unusable(error.to_string()))?;
         let counts = load_counts(&db).map_err(|error| unusable(error.to_string()))?;
@@ -203,22 +202,13 @@ struct Thread {
     /// Where those who ask wait for their answers; `None` where the store was opened outside of any.
     runtime: Option<Handle>,
     /// Held as long as the thread lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Thread {
     fn run(&mut self, waiting: &Receiver<Op>) {
         while let Ok(first) = waiting.recv() {
-            // Where the core is shared, those about to ask come first and share the sync; where it is not,
-            // this returns at once.
-            std::thread::yield_now();
-            let mut ops = vec![first];
-            while ops.len() < MAX_BATCH {
-                match waiting.try_recv() {
-                    Ok(op) => ops.push(op),
-                    Err(_) => break,
-                }
-            }
+            let mut ops = gather(first, waiting);
             let mut closing = None;
             ops.retain_mut(|op| match op {
                 Op::Close { .. } => {
@@ -370,6 +360,20 @@ impl Thread {
         };
         for sink in sinks {
             sink.publish(changes);
+        }
+    }
+}
+
+/// What waits, and what comes while it is gathered. Where the core is shared, those about to ask get it first
+/// and share the sync, as long as each turn brings more of them; where it is not, a turn costs nothing.
+fn gather(first: Op, waiting: &Receiver<Op>) -> Vec<Op> {
+    let mut ops = vec![first];
+    loop {
+        std::thread::yield_now();
+        let before = ops.len();
+        ops.extend(waiting.try_iter().take(MAX_BATCH - before));
+        if ops.len() == before || ops.len() == MAX_BATCH {
+            return ops;
         }
     }
 }

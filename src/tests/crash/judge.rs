@@ -12,8 +12,8 @@ const NEVER: [(&str, &str); 4] = [
         "jobs that are not what their log says",
         "select count(*) from job left join (select job, count(*) as entries, max(seq) as last, \
          sum(kind = 0) as infos from event group by job) as log on log.job = job.n \
-         where fact(facts, 3) is not log.entries or fact(facts, 3) is not log.last \
-         or fact(facts, 5) is not log.infos",
+         where fact(facts, 0) is not log.entries or fact(facts, 0) is not log.last \
+         or fact(facts, 2) is not log.infos",
     ),
     ("entries without a job", "select count(*) from event where job not in (select n from job)"),
     (
@@ -30,11 +30,14 @@ const NEVER: [(&str, &str); 4] = [
     ),
 ];
 
-/// A packed number: seven bits a byte, the last ones first; what is missing at the end is zero.
+/// A packed number: seven bits a byte, the last ones first. The first of all is a mask of the places that are
+/// not zero, and those follow.
 fn fact(packed: &[u8], place: usize) -> u64 {
-    let mut numbers = packed.split_inclusive(|byte| byte & 0x80 == 0);
-    let number = numbers.nth(place).unwrap_or_default();
-    number.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
+    let value = |bytes: &[u8]| bytes.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    let mut numbers = packed.split_inclusive(|byte| byte & 0x80 == 0).map(value);
+    let mask: u64 = numbers.next().unwrap_or(0);
+    let before = (mask & ((1 << place) - 1)).count_ones() as usize;
+    if mask >> place & 1 == 0 { 0 } else { numbers.nth(before).unwrap_or(0) }
 }
 
 /// Gives a connection `fact(facts, place)`, and `signed(facts, place)` for those that may be negative.

@@ -85,7 +85,7 @@ impl Promised {
         let mut found = HashMap::new();
         read_facts(db)?;
         let mut jobs = db.prepare(
-            "select id, fact(facts, 3) + signed(facts, 4), fact(facts, 3), status, ended_at is not null from job",
+            "select id, fact(facts, 0) + signed(facts, 1), fact(facts, 0), status, ended_at is not null from job",
         )?;
         let mut rows = jobs.query([])?;
         while let Some(row) = rows.next()? {

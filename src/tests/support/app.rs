@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use longhaul::clock::{Clock, ManualClock};
 use longhaul::engine::AdminJob;
 use longhaul::model::{Limits, Role, Timestamp};
-use longhaul::server::{AppState, Settings, SettingsArgs, build, build_id};
+use longhaul::server::{AppState, Settings, SettingsArgs, Site, build, build_id};
 use longhaul::service::accounts::{add_token, add_user, set_password};
 use longhaul::service::{NewToken, Service, ServiceSettings};
 use longhaul::store::AccountStore;
@@ -137,7 +136,7 @@ pub struct TestApp {
     pub accounts: Arc<dyn AccountStore>,
     /// Where jobs live.
     pub jobs: Arc<dyn JobStore>,
-    router: Router,
+    router: Site,
     folder: Option<Arc<tempfile::TempDir>>,
 }
 
@@ -232,7 +231,9 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = self.router.clone();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(async move {
+            axum::serve(listener, axum::ServiceExt::<axum::extract::Request>::into_make_service(router)).await
+        });
         address
     }
 

@@ -1,9 +1,9 @@
 //! Somebody who sends requests: a program with a token, or a browser with a cookie.
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST};
 use axum::http::{Request, StatusCode};
+use longhaul::server::Site;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -21,7 +21,7 @@ pub enum Credential {
 /// Somebody.
 #[derive(Clone)]
 pub struct Client {
-    router: Router,
+    router: Site,
     credential: Option<Credential>,
 }
 
@@ -48,7 +48,7 @@ impl Started {
 
 /// A request being put together.
 pub struct Sending {
-    router: Router,
+    router: Site,
     request: axum::http::request::Builder,
     body: Body,
 }
@@ -88,7 +88,7 @@ impl Sending {
 }
 
 impl Client {
-    pub fn new(router: Router, credential: Option<Credential>) -> Self {
+    pub fn new(router: Site, credential: Option<Credential>) -> Self {
         Self { router, credential }
     }
 

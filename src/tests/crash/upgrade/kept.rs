@@ -1,4 +1,4 @@
-//! What the upgrade to schema 2 must keep: every column of every job, whatever it held, and every other row.
+//! What the upgrades since schema 1 must keep: every column of every job, whatever it held, and every other row.
 //!
 //! The judge is the previous release's own way to write a job: a job read by this release, written down as
 //! that one would have, must be the row that was there.
@@ -289,7 +289,7 @@ async fn a_file_that_an_older_server_has_open_is_not_upgraded_under_it() {
     assert_eq!(version(&Connection::open(&path).unwrap()), Ok(1), "it keeps its hands off");
     drop(server);
     let accounts = SqliteAccounts::open(&path).unwrap();
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3));
     assert_eq!(accounts.tokens().await.unwrap().len(), 1);
     // And beside a server of this release nothing stands in the way.
     let store = SqliteStore::open(&path).unwrap();
