@@ -19,7 +19,7 @@ use longhaul::model::{
     Actor, Author, Command, Context, Event, Execution, Feature, Job, JobId, Level, MessageText, NewJob,
     Reason, Report, ReportItem, Spec, StepSpec, Timeouts, Timestamp, Title,
 };
-use longhaul::store::{ImportedJob, JobStore, SqliteStore};
+use longhaul::store::{ImportedJob, JobStore, PostgresSettings, PostgresStore, SqliteStore};
 use uuid::Builder;
 
 #[derive(Parser)]
@@ -27,7 +27,7 @@ struct Args {
     /// How many finished jobs
     #[arg(long, default_value_t = 10_000)]
     jobs: u64,
-    /// sqlite://FILE. Made where it is missing
+    /// sqlite://FILE, made where it is missing, or postgres://USER@HOST/NAME
     #[arg(long)]
     database: String,
     /// Another seed, other jobs
@@ -250,11 +250,18 @@ fn long(random: &mut Random, at: i64, lines: u64) -> Outcome<ImportedJob> {
     Ok(ImportedJob { job: Arc::new(life.job), log: life.log })
 }
 
+async fn open(database: &str) -> Outcome<Arc<dyn JobStore>> {
+    if let Some(path) = database.strip_prefix("sqlite://") {
+        return Ok(Arc::new(SqliteStore::open(path.as_ref())?));
+    }
+    let settings = PostgresSettings { address: database.to_owned(), connections: 2, node: None };
+    Ok(Arc::new(PostgresStore::open(settings).await?))
+}
+
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let args = Args::parse();
-    let path = args.database.strip_prefix("sqlite://").ok_or("--database must be sqlite://FILE")?;
-    let store: Arc<dyn JobStore> = Arc::new(SqliteStore::open(path.as_ref())?);
+    let store = open(&args.database).await?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis() as i64;
     let until = args.until.unwrap_or(now);
     let span = args.days as i64 * 86_400_000;

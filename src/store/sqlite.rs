@@ -13,6 +13,7 @@
 
 mod accounts;
 mod batch;
+mod checkpoint;
 mod entries;
 mod facts;
 mod import;

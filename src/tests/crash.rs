@@ -8,7 +8,7 @@
 
 mod clock;
 #[path = "../store/postgres/cluster.rs"]
-mod cluster;
+pub mod cluster;
 mod faults;
 mod http;
 mod judge;

@@ -1,13 +1,16 @@
 //! The commands that work on the database itself, as the command line runs them: beside a server, and
 //! without one.
 
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use clap::Parser as _;
 use longhaul::cli::{Cli, run};
 use longhaul::{JobStore, Jobs, SqliteStore};
+
+use crate::crash::cluster::Cluster;
 
 /// Runs a command, with the file as its database. Answers whether it succeeded.
 async fn longhaul(command: &[&str], database: &Path) -> bool {
@@ -67,4 +70,48 @@ async fn a_history_is_backed_up_restored_exported_and_imported_by_the_command_li
     }
     rusqlite::Connection::open(&jobs_db).unwrap().execute_batch("update counter set n = n + 1").unwrap();
     assert!(!longhaul(&["check"], &jobs_db).await, "a check that finds something says so to scripts too");
+}
+
+/// A database on another machine: reached through an encrypted connection, by the certificate it shows.
+#[test]
+fn a_database_elsewhere_is_reached_by_tls_and_only_with_a_certificate_that_is_trusted() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let cluster = Cluster::start_with(
+        &[
+            "fsync=off",
+            "listen_addresses=127.0.0.1",
+            &format!("port={port}"),
+            "log_connections=on",
+            "ssl=on",
+            "ssl_cert_file=../server.crt",
+            "ssl_key_file=../server.key",
+        ],
+        &[("server.crt", &certificate), ("server.key", &key)],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("authority.pem");
+    std::fs::write(&trusted, &certificate).unwrap();
+    let database = cluster.database();
+    let check = |mode: &str, trusted: Option<&Path>| {
+        let address = format!("postgres://longhaul@127.0.0.1:{port}/{database}?sslmode={mode}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longhaul"));
+        command.args(["check", "--database", &address]).env_remove("SSL_CERT_FILE");
+        let out = command.envs(trusted.map(|file| ("SSL_CERT_FILE", file))).output().unwrap();
+        (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    for mode in ["require", "prefer"] {
+        let (succeeded, said) = check(mode, None);
+        assert!(!succeeded && said.contains("certificate"), "nobody vouches for it: {said}");
+        assert!(!cluster.log().contains(&format!("database={database}")), "not even a name was told");
+    }
+    let (succeeded, said) = check("require", Some(&trusted));
+    assert!(succeeded, "{said}");
+    let told = cluster.log();
+    let mut connections = told.lines().filter(|line| line.contains(&format!("database={database}")));
+    assert!(
+        connections.clone().count() > 0 && connections.all(|line| line.contains("SSL enabled")),
+        "{told}"
+    );
 }

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use super::connect::{DbError, unavailable};
 use super::job_columns::{ChangedJobs, NewJobs};
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::text::stored;
-use super::writer::{Failure, Op, Session};
+use super::writer::{Doubtful, Failure, Op, Session};
 use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
 use crate::store::record::status_number;
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
@@ -394,10 +395,14 @@ impl Batch {
             Ok(told) => told,
             Err(error) => return Err((Failure::For(error), done(None))),
         };
+        let at = Instant::now();
         match client.batch_execute("commit").await {
             Ok(()) => Ok(done(Some(counts))),
             Err(error) if error.as_db_error().is_some() => Err((DbError::from(error).into(), done(None))),
-            Err(error) => Err((Failure::Unknown(unavailable(error), xid), done(Some(counts)))),
+            Err(error) => {
+                let doubtful = Doubtful { xid, jobs: writes.numbers, at };
+                Err((Failure::Unknown(unavailable(error), doubtful), done(Some(counts))))
+            }
         }
     }
 

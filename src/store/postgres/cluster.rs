@@ -3,8 +3,9 @@
 //!
 //! Nothing is synced to disk in it: what a power cut would do to PostgreSQL is PostgreSQL's business.
 
+use std::fs::Permissions;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,10 +39,21 @@ kill -QUIT "$server" 2> /dev/null; wait
 impl Cluster {
     /// Makes a cluster and starts it.
     pub fn start(options: &[&str]) -> Self {
+        Self::start_with(options, &[])
+    }
+
+    /// The same with files beside its data, by name and content, that nobody else may read.
+    pub fn start_with(options: &[&str], files: &[(&str, &str)]) -> Self {
         let folder = tempfile::Builder::new().prefix("longhaul-pg-").tempdir().unwrap().keep();
         let user = is_root().then(unprivileged_user);
         if let Some(user) = user {
             chown(&folder, Some(user), None).unwrap();
+        }
+        for (name, content) in files {
+            let path = folder.join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            chown(&path, user, None).unwrap();
         }
         let mut cluster = Self {
             folder,
@@ -76,11 +88,16 @@ impl Cluster {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command.current_dir(&self.folder).env_clear().env("LC_ALL", "C");
+        command.current_dir(&self.folder).env_clear().env("LC_ALL", "C").env("PGPORT", self.port());
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
         command
+    }
+
+    /// The port in its socket's name, and where it listens besides, if it was told to.
+    fn port(&self) -> &str {
+        self.options.iter().find_map(|option| option.strip_prefix("port=")).unwrap_or("5432")
     }
 
     fn run(&mut self) {
@@ -101,6 +118,7 @@ impl Cluster {
                 "-c",
                 "unix_socket_permissions=0777",
             ]);
+        // The last of two that say the same counts.
         for option in &self.options {
             shell.args(["-c", option]);
         }
@@ -143,7 +161,7 @@ impl Cluster {
     /// Where it listens.
     #[allow(dead_code, reason = "only some tests come between")]
     pub fn socket(&self) -> PathBuf {
-        self.folder.join(".s.PGSQL.5432")
+        self.folder.join(format!(".s.PGSQL.{}", self.port()))
     }
 
     /// What the server logged.

@@ -35,7 +35,7 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// Everything open is compared this often, whatever was heard.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 /// Changes are kept this long; a node that was away longer compares everything.
-const KEPT: Duration = Duration::from_secs(600);
+pub(super) const KEPT: Duration = Duration::from_secs(600);
 /// A node that was not heard of for this long is late.
 pub(super) const LATE_AFTER: Duration = Duration::from_secs(5);
 /// A node that was not heard of for this long is forgotten.

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
+use super::connect::Place;
+use super::writer::Doubtful;
 use super::*;
 use crate::model::{
     Actor, Author, Execution, Feature, Level, LineKind, LogFilter, MessageText, Reason, Report, ReportItem,
@@ -230,6 +232,31 @@ async fn a_commit_whose_answer_is_lost_is_asked_after_and_happens_once() {
         assert!(!proxy.armed.load(std::sync::atomic::Ordering::SeqCst), "and its answer was lost");
     }
     assert_eq!(store.get(id).await.unwrap().unwrap().counts.info, 20, "once each");
+}
+
+/// After a crash another transaction may have the number of one that was lost. That it was committed must not
+/// be taken for the lost one's commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_transaction_is_not_mistaken_for_another_that_got_its_number() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let store = open(cluster, &database, "a").await;
+    start(&store, 1).await;
+    let written = cluster.ask(&database, "select xid, node, jobs[1] from change order by xid desc limit 1");
+    let [xid, node, job] = written.split('|').collect::<Vec<_>>().try_into().unwrap();
+    let (node, job): (Uuid, i64) = (node.parse().unwrap(), job.parse().unwrap());
+    let client = Place::new(&cluster.address(&database)).unwrap().client().await.unwrap();
+    let happened = async |xid: &str, node: Uuid, job: i64| {
+        let commit = Doubtful { xid: xid.to_owned(), jobs: vec![job], at: Instant::now() };
+        writer::happened(&client, node, &commit).await.unwrap()
+    };
+    assert_eq!(happened(xid, node, job).await, Some(true));
+    assert_eq!(happened(xid, node, job + 1).await, Some(false), "it changed another job");
+    assert_eq!(happened(xid, Uuid::nil(), job).await, Some(false), "it was another server's");
+    assert_eq!(happened("4000000000", node, job).await, Some(false), "the number was not given again yet");
+    client.batch_execute("begin").await.unwrap();
+    let row = client.query_one("select pg_current_xact_id()::text", &[]).await.unwrap();
+    assert_eq!(happened(row.get(0), node, job).await, None, "it may still be committed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,19 +2,21 @@
 //!
 //! Each node has one writer and one connection for it, so that what waits shares a commit and its sync. A
 //! transaction that the server gave up for a deadlock, or whose connection broke before its commit, has
-//! changed nothing and is tried again. One whose connection broke in the commit is asked after by its
-//! number: it has happened or it has not, and callers are told which.
+//! changed nothing and is tried again. One whose connection broke in the commit is asked after by what it
+//! would have left: it has happened or it has not, and callers are told which.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::batch::{self, Answer};
 use super::connect::{DbError, Place};
+use super::feed;
 use super::rows::Statements;
 use super::shared::Shared;
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob};
@@ -44,14 +46,49 @@ pub(super) enum Failure {
     Again(StoreError),
     /// It changed nothing.
     For(StoreError),
-    /// Its commit was sent and never answered. The number is the transaction's.
-    Unknown(StoreError, String),
+    /// Its commit was sent and never answered.
+    Unknown(StoreError, Doubtful),
+}
+
+/// A transaction of which nobody said whether it was committed, by what it would have left behind.
+///
+/// Its number alone does not tell. One whose log never reached the disk loses its number when the database
+/// dies, and the next transaction after the restart may get it: asked whether *that* number was committed,
+/// the database says yes. So what is looked for is the row that each transaction adds to the table of
+/// changes, with its number, its author and the jobs it changed.
+#[derive(Debug)]
+pub(super) struct Doubtful {
+    pub(super) xid: String,
+    pub(super) jobs: Vec<i64>,
+    /// When it was sent.
+    pub(super) at: Instant,
 }
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         if error.again { Self::Again(error.told) } else { Self::For(error.told) }
     }
+}
+
+/// Whether a transaction was committed; nothing while it may still be.
+pub(super) async fn happened(
+    client: &Client,
+    node: Uuid,
+    commit: &Doubtful,
+) -> Result<Option<bool>, tokio_postgres::Error> {
+    let Doubtful { xid, jobs, .. } = commit;
+    let status = match client.query_one("select pg_xact_status($1::text::xid8)", &[xid]).await {
+        Ok(row) => row.try_get::<_, Option<String>>(0)?,
+        // A number that was not given yet: the transaction went with the database, and left nothing.
+        Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => None,
+        Err(error) => return Err(error),
+    };
+    if status.as_deref() == Some("in progress") {
+        // Its session has not noticed yet that we are gone.
+        return Ok(None);
+    }
+    let sql = "select exists (select from change where xid = $1::text::xid8 and node = $2 and jobs = $3)";
+    client.query_one(sql, &[xid, &node, jobs]).await?.try_get(0).map(Some)
 }
 
 /// The way to the writer's task.
@@ -174,9 +211,9 @@ impl Task {
                             self.succeed(done.changed, done.counts);
                             return Ok(done.answers);
                         }
-                        Err((Failure::Unknown(error, xid), done)) => {
+                        Err((Failure::Unknown(error, commit), done)) => {
                             self.session = None;
-                            match self.fate(&xid).await {
+                            match self.fate(&commit).await {
                                 Some(true) => {
                                     tracing::warn!("A commit whose answer was lost has happened");
                                     self.succeed(done.changed, done.counts);
@@ -229,24 +266,20 @@ impl Task {
     }
 
     /// Whether a transaction happened; nothing where the database cannot be asked in time.
-    async fn fate(&self, xid: &str) -> Option<bool> {
+    async fn fate(&self, commit: &Doubtful) -> Option<bool> {
         let asked = async {
             loop {
                 if let Ok(client) = self.place.client().await
-                    && let Ok(row) = client.query_one("select pg_xact_status($1::text::xid8)", &[&xid]).await
+                    && let Ok(Some(happened)) = happened(&client, self.node, commit).await
                 {
-                    match row.try_get::<_, Option<&str>>(0) {
-                        Ok(Some("committed")) => return Some(true),
-                        Ok(Some("aborted")) => return Some(false),
-                        // Still in progress: its session has not noticed yet that we are gone.
-                        Ok(Some(_)) => {}
-                        Ok(None) | Err(_) => return None,
-                    }
+                    return happened;
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(ASK_FOR, asked).await.ok().flatten()
+        let fate = tokio::time::timeout(ASK_FOR, asked).await.ok();
+        // A server that stood still for long would look for a row that has been cleared away.
+        fate.filter(|_| commit.at.elapsed() < feed::KEPT / 2)
     }
 
     async fn probe(&mut self) -> Result<(), StoreError> {

@@ -174,9 +174,6 @@ fn set_up(db: Connection) -> rusqlite::Result<Connection> {
     // FULL: a commit is on the disk before it is acknowledged. NORMAL would lose the last ones in a
     // power cut.
     db.pragma_update(None, "synchronous", "full")?;
-    // Sixteen megabytes of log. The pages at the ends of the tables change with every commit; the rarer the
-    // checkpoint, the fewer times each is copied. A start after a kill reads that much more.
-    db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     // Eight megabytes. The operating system keeps more; and SQLite walks through all of its own with every
     // commit that moved pages about.
     db.pragma_update(None, "cache_size", -8_000)?;

@@ -23,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::batch::{Answer, Batch};
+use super::checkpoint::Checkpointer;
 use super::interned::Interned;
 use super::open::{Lock, OpenError, reconnect};
 use super::{rows, stopping, unavailable};
@@ -111,10 +112,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(path: &Path, db: Connection, lock: Lock) -> Result<(Self, Arc<Shared>), OpenError> {
+    pub(super) fn start(
+        path: &Path,
+        mut db: Connection,
+        lock: Lock,
+    ) -> Result<(Self, Arc<Shared>), OpenError> {
         let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
         let open = load_open(&db).map_err(|error| unusable(error.to_string()))?;
         let counts = load_counts(&db).map_err(|error| unusable(error.to_string()))?;
+        let checkpoints = Checkpointer::start(path).map_err(|error| unusable(error.to_string()))?;
+        checkpoints.follow(&mut db).map_err(|error| unusable(error.to_string()))?;
         let shared = Arc::new(Shared::default());
         {
             let mut state = shared.state();
@@ -125,6 +132,7 @@ impl Writer {
         let mut thread = Thread {
             runtime: Handle::try_current().ok(),
             path: path.to_owned(),
+            checkpoints: Some(checkpoints),
             db,
             doubtful: false,
             open,
@@ -192,6 +200,7 @@ pub(super) fn load_counts(db: &Connection) -> Result<Counts, StoreError> {
 
 struct Thread {
     path: PathBuf,
+    checkpoints: Option<Checkpointer>,
     db: Connection,
     /// A transaction failed: connection and memory are to be made anew before the next.
     doubtful: bool,
@@ -221,6 +230,7 @@ impl Thread {
                 self.run_batch(ops);
             }
             if let Some(Op::Close { reply }) = closing {
+                self.checkpoints = None;
                 // Leave a file that needs no recovery, and that can be copied as it is.
                 let _ = self.db.pragma_update(None, "wal_checkpoint", "truncate");
                 let _ = reply.send(());
@@ -283,7 +293,10 @@ impl Thread {
         if !self.doubtful {
             return Ok(());
         }
-        let db = reconnect(&self.path).map_err(unavailable)?;
+        let mut db = reconnect(&self.path).map_err(unavailable)?;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.follow(&mut db).map_err(unavailable)?;
+        }
         let (open, counts) = (load_open(&db)?, load_counts(&db)?);
         let mut changes = Changes { jobs: Vec::new(), removed: Vec::new(), counts };
         for (id, (_, job)) in &open {
