@@ -9,7 +9,7 @@
 //! Where it fails or falls behind, the log grows to [`LATEST`] and the commit does the work as ever.
 
 use std::ffi::c_int;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -113,7 +113,7 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(path: &PathBuf, shared: &Shared) {
+fn run(path: &Path, shared: &Shared) {
     let mut db: Option<Connection> = None;
     while shared.asked() {
         let moved = match &db {
