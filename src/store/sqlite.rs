@@ -7,9 +7,10 @@
 //! Readers have connections of their own and never wait for the writer (WAL).
 //!
 //! A file can also be opened [for reading only](SqliteStore::open_read_only), beside a server that has it:
-//! that is how the command line backs up, checks and exports. The writer keeps every job that has not ended in memory, which makes it the authority on them: a file
-//! is used by one server at a time, and a lock file beside it sees to that. Accounts are few and are
-//! written through a connection of their own, so that the command line can manage them beside a server.
+//! that is how the command line backs up, checks and exports. The writer keeps every job that has not ended
+//! in memory, which makes it the authority on them: a file is used by one server at a time, and a lock file
+//! beside it sees to that. Accounts are few and are written through a connection of their own, so that the
+//! command line can manage them beside a server.
 
 mod accounts;
 mod batch;

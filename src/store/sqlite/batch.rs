@@ -286,7 +286,8 @@ impl<'a> Batch<'a> {
         for (at, status) in ended {
             self.count_ended(at, status);
         }
-        for ((feature, status), by) in &self.counters {
+        // What came and went within the batch adds nothing.
+        for ((feature, status), by) in self.counters.iter().filter(|(_, by)| **by != 0) {
             self.add(["counter", "feature"], params![feature, status, by])?;
         }
         for ((day, status), by) in &self.ended {
