@@ -19,6 +19,21 @@ async fn the_description_is_served_to_whoever_is_signed_in() {
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
 }
 
+#[tokio::test]
+async fn what_is_read_is_compressed_where_that_is_worth_it_and_the_answer_to_a_report_is_not() {
+    let (_, _, viewer, reporter, ..) = TestApp::init().await;
+    let encoded = async |path: &str| {
+        let asked = viewer.request("GET", path).header("accept-encoding", "br");
+        asked.head().await.header("content-encoding").to_owned()
+    };
+    assert_eq!(encoded("/api/openapi.json").await, "br");
+    assert_eq!(encoded("/api/admin/jobs/health").await, "", "a small answer travels as it is");
+    let start = reporter.request("POST", "/api/admin/jobs/start").header("accept-encoding", "br");
+    let started = start.json(&serde_json::json!({"feature": "import"})).send().await;
+    assert_eq!((started.status().as_u16(), started.header("content-encoding")), (201, ""));
+    assert!(started.json()["jobId"].is_string());
+}
+
 #[test]
 fn every_route_says_what_it_answers_and_what_it_refuses() {
     let document = serde_json::to_value(openapi()).unwrap();
