@@ -160,7 +160,7 @@ impl Life {
         };
         let id = Builder::from_unix_timestamp_millis(u64::try_from(at).unwrap_or(0), &bytes).into_uuid();
         let new = NewJob { id: JobId(id), spec, enqueue: false, run_at: None };
-        let (job, created) = Job::create(new, &Context { actor: actor.clone(), at: Timestamp(at) });
+        let (job, created) = Job::create(new, &Context { actor: actor.clone(), at: Timestamp(at) })?;
         Ok(Self { job, log: vec![created], now: at, actor })
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::actor::Actor;
 use super::command::{Command, Context, Report, ReportItem, failure_text};
+use super::document::check_document;
 use super::event::{Cause, Event, EventKind, EventSource, Level};
 use super::health::{StaleReason, minutes};
 use super::job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob};
@@ -26,8 +27,12 @@ use super::time::Timestamp;
 const RECORD_EVERY: Duration = Duration::from_secs(1);
 
 impl Job {
-    /// Makes a job, and the first entry of its log.
-    pub fn create(new: NewJob, context: &Context) -> (Self, Event) {
+    /// Makes a job, and the first entry of its log. Refused where what it works on could not be read back.
+    pub fn create(mut new: NewJob, context: &Context) -> Result<(Self, Event), Refusal> {
+        if let Some(input) = &new.spec.input {
+            check_document("input", input)?;
+        }
+        new.spec.timeouts = new.spec.timeouts.whole();
         let status = match (new.enqueue, new.run_at) {
             (false, _) => Status::Running,
             (true, Some(due)) if due > context.at => Status::Scheduled,
@@ -39,7 +44,7 @@ impl Job {
             source: EventSource::Actor(context.actor.clone()),
             kind: EventKind::Created { spec: Box::new(new.spec), status, run_at: new.run_at },
         };
-        (Self::from_created(new.id, &created), created)
+        Ok((Self::from_created(new.id, &created), created))
     }
 
     /// The job as its first log entry makes it. Any other entry gives a job that is nobody's: stores
@@ -115,6 +120,9 @@ impl Job {
             }
             Command::Complete { epoch, output } => {
                 self.check_writer(epoch, participle)?;
+                if let Some(output) = &output {
+                    check_document("output", output)?;
+                }
                 log.settle();
                 let after_abort = self.status == Status::Aborting;
                 log.record(EventSource::Run, EventKind::Completed { output, after_abort });
@@ -229,9 +237,13 @@ impl Job {
             match item {
                 ReportItem::Steps(steps) => {
                     tree.check(&steps)?;
-                    tree.to_mut().declare(&steps, log.at);
-                    let grew = tree.progress() < self.progress;
-                    log.record(EventSource::Run, EventKind::StepsDeclared { steps, grew });
+                    if tree.to_mut().declare(&steps, log.at).is_empty() {
+                        // Some reporters say their whole tree with every report. It is there already.
+                        log.project(EventKind::Heartbeat);
+                    } else {
+                        let grew = tree.progress() < self.progress;
+                        log.record(EventSource::Run, EventKind::StepsDeclared { steps, grew });
+                    }
                 }
                 ReportItem::Progress { step, value } => {
                     if !(value.is_finite() && (0.0..=1.0).contains(&value)) {

@@ -28,7 +28,7 @@ fn spec(execution: Execution, max_attempts: u32) -> Spec {
 fn started(execution: Execution) -> (Job, Vec<Event>) {
     let new =
         NewJob { id: JobId(Uuid::from_u128(1)), spec: spec(execution, 1), enqueue: false, run_at: None };
-    let (job, event) = Job::create(new, &at(0));
+    let (job, event) = Job::create(new, &at(0)).unwrap();
     (job, vec![event])
 }
 
@@ -127,7 +127,7 @@ fn flaw_9_a_healthy_three_hour_job_survives_where_its_timeout_is_lifted() {
     let mut spec = spec(Execution::External, 1);
     spec.timeouts = Timeouts::REQUIRED.with_seconds(Some(0), None);
     let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
-    let (mut job, created) = Job::create(new, &at(0));
+    let (mut job, created) = Job::create(new, &at(0)).unwrap();
     let mut log = vec![created];
     for five_minutes in 1..=36 {
         must(&mut job, &mut log, message(Level::Info, "still here"), five_minutes * 5 * MINUTE);
@@ -216,6 +216,32 @@ fn flaw_15_new_scope_is_shown_as_such_and_the_bar_never_goes_back() {
     assert!(log.iter().any(|event| matches!(event.kind, EventKind::StepsDeclared { grew: true, .. })));
 }
 
+/// Reporters that say their whole tree with every report would fill the log with it.
+#[test]
+fn steps_that_are_there_already_are_a_sign_of_life_and_nothing_else() {
+    let (mut job, mut log) = started(Execution::External);
+    let tree = || {
+        let parts = [StepSpec::new("x").weight(2.0), StepSpec::new("y").title("Why")];
+        steps(vec![StepSpec::new("a").title("a").steps(parts), StepSpec::new("b")])
+    };
+    must(&mut job, &mut log, tree(), 1);
+    must(&mut job, &mut log, progress(Some("a/x"), 1.0), 2);
+    let (before, entries) = (job.clone(), log.len());
+    must(&mut job, &mut log, tree(), 3);
+    assert_eq!(log.len(), entries);
+    assert_eq!((&job.steps, job.seq, job.activity_at), (&before.steps, before.seq, before.activity_at));
+    assert_eq!(job.heartbeat_at, Some(Timestamp(3)));
+    for changed in [
+        StepSpec::new("a").title("Another"),
+        StepSpec::new("a").steps([StepSpec::new("x").weight(3.0)]),
+        StepSpec::new("a").steps([StepSpec::new("z")]),
+    ] {
+        let entries = log.len();
+        must(&mut job, &mut log, steps(vec![changed.clone()]), 4);
+        assert_eq!(log.len(), entries + 1, "{changed:?}");
+    }
+}
+
 /// §7, 16: a failure was logged twice, once as a message and once as the outcome.
 #[test]
 fn flaw_16_failing_with_words_already_logged_counts_one_error() {
@@ -300,7 +326,7 @@ fn a_queued_job_is_claimed_fails_and_is_claimed_again_each_time_with_a_new_epoch
         enqueue: true,
         run_at: Some(Timestamp(50)),
     };
-    let (mut job, created) = Job::create(new, &at(0));
+    let (mut job, created) = Job::create(new, &at(0)).unwrap();
     let mut log = vec![created];
     assert_eq!((job.status, job.epoch, job.attempt), (Status::Scheduled, 0, 0));
     assert!(job.decide(progress(None, 0.5), &at(1)).is_err());
@@ -486,7 +512,7 @@ fn any_job() -> impl Strategy<Value = (Job, Event)> {
             let run_at = (enqueue && later).then_some(Timestamp(5_000));
             let mut spec = spec(execution, max_attempts);
             spec.max_lines = max_lines;
-            Job::create(NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue, run_at }, &at(0))
+            Job::create(NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue, run_at }, &at(0)).unwrap()
         })
 }
 

@@ -22,6 +22,16 @@ impl Timeouts {
     /// No limit at all.
     pub const NONE: Self = Self { run: None, activity: None };
 
+    /// In whole milliseconds, rounded up, as stores keep them.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        let whole = |span: Duration| {
+            let ms = span.as_nanos().div_ceil(1_000_000);
+            Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX).min(i64::MAX as u64))
+        };
+        Self { run: self.run.map(whole), activity: self.activity.map(whole) }
+    }
+
     /// These timeouts, with what a start request says laid over them: seconds, and 0 for none.
     #[must_use]
     pub fn with_seconds(self, run: Option<u64>, activity: Option<u64>) -> Self {

@@ -169,6 +169,38 @@ impl StepTree {
         tree
     }
 
+    /// Checks steps that come from elsewhere, in index order, as [`Self::check`] checks a declaration.
+    pub fn check_stored(steps: &[Step]) -> Result<(), Refusal> {
+        let invalid = |problem: String| Err(Refusal::Invalid(Invalid::new("steps", problem)));
+        if steps.len() > Self::MAX_STEPS {
+            return invalid(format!("may be {} in one job at most", Self::MAX_STEPS));
+        }
+        let mut depths: Vec<usize> = Vec::with_capacity(steps.len());
+        let mut names = std::collections::HashSet::with_capacity(steps.len());
+        for (index, step) in steps.iter().enumerate() {
+            check_id(&step.id)?;
+            if let Some(title) = &step.title {
+                Title::new(title.as_str())?;
+            }
+            if !(step.progress.is_finite() && (0.0..=1.0).contains(&step.progress)) {
+                return invalid("must have a progress between 0 and 1".to_owned());
+            }
+            let depth = match step.parent {
+                None => 1,
+                Some(parent) if parent < index => depths[parent] + 1,
+                Some(_) => return invalid("must come after the step they belong to".to_owned()),
+            };
+            if depth > Self::MAX_DEPTH {
+                return invalid(format!("may be nested {} deep at most", Self::MAX_DEPTH));
+            }
+            depths.push(depth);
+            if !names.insert((step.parent, step.id.as_str())) {
+                return Err(Refusal::DuplicateStep { step: step.id.clone() });
+            }
+        }
+        Ok(())
+    }
+
     /// Moves every time there is. Returns the indexes of the steps that have one.
     pub fn move_times(&mut self, moved: impl Fn(Timestamp) -> Timestamp) -> Vec<usize> {
         let mut touched = Vec::new();
@@ -339,14 +371,20 @@ impl StepTree {
             self.level(parent).iter().map(|&index| (self.steps[index].id.clone(), index)).collect();
         for spec in specs {
             let weight = spec.weight.and_then(|weight| Weight::new(weight).ok());
+            let title = spec.title.clone().filter(|title| *title != spec.id);
             let index = match known.get(&spec.id) {
                 Some(&index) => {
                     let step = &mut self.steps[index];
-                    if spec.title.is_some() {
-                        step.title.clone_from(&spec.title);
+                    let titled = spec.title.is_some() && step.title != title;
+                    let weighed = weight.is_some_and(|weight| step.weight != weight);
+                    if titled {
+                        step.title = title;
                     }
                     if let Some(weight) = weight {
                         step.weight = weight;
+                    }
+                    if titled || weighed {
+                        touched.push(index);
                     }
                     index
                 }
@@ -354,7 +392,7 @@ impl StepTree {
                     let index = self.steps.len();
                     self.steps.push(Step {
                         id: spec.id.clone(),
-                        title: spec.title.clone().filter(|title| *title != spec.id),
+                        title,
                         weight: weight.unwrap_or(Weight::ONE),
                         progress: 0.0,
                         parent,
@@ -366,11 +404,16 @@ impl StepTree {
                         Some(parent) => self.steps[parent].children.push(index),
                         None => self.top.push(index),
                     }
+                    touched.push(index);
                     index
                 }
             };
-            touched.push(index);
+            let before = touched.len();
             self.declare_level(&spec.steps, Some(index), touched);
+            if touched.len() > before {
+                // Its number is the mean of what is below it.
+                touched.push(index);
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::CreateRules;
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec};
 
 /// A job after a command, and what led there.
 pub struct Turn {
@@ -112,18 +112,11 @@ impl Replay {
         let said = |job: &Job| {
             let outcome = (job.status, job.attempt, job.epoch, job.error.clone(), job.output.clone());
             let times = (job.created_at, job.run_at, job.started_at, job.ended_at);
-            (
-                outcome,
-                times,
-                job.seq,
-                job.counts,
-                Arc::clone(&job.spec),
-                job.abort.clone(),
-                job.fenced,
-                job.pinned,
-            )
+            (outcome, times, job.seq, job.counts, job.abort.clone(), job.fenced, job.pinned)
         };
+        // Tables keep a timeout in whole milliseconds; entries of older versions may say more.
+        let asked = |job: &Job| Spec { timeouts: job.spec.timeouts.whole(), ..(*job.spec).clone() };
         let dropped = !job.status.is_final() || replayed.dropped == job.dropped;
-        !self.broken && dropped && said(replayed) == said(job)
+        !self.broken && dropped && said(replayed) == said(job) && asked(replayed) == asked(job)
     }
 }

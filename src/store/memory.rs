@@ -184,7 +184,7 @@ impl JobStore for MemoryStore {
             }
         }
         ledger::admit(&new, &rules, &tables.counts, tables.jobs.values().map(|entry| &entry.job))?;
-        let (job, event) = Job::create(new, &context);
+        let (job, event) = Job::create(new, &context)?;
         let job = Arc::new(job);
         if let Some(key) = rules.idempotency {
             tables.keys.insert(key.key, (key.fingerprint, job.id, context.at));

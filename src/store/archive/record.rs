@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::model::{
     AbortRequest, Author, Dropped, Event, EventKind, EventSource, Feature, Job, JobId, LastMessage,
-    LogCounts, MessageText, Spec, Status, Step, StepTree, Tag, Timestamp, Title, Weight,
+    LogCounts, MessageText, Spec, Status, Step, StepTree, Tag, Timestamp, Title, Weight, check_document,
 };
 
 fn is_false(value: &bool) -> bool {
@@ -160,23 +160,17 @@ impl JobRecord {
             return wrong("has a feature, an author, a title or a label that none can have");
         }
         let number = |value: f64| value.is_finite() && (0.0..=1.0).contains(&value);
-        if !number(self.progress) || !self.steps.iter().all(|step| number(step.progress)) {
+        if !number(self.progress) {
             return wrong("has a progress that is not between 0 and 1");
         }
-        if self
-            .steps
-            .iter()
-            .enumerate()
-            .any(|(index, step)| step.parent.is_some_and(|parent| parent >= index))
-        {
-            return wrong("has a step that belongs to a later one");
+        for (field, document) in [("input", spec.input.as_ref()), ("output", self.output.as_deref())] {
+            if let Some(Err(invalid)) = document.map(|document| check_document(field, document)) {
+                return wrong(&invalid.to_string());
+            }
         }
-        if self.unrecorded.iter().any(|&index| index >= self.steps.len()) {
-            return wrong("has a number for a step it does not have");
-        }
-        let step = |step: StepRecord| Step {
-            id: step.id,
-            title: step.title,
+        let step = |step: &StepRecord| Step {
+            id: step.id.clone(),
+            title: step.title.clone(),
             weight: step.weight,
             progress: step.progress,
             parent: step.parent,
@@ -184,6 +178,13 @@ impl JobRecord {
             started_at: step.started_at,
             ended_at: step.ended_at,
         };
+        let steps: Vec<Step> = self.steps.iter().map(step).collect();
+        if let Err(refusal) = StepTree::check_stored(&steps) {
+            return wrong(&refusal.to_string());
+        }
+        if self.unrecorded.iter().any(|&index| index >= steps.len()) {
+            return wrong("has a number for a step it does not have");
+        }
         Ok(Job {
             id: self.id,
             spec: self.spec,
@@ -191,7 +192,7 @@ impl JobRecord {
             attempt: self.attempt,
             epoch: self.epoch,
             progress: self.progress,
-            steps: Arc::new(StepTree::restore(self.steps.into_iter().map(step).collect())),
+            steps: Arc::new(StepTree::restore(steps)),
             created_at: self.created_at,
             run_at: self.run_at,
             started_at: self.started_at,

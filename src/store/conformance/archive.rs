@@ -119,6 +119,19 @@ pub(super) async fn an_import_is_all_or_nothing_and_overwrites_nothing<S: Engine
     assert_eq!(exported(&store).await, text, "nothing was overwritten");
 
     let tampered = text.replacen("careful", "carefree", 1).replacen("\"warning\":1", "\"warning\":2", 1);
+    // A chain of steps, each within the one before.
+    let chain = (0..17).map(|place| match place {
+        0 => r#"{"id":"0","weight":1.0,"progress":0.0}"#.to_owned(),
+        _ => format!(r#"{{"id":"{place}","weight":1.0,"progress":0.0,"parent":{}}}"#, place - 1),
+    });
+    let step = text.find("\"steps\":[{\"id\":\"").map(|from| {
+        let name = text[from + 16..].find('"').expect("an id ends") + 16;
+        &text[from..from + name + 2]
+    });
+    let step = step.expect("a job has steps");
+    let tail = &text[text.find(step).expect("just found")..];
+    let all = &tail[..tail.find("]}").expect("steps end")];
+    let deep = text.replacen(all, &format!("\"steps\":[{}", chain.collect::<Vec<_>>().join(",")), 1);
     for (bad, why) in [
         ("", "cut off"),
         (text.split_inclusive('\n').next().unwrap(), "cut off"),
@@ -129,6 +142,8 @@ pub(super) async fn an_import_is_all_or_nothing_and_overwrites_nothing<S: Engine
         (&*text.replacen("line 77\"", "\"", 1), "must not be empty"),
         (&*text.replacen("\"jobs\":8", "\"jobs\":9", 1), "there should be 9 jobs"),
         (&*text.replacen("{\"event\":", "{\"even\":", 1), "no line of an export"),
+        (&*deep, "nested 16 deep at most"),
+        (&*text.replacen(step, "\"steps\":[{\"id\":\"a/b\",", 1), "must not contain `/`"),
     ] {
         let other: Arc<dyn JobStore> =
             Arc::new(S::make(&tempfile::tempdir_in(folder.path()).unwrap().keep()).await);

@@ -256,7 +256,7 @@ impl Batch {
         let Some(n) = self.numbers.pop() else {
             return Err(StoreError::Corrupt("the database gave too few numbers".to_owned()));
         };
-        let (job, event) = Job::create(new.clone(), context);
+        let (job, event) = Job::create(new.clone(), context)?;
         let job = Arc::new(job);
         if let Some(key) = &rules.idempotency {
             let known = (stored(&key.fingerprint).into_owned(), job.id);

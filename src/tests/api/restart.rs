@@ -51,6 +51,31 @@ async fn a_restart_fails_what_ran_in_the_process_and_leaves_the_rest_alone() {
     drop(app);
 }
 
+/// The library that reads JSON takes one name for its own where it comes first, and names are kept sorted; and
+/// it reads only so deep, while what is kept lies inside of more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_read_back_is_refused_and_a_restart_reads_the_rest() {
+    let (app, _, _, reporter, ..) = TestApp::with().init_sqlite().await;
+    let name = "$serde_json::private::RawValue";
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let job = reporter.start("import").await;
+    for document in [format!(r#"{{"a":1,"{name}":"x"}}"#), deep(66), deep(120)] {
+        let start = format!(r#"{{"feature":"import","input":{document}}}"#);
+        reporter.post_text("/api/admin/jobs/start", start).await.assert_refused(400, "invalid_value");
+        let end = format!(r#"{{"output":{document}}}"#);
+        reporter.post_text(&job.at("complete"), end).await.assert_refused(400, "invalid_value");
+    }
+    let deepest = reporter
+        .post_text("/api/admin/jobs/start", format!(r#"{{"feature":"deep","input":{}}}"#, deep(65)))
+        .await;
+    assert_eq!(deepest.status(), 201, "{}", deepest.text());
+    let before = reporter.job(&job).await;
+    let (app, admin) = app.restart().await;
+    assert_eq!(admin.job(&job).await, before);
+    assert_eq!(admin.listed("").await, ["deep", "import"]);
+    drop(app);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idempotency_key_is_remembered_over_a_restart() {
     let (app, .., admin) = TestApp::with().init_sqlite().await;

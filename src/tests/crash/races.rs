@@ -241,7 +241,7 @@ impl ThreeSteps {
 async fn a_store_that_decides_outside_its_transaction_fails_the_race() {
     let mut failed = 0;
     for number in 0..100 {
-        let (made, created) = Job::create(job(number), &context(BEGIN));
+        let (made, created) = Job::create(job(number), &context(BEGIN)).unwrap();
         let store = ThreeSteps(Mutex::new((made, vec![created])));
         let mut racers = racers();
         Dice(number).shuffle(&mut racers);

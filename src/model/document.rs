@@ -1,0 +1,111 @@
+//! What a job works on and what came of it: any JSON, as long as it can be read back.
+//!
+//! A store writes such a document inside of others, the job and the entry of its log, and an export writes it
+//! inside of one more. A reader of JSON goes only so deep, so what is given may go less deep; and a name
+//! that the library that reads it takes for one of its own would be read as something else.
+
+use serde_json::Value;
+
+use super::text::Invalid;
+
+/// How deep lists and objects may lie in one another.
+pub const MAX_DEPTH: usize = 64;
+
+/// How `serde_json` begins the names by which it tells its own wrappers from data.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Checks that a document can be read back wherever it is written.
+pub fn check_document(field: &str, document: &Value) -> Result<(), Invalid> {
+    let mut level = vec![document];
+    for _ in 0..=MAX_DEPTH {
+        let mut below = Vec::new();
+        for value in level {
+            match value {
+                Value::Array(values) => below.extend(values),
+                Value::Object(fields) => {
+                    if fields.keys().any(|name| name.starts_with(RESERVED)) {
+                        return Err(Invalid::new(
+                            field,
+                            format!("must have no name that begins with {RESERVED}"),
+                        ));
+                    }
+                    below.extend(fields.values());
+                }
+                _ => {}
+            }
+        }
+        if below.is_empty() {
+            return Ok(());
+        }
+        level = below;
+    }
+    Err(Invalid::new(field, format!("may be nested {MAX_DEPTH} deep at most")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn nested(depth: usize) -> Value {
+        (0..depth).fold(
+            json!(1),
+            |value, number| if number % 2 == 0 { json!([value]) } else { json!({"a": value}) },
+        )
+    }
+
+    /// As deep inside of others as an export puts it, and more.
+    fn reads_back(document: &Value) -> bool {
+        let wrapped = (0..20).fold(document.clone(), |value, _| json!({"spec": value}));
+        let text = serde_json::to_string(&wrapped).unwrap();
+        serde_json::from_str::<Value>(&text).is_ok_and(|read| read == wrapped)
+    }
+
+    #[test]
+    fn a_document_that_goes_too_deep_is_refused() {
+        assert_eq!(check_document("input", &nested(MAX_DEPTH)), Ok(()));
+        let refused = check_document("input", &nested(MAX_DEPTH + 1)).unwrap_err();
+        assert_eq!(refused.to_string(), "input may be nested 64 deep at most");
+        assert!(check_document("input", &nested(1_000)).is_err());
+    }
+
+    /// The name is read as the wrapper only where it comes first, and sorting brings it there.
+    #[test]
+    fn a_name_that_is_taken_for_a_wrapper_is_refused_wherever_it_stands() {
+        let text = r#"{"a": 1, "b": [{"Z": 1, "$serde_json::private::RawValue": "x"}]}"#;
+        let document: Value = serde_json::from_str(text).unwrap();
+        assert!(check_document("output", &document).is_err());
+        assert!(!reads_back(&document), "the check would be for nothing");
+        assert_eq!(check_document("output", &json!({"$serde_json": 1, "$": {"private": 2}})), Ok(()));
+    }
+
+    fn any_document() -> impl Strategy<Value = Value> {
+        let name =
+            prop_oneof![Just("$serde_json::private::Number".to_owned()), "[a-z$]{0,3}", any::<String>()];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(8, 64, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name.clone(), inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_reads_back(document in any_document()) {
+            if check_document("input", &document).is_ok() {
+                prop_assert!(reads_back(&document));
+            }
+        }
+    }
+}
