@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::Level;
+use super::page::check_search;
+use super::step_tree::StepTree;
+use super::text::Invalid;
 use super::time::Timestamp;
 
 /// What sort of line it is. The numbers are the database's: never reuse one.
@@ -93,6 +96,15 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
+    /// Checks that text and step are not longer than any store can look for.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let longest = StepTree::MAX_DEPTH * (StepTree::MAX_ID_CHARS + 1);
+        if self.step.as_ref().is_some_and(|step| step.chars().count() > longest) {
+            return Err(Invalid::new("step", format!("must have at most {longest} characters")));
+        }
+        check_search("q", self.text.as_deref())
+    }
+
     /// The kinds wanted, spelt out.
     pub fn wanted(&self) -> &[LineKind] {
         if self.kinds.is_empty() { &LineKind::SHOWN } else { &self.kinds }

@@ -59,6 +59,26 @@ pub struct JobFilter {
     pub text: Option<String>,
 }
 
+impl JobFilter {
+    /// Checks that nothing is longer than any store can look for.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let wanted =
+            [("q", &self.text), ("feature", &self.feature), ("author", &self.author), ("tag", &self.tag)];
+        wanted.into_iter().try_for_each(|(field, text)| check_search(field, text.as_deref()))
+    }
+}
+
+/// The most characters of a text that is looked for.
+pub const MAX_SEARCH_CHARS: usize = 1_000;
+
+/// Checks a text that is looked for.
+pub(super) fn check_search(field: &str, text: Option<&str>) -> Result<(), Invalid> {
+    if text.is_some_and(|text| text.chars().count() > MAX_SEARCH_CHARS) {
+        return Err(Invalid::new(field, format!("must have at most {MAX_SEARCH_CHARS} characters")));
+    }
+    Ok(())
+}
+
 /// Where a page begins: after this job. Opaque to clients.
 ///
 /// Jobs that have not ended come first, newest first; then those that have, the last to end first.

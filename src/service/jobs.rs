@@ -161,6 +161,7 @@ impl Service {
         size: PageSize,
     ) -> Result<JobPage, ServiceError> {
         caller.must(Permission::Read)?;
+        filter.check()?;
         Ok(self.store.list(filter, after, size).await?)
     }
 
@@ -186,6 +187,7 @@ impl Service {
         query: LogQuery,
     ) -> Result<LogPage, ServiceError> {
         caller.must(Permission::Read)?;
+        query.filter.check()?;
         Ok(self.store.log(id, query).await?)
     }
 
@@ -297,6 +299,7 @@ impl Service {
     ) -> Result<JobAnswer, ServiceError> {
         const MOST: usize = 500;
         caller.must(Permission::Read)?;
+        filter.check()?;
         let job = self.job(id).await?;
         if job.revision == since {
             return Ok(JobAnswer { now: self.now(), view: None, lines: Vec::new(), more: false });

@@ -82,6 +82,12 @@ async fn a_query_that_makes_no_sense_is_refused() {
     for query in ["limit=0", "limit=201", "status=done", "cursor=abc", "cursor=", "cursor=p1.zz"] {
         viewer.get(&format!("/api/admin/jobs?{query}")).await.assert_refused(400, "invalid_value");
     }
+    let long = "_".repeat(1_001);
+    for name in ["q", "feature", "author", "tag"] {
+        let query = format!("includePast=true&{name}={long}");
+        viewer.get(&format!("/api/admin/jobs?{query}")).await.assert_refused(400, "invalid_value");
+    }
+    assert!(viewer.listed(&format!("includePast=true&q={}", &long[1..])).await.is_empty());
     for query in ["limit=-1", "limit=many", "limit=99999999999", "includePast=maybe", "limit=5&limit=6"] {
         viewer.get(&format!("/api/admin/jobs?{query}")).await.assert_refused(400, "wrong_query");
     }
