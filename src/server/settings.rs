@@ -353,16 +353,25 @@ impl Settings {
     }
 }
 
-/// An address as it may be shown.
+/// An address as it may be shown, wherever its password stands: before the host, or among the parameters.
 fn without_password(text: &str) -> String {
+    const HIDDEN: &str = "••••••••";
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((user, place)) => match user.split_once(':') {
-            Some((name, _)) => format!("{scheme}://{name}:••••••••@{place}"),
-            None => text.to_owned(),
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let place = match place.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}:{HIDDEN}@{host}"),
+            None => place.to_owned(),
         },
-        None => text.to_owned(),
-    }
+        None => place.to_owned(),
+    };
+    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}={HIDDEN}"),
+        _ => parameter.to_owned(),
+    });
+    let parameters = shown.collect::<Vec<_>>().join("&");
+    let sign = if rest.contains('?') { "?" } else { "" };
+    format!("{scheme}://{place}{sign}{parameters}")
 }
 
 fn database(text: &str) -> Result<Database, &'static str> {
@@ -427,6 +436,20 @@ mod tests {
         assert!(!settings.secure_cookie());
         let memory = super::tests::settings(&[("database", "memory:")], &[]).unwrap();
         assert_eq!(memory.limits.max_past, 100);
+    }
+
+    #[test]
+    fn a_password_is_not_shown_wherever_it_stands() {
+        for (given, shown) in [
+            ("postgres://u:secret@h/d", "postgres://u:••••••••@h/d"),
+            ("postgres://u:a@b:secret@h/d?sslmode=require", "postgres://u:••••••••@h/d?sslmode=require"),
+            ("postgres://h/d?user=u&password=secret&x=1", "postgres://h/d?user=u&password=••••••••&x=1"),
+            ("postgres://h/d?PGPASSWORD=secret", "postgres://h/d?PGPASSWORD=••••••••"),
+            ("postgres://u@h/d", "postgres://u@h/d"),
+            ("sqlite://jobs.db", "sqlite://jobs.db"),
+        ] {
+            assert_eq!(without_password(given), shown);
+        }
     }
 
     #[test]
