@@ -89,7 +89,10 @@ impl<'a> Batch<'a> {
         match op {
             Op::Create { new, rules, context, reply } => {
                 let result = self.create(*new, rules, &context);
-                answer(reply, result, answers)
+                // Only what is read can be corrupt: the job an earlier request with the same key made.
+                let unread = matches!(result, Err(StoreError::Corrupt(_))) && !self.db.is_autocommit();
+                let broken = answer(reply, result, answers);
+                if unread { Ok(()) } else { broken }
             }
             Op::Transact { id, command, context, reply } => {
                 // It only reads; its writes come with those of the whole batch. A job that cannot be read
@@ -131,7 +134,7 @@ impl<'a> Batch<'a> {
         let all = jobs.values().map(|pending| &pending.job).chain(untouched);
         ledger::admit(&new, &rules, &self.counts, all)?;
         self.must_be_new(new.id)?;
-        let (job, event) = Job::create(new, context);
+        let (job, event) = Job::create(new, context)?;
         let job = Arc::new(job);
         if let Some(key) = rules.idempotency {
             self.db
@@ -168,11 +171,19 @@ impl<'a> Batch<'a> {
     /// The job an earlier request with this key had made.
     fn recall(&mut self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Arc<Job>>, StoreError> {
         let oldest = now.minus(IdempotencyKey::KEPT).0;
-        self.db.execute("delete from idempotency where at < ?1", [oldest]).map_err(unavailable)?;
+        // A few at a time: everybody waits, and more went out of date than comes.
+        self.db
+            .prepare_cached(
+                "delete from idempotency where key in (select key from idempotency where at < ?1 limit 100)",
+            )
+            .and_then(|mut delete| delete.execute([oldest]))
+            .map_err(unavailable)?;
         let found: Option<(String, [u8; 16])> = self
             .db
-            .prepare_cached("select fingerprint, job from idempotency where key = ?1")
-            .and_then(|mut find| find.query_row([&key.key], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .prepare_cached("select fingerprint, job from idempotency where key = ?1 and at >= ?2")
+            .and_then(|mut find| {
+                find.query_row(params![key.key, oldest], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+            })
             .map_err(unavailable)?;
         match found {
             None => Ok(None),

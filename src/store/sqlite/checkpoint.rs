@@ -67,10 +67,12 @@ impl Shared {
         *stage.unwrap_or_else(PoisonError::into_inner) == Stage::Asked
     }
 
-    fn done(&self) {
+    /// What was asked for was done, and so many pages are still to be moved. Where they are many, somebody
+    /// still reads what was there before them: a backup, a check. The next commit asks again.
+    fn done(&self, behind: c_int) {
         let mut stage = self.stage();
         if *stage == Stage::Asked {
-            *stage = Stage::Done;
+            *stage = if behind < BEGIN { Stage::Done } else { Stage::Idle };
         }
     }
 }
@@ -121,13 +123,17 @@ fn run(path: &Path, shared: &Shared) {
             Some(db) => Ok(db),
             None => reconnect(path).map(|opened| &*db.insert(opened)),
         }
-        .and_then(|db| db.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(())));
-        if let Err(error) = moved {
-            // The writer meets what is wrong with the disk itself, and tells of it.
+        .and_then(|db| {
+            let behind = |row: &rusqlite::Row<'_>| Ok(row.get::<_, c_int>(1)? - row.get::<_, c_int>(2)?);
+            db.query_row("pragma wal_checkpoint(passive)", [], behind)
+        });
+        let behind = moved.unwrap_or_else(|error| {
+            // The writer does it, meets what is wrong with the disk, and tells of it.
             tracing::debug!(error = %error, "The log could not be moved");
             db = None;
-        }
-        shared.done();
+            0
+        });
+        shared.done(behind);
     }
 }
 
@@ -147,9 +153,16 @@ mod tests {
         assert!(!shared.committed(BEGIN) && *shared.stage() == Stage::Asked);
         assert!(!shared.committed(LATEST - 1) && shared.asked());
         assert!(shared.committed(LATEST), "the thread is too slow");
-        shared.done();
+        shared.done(9);
         assert!(shared.committed(3) && *shared.stage() == Stage::Idle, "what is left is moved once");
         assert!(!shared.committed(3));
+        assert!(!shared.committed(LATEST) && shared.asked());
+        shared.done(LATEST - 1);
+        assert!(
+            !shared.committed(LATEST),
+            "while somebody reads the old pages, the writer does not move them"
+        );
+        assert!(shared.asked());
         *shared.stage() = Stage::Closed;
         assert!(!shared.committed(BEGIN) && !shared.asked());
     }

@@ -1,7 +1,6 @@
 //! Opening a database file: is it ours, is it free, is it of a version we know?
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -99,7 +98,8 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
 /// The same, with these migrations instead of the release's own.
 pub(super) fn open_with(path: &Path, migrations: &Runner) -> Result<Opened, OpenError> {
     let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
-    check_header(path)?;
+    // Before anything is made beside it, and again when nobody else can be at it.
+    check_version(path, migrations)?;
     let lock = lock(path)?;
     check_version(path, migrations)?;
     let writer = prepare_with(path, migrations)?;
@@ -142,7 +142,6 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
 /// Looks whether a file is a Longhaul database this program can read. Answers its schema's version and
 /// this program's.
 pub(super) fn look_at(path: &Path) -> Result<(u32, u32), OpenError> {
-    check_header(path)?;
     check_version(path, &embedded::migrations::runner())
 }
 
@@ -177,6 +176,9 @@ fn set_up(db: Connection) -> rusqlite::Result<Connection> {
     // Eight megabytes. The operating system keeps more; and SQLite walks through all of its own with every
     // commit that moved pages about.
     db.pragma_update(None, "cache_size", -8_000)?;
+    // While a backup is read the log can only grow. Begun anew, it gives back what is over this: twice what
+    // it has at most otherwise.
+    db.pragma_update(None, "journal_size_limit", 128 << 20)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
@@ -189,23 +191,11 @@ pub(super) fn open_accounts(path: &Path) -> Result<Connection, OpenError> {
     prepare(path)
 }
 
-fn check_header(path: &Path) -> Result<(), OpenError> {
-    let mut head = [0_u8; 16];
-    let Ok(mut file) = File::open(path) else {
-        return Ok(());
-    };
-    let not_ours =
-        |problem: &str| OpenError::NotOurs { path: path.display().to_string(), problem: problem.to_owned() };
-    match file.read_exact(&mut head) {
-        Ok(()) if head == *b"SQLite format 3\0" => Ok(()),
-        Ok(()) => Err(not_ours("it is not an SQLite file")),
-        Err(_) if file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0) => Ok(()),
-        Err(_) => Err(not_ours("it is not an SQLite file")),
-    }
-}
-
 /// Looks at an existing file through a connection that cannot write. Answers its schema's version, 0 where
 /// there is nothing yet, and this program's.
+///
+/// Nothing but SQLite may open the file: when any handle on it is closed, the system lets go of all locks
+/// this process has on it, and so of those of a store that is open.
 fn check_version(path: &Path, migrations: &Runner) -> Result<(u32, u32), OpenError> {
     let known = migrations
         .get_migrations()
@@ -231,7 +221,12 @@ fn check_version(path: &Path, migrations: &Runner) -> Result<(u32, u32), OpenErr
         }
         counted => counted,
     }
-    .map_err(unusable)?;
+    .map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            OpenError::NotOurs { path: name.clone(), problem: "it is not an SQLite file".to_owned() }
+        }
+        _ => unusable(error),
+    })?;
     if tables == 0 {
         return Ok((0, known));
     }
@@ -252,9 +247,24 @@ fn check_version(path: &Path, migrations: &Runner) -> Result<(u32, u32), OpenErr
     Ok((found, known))
 }
 
+/// The file that is meant, by whatever name it goes: SQLite follows links, so the lock must too.
+fn resolved(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let target = std::fs::read_link(path).map(|target| folder.join(target));
+    match (path.canonicalize(), target) {
+        (Ok(there), _) => there,
+        // A link to a file that is yet to be made.
+        (Err(_), Ok(target)) if target != path => resolved(&target),
+        _ => match (folder.canonicalize(), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        },
+    }
+}
+
 /// Takes the lock that keeps other servers away from a file, which need not be there yet.
 pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let mut lock_path = path.as_os_str().to_owned();
+    let mut lock_path = resolved(path).into_os_string();
     lock_path.push("-lock");
     let lock_path = PathBuf::from(lock_path);
     let unusable = |problem: std::io::Error| OpenError::Unusable {
@@ -341,5 +351,42 @@ mod tests {
         assert!(matches!(open(&path), Err(OpenError::InUse { .. })));
         drop(first);
         assert!(open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_second_server_is_refused_by_whatever_name_it_calls_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("jobs.db"), folder.path().join("current.db"));
+        std::os::unix::fs::symlink("jobs.db", &link).unwrap();
+        let first = open(&link).unwrap();
+        assert!(path.exists(), "it is made where the link points");
+        for name in [&path, &link, &folder.path().join(".").join("jobs.db")] {
+            assert!(matches!(open(name), Err(OpenError::InUse { .. })), "{}", name.display());
+        }
+        drop(first);
+        assert!(open(&path).is_ok());
+    }
+
+    /// When a process closes a file, the system drops all locks it has on it. So a look at the file of a store
+    /// that is open in the same process could take the store's locks away, and another process's closing
+    /// would remove the log under it.
+    #[test]
+    fn a_look_at_a_file_that_is_open_leaves_its_locks_alone() {
+        let locks = |path: &Path| {
+            use std::os::unix::fs::MetadataExt;
+            let inode = format!(":{} ", path.metadata().unwrap().ino());
+            let all = std::fs::read_to_string("/proc/locks").unwrap();
+            all.lines().filter(|line| line.contains(" POSIX ") && line.contains(&inode)).count()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let _opened = open(&path).unwrap();
+        let before = locks(&path);
+        assert!(before > 0, "the test would prove nothing");
+        drop(open_read_only(&path).unwrap());
+        assert!(matches!(open(&path), Err(OpenError::InUse { .. })));
+        assert_eq!(locks(&path), before);
+        drop(File::open(&path).unwrap());
+        assert_eq!(locks(&path), 0, "this is what must not happen");
     }
 }

@@ -1,7 +1,8 @@
 //! Removing history in transactions of a bounded size.
 //!
 //! Commands wait while a transaction runs, so one removes at most [`MAX_JOBS`] jobs and [`MAX_ROWS`] rows of
-//! their logs and steps. A job goes at once: its row, its counters. A log that is longer than fits is left to
+//! their logs and steps, and about [`MAX_BYTES`] of what is in them: SQLite reads every page of a long text to
+//! let it go. A job goes at once: its row, its counters. A log that is longer than fits is left to
 //! later transactions, and a table says that nobody owns it any more; a restart finds it there. Row numbers
 //! are never used twice, or a new job would get what is left of an old one.
 
@@ -16,6 +17,25 @@ use crate::store::{Pruned, StoreError};
 const MAX_JOBS: usize = 500;
 /// The most rows of logs and step trees in one transaction.
 pub(super) const MAX_ROWS: u64 = 20_000;
+/// So many bytes of texts, and nothing more is taken on.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// What a transaction may still remove.
+struct Left {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Left {
+    fn is_nothing(&self) -> bool {
+        self.rows == 0 || self.bytes == 0
+    }
+
+    fn take(&mut self, rows: u64, bytes: u64) {
+        self.rows = self.rows.saturating_sub(rows);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
 
 impl Batch<'_> {
     /// Removes what is left of removed jobs, then up to `batch` ended jobs that nobody pinned.
@@ -25,16 +45,16 @@ impl Batch<'_> {
         before: Option<Timestamp>,
         batch: usize,
     ) -> Result<Pruned, StoreError> {
-        let mut left = MAX_ROWS;
-        while left > 0
+        let mut left = Left { rows: MAX_ROWS, bytes: MAX_BYTES };
+        while !left.is_nothing()
             && let Some(n) = self.ownerless()?
         {
             self.remove_rows(n, &mut left)?;
-            if left > 0 {
+            if !left.is_nothing() {
                 self.change("delete from ownerless where job = ?1", n)?;
             }
         }
-        let mut pruned = Pruned { jobs: 0, more: left == 0 };
+        let mut pruned = Pruned { jobs: 0, more: left.is_nothing() };
         let pinned: i64 = self
             .db
             .prepare_cached("select count(*) from job where pinned = 1")
@@ -42,21 +62,21 @@ impl Batch<'_> {
             .map_err(unavailable)?;
         let over = self.counts.past().saturating_sub(keep).saturating_sub(pinned as u64);
         let batch = batch.min(MAX_JOBS);
-        let oldest: Vec<(i64, [u8; 16], String, i64, i64)> = self
+        let oldest: Vec<(i64, [u8; 16], String, i64, i64, u32)> = self
             .db
             .prepare_cached(
-                "select n, id, (select text from name where n = job.feature), status, ended_at from job \
-                 where ended_at is not null and pinned = 0 order by ended_at, n limit ?1",
+                "select n, id, (select text from name where n = job.feature), status, ended_at, \
+                 coalesce(octet_length(more), 0) from job where ended_at is not null and pinned = 0 order by ended_at, n limit ?1",
             )
             .and_then(|mut find| {
                 let row = |row: &rusqlite::Row<'_>| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
                 };
                 find.query_map([batch as i64], row)?.collect()
             })
             .map_err(unavailable)?;
-        for (n, id, feature, status, ended_at) in oldest {
-            if left == 0 {
+        for (n, id, feature, status, ended_at, bytes) in oldest {
+            if left.is_nothing() {
                 return Ok(Pruned { more: true, ..pruned });
             }
             let expired = before.is_some_and(|before| ended_at < before.0);
@@ -71,15 +91,16 @@ impl Batch<'_> {
             }
             self.jobs.remove(&id);
             self.change("delete from job where n = ?1", n)?;
+            left.take(0, u64::from(bytes));
             self.remove_rows(n, &mut left)?;
-            if left == 0 {
+            if left.is_nothing() {
                 self.change("insert into ownerless (job) values (?1)", n)?;
             }
             self.count(&feature, Some(rows::status(status).map_err(unavailable)?), None);
             self.removed.push(id);
             pruned.jobs += 1;
         }
-        pruned.more |= left == 0 || pruned.jobs >= batch as u64;
+        pruned.more |= left.is_nothing() || pruned.jobs >= batch as u64;
         Ok(pruned)
     }
 
@@ -91,21 +112,40 @@ impl Batch<'_> {
             .map_err(unavailable)
     }
 
-    /// Removes up to `left` rows of a removed job. Where some are left of `left`, there are none of the job.
-    fn remove_rows(&self, n: i64, left: &mut u64) -> Result<(), StoreError> {
-        for statement in [
-            "delete from step where job = ?1 and i in (select i from step where job = ?1 order by i limit ?2)",
-            "delete from event where job = ?1 and seq in \
-             (select seq from event where job = ?1 order by seq limit ?2)",
-        ] {
-            let gone = self
-                .db
-                .prepare_cached(statement)
-                .and_then(|mut delete| delete.execute(params![n, *left as i64]))
-                .map_err(unavailable)?;
-            *left = left.saturating_sub(gone as u64);
+    /// Removes up to `left` of a removed job's rows. Where something is left of `left`, nothing is of the job.
+    fn remove_rows(&self, n: i64, left: &mut Left) -> Result<(), StoreError> {
+        let gone = self
+            .db
+            .prepare_cached(
+                "delete from step where job = ?1 and i in (select i from step where job = ?1 order by i limit ?2)",
+            )
+            .and_then(|mut delete| delete.execute(params![n, left.rows as i64]))
+            .map_err(unavailable)?;
+        left.take(gone as u64, 0);
+        let last = self.last_that_fits(n, left).map_err(unavailable)?;
+        self.db
+            .prepare_cached("delete from event where job = ?1 and seq <= ?2")
+            .and_then(|mut delete| delete.execute(params![n, last]))
+            .map(|_| ())
+            .map_err(unavailable)
+    }
+
+    /// The last entry that goes, if entries go from the first on until nothing is left of `left`. How long a
+    /// text is stands before it; to know that, SQLite need not read it.
+    fn last_that_fits(&self, n: i64, left: &mut Left) -> rusqlite::Result<i64> {
+        let mut entries = self.db.prepare_cached(
+            "select seq, octet_length(text) + coalesce(octet_length(data), 0) from event \
+             where job = ?1 order by seq",
+        )?;
+        let mut rows = entries.query([n])?;
+        let mut last = 0;
+        while !left.is_nothing()
+            && let Some(row) = rows.next()?
+        {
+            last = row.get(0)?;
+            left.take(1, row.get::<_, u32>(1)?.into());
         }
-        Ok(())
+        Ok(last)
     }
 
     fn change(&self, statement: &str, n: i64) -> Result<(), StoreError> {
@@ -174,6 +214,39 @@ mod tests {
             }
         }
         assert_eq!((pieces, rows(&path, "ownerless"), rows(&path, "event")), (3, 0, 2));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn long_messages_and_inputs_go_in_pieces_of_bounded_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let store = Arc::new(SqliteStore::open(&path).unwrap());
+        let jobs = Jobs::new(Arc::clone(&store) as Arc<dyn JobStore>).with_limits(Limits::DURABLE);
+        let long = jobs.create_job("import", "anna").await.unwrap();
+        let logger = crate::JobLogger::new(jobs.store(), long);
+        for _ in 0..600 {
+            logger.info("a long line ".repeat(5_000));
+        }
+        logger.complete().await.unwrap();
+        let bytes = |path: &Path| {
+            let db = Connection::open(path).unwrap();
+            let sum = "select coalesce(sum(octet_length(text)), 0) from event";
+            db.query_row(sum, [], |row| row.get::<_, i64>(0)).unwrap() as u64
+        };
+        let (mut before, mut pieces) = (bytes(&path), 0);
+        assert!(before > 2 * MAX_BYTES);
+        loop {
+            let pruned = store.prune(0, None, 500).await.unwrap();
+            let after = bytes(&path);
+            assert!(before - after < MAX_BYTES + 100_000, "{} bytes at once", before - after);
+            (before, pieces) = (after, pieces + 1);
+            if !pruned.more {
+                break;
+            }
+        }
+        assert_eq!((pieces, rows(&path, "event"), rows(&path, "ownerless")), (3, 0, 0));
+        let report = store.check(Box::new(|_, _| true)).await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -336,7 +336,14 @@ impl Thread {
         let Batch { jobs, imported, removed, counts, .. } = batch;
         self.db.execute_batch("commit").map_err(unavailable)?;
         self.counts = counts;
-        let mut changed = Vec::with_capacity(jobs.len());
+        let mut changed = Vec::with_capacity(jobs.len() + imported.len());
+        // As they came; what else the batch did to one of them follows.
+        for (n, job) in imported {
+            if !job.status.is_final() {
+                self.open.insert(job.id, (n, Arc::clone(&job)));
+            }
+            changed.push(job);
+        }
         for (id, pending) in jobs {
             if pending.job.status.is_final() {
                 self.open.remove(&id);
@@ -344,12 +351,6 @@ impl Thread {
                 self.open.insert(id, (n, Arc::clone(&pending.job)));
             }
             changed.push(pending.job);
-        }
-        for (n, job) in imported {
-            if !job.status.is_final() {
-                self.open.insert(job.id, (n, Arc::clone(&job)));
-            }
-            changed.push(job);
         }
         let quiet = changed.is_empty() && removed.is_empty();
         Ok((!quiet).then_some(Changes { jobs: changed, removed, counts }))
