@@ -125,6 +125,12 @@ impl Disk {
             .map_or_else(Vec::new, |journal| journal.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
+    /// The place of the journal's first entry of some kind, from a place on.
+    pub fn find(&self, from: usize, wanted: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let journal = self.journal.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.get(from..)?.iter().position(wanted).map(|place| from + place)
+    }
+
     fn part(&self, name: &str) -> Option<Part> {
         match name.strip_prefix(self.path.to_str()?)? {
             "" => Some(Part::Main),

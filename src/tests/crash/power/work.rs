@@ -1,5 +1,6 @@
 //! The work that is under way when the power fails: jobs that live their lives side by side, tokens, a
-//! history that is pruned, and another process that empties the write-ahead log now and then.
+//! history that is pruned, and another process that empties the write-ahead log now and then. Or else a few
+//! jobs that write so much that the store itself moves its log beside the writer and begins it anew.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use crate::crash::Dice;
-use crate::crash::vfs::{Disk, Entry};
+use crate::crash::vfs::{Disk, Entry, Part};
 
 /// Jobs from the start to the end of which power may fail.
 pub const JOBS: u64 = 24;
@@ -52,6 +53,8 @@ impl ChangeSink for Promises {
 pub struct Recorded {
     pub journal: Vec<Entry>,
     pub promises: Vec<(usize, Promise)>,
+    /// The place in the journal from which on the power may fail.
+    pub from: usize,
 }
 
 pub fn context(ms: i64) -> Context {
@@ -153,17 +156,66 @@ async fn work(path: &Path, disk: Arc<Disk>, seed: u64) -> Recorded {
     assert_eq!(removed.len(), 5);
     let place = promises.partition_point(|(place, _)| *place <= asked);
     promises.insert(place, (asked, Promise::MayGo(removed)));
-    Recorded { journal: disk.journal(), promises }
+    Recorded { journal: disk.journal(), promises, from: 0 }
+}
+
+/// Where the store first moved pages out of its log, and where it began the log anew after that.
+fn moved(disk: &Disk, opened: usize) -> Option<(usize, usize)> {
+    let begun = disk.find(opened, |entry| matches!(entry, Entry::Write(Part::Main, ..)))?;
+    Some((begun, disk.find(begun, |entry| matches!(entry, Entry::Write(Part::Wal, 0, _)))?))
+}
+
+/// Works on a new database until the store has moved its log beside the writer and begun it anew, and some
+/// more. Nobody else touches the file.
+async fn work_long(path: &Path, disk: Arc<Disk>) -> Recorded {
+    let store = Arc::new(SqliteStore::open(path).unwrap());
+    let promises = Arc::new(Promises { disk: Arc::clone(&disk), made: Mutex::default() });
+    store.changes(Arc::clone(&promises) as Arc<dyn ChangeSink>);
+    let opened = disk.position();
+    let mut lanes = tokio::task::JoinSet::new();
+    for lane in 0..LANES {
+        let (store, disk) = (Arc::clone(&store), Arc::clone(&disk));
+        lanes.spawn(async move {
+            let id = store.create(new_job(lane), CreateRules::default(), context(0)).await.unwrap().job.id;
+            for ms in 1..1_000 {
+                let items = (0..5).map(|_| said(&"a long line ".repeat(300))).collect();
+                let report = Command::Report(Report { epoch: Some(1), items });
+                store.transact(id, report, context(ms)).await.unwrap();
+                if moved(&disk, opened).is_some_and(|(_, anew)| disk.position() > anew + 200) {
+                    break;
+                }
+            }
+        });
+    }
+    while let Some(lane) = lanes.join_next().await {
+        lane.unwrap();
+    }
+    let journal = disk.journal();
+    let (from, _) = moved(&disk, opened).expect("the store moves its log and begins it anew");
+    store.close().await;
+    let promises = std::mem::take(&mut *promises.made.lock().unwrap());
+    Recorded { journal, promises, from }
 }
 
 /// Records a workload; with `normal`, of a store whose `synchronous = full` is heard as `normal`.
 pub fn record(seed: u64, normal: bool) -> Recorded {
+    on_a_disk(async |path, disk| {
+        if normal {
+            disk.hear_normal();
+        }
+        work(path, disk, seed).await
+    })
+}
+
+/// Records how the store moves its log while it is written to, and begins it anew.
+pub fn record_long() -> Recorded {
+    on_a_disk(work_long)
+}
+
+fn on_a_disk(work: impl AsyncFnOnce(&Path, Arc<Disk>) -> Recorded) -> Recorded {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.db");
     let disk = Disk::recording(&path);
-    if normal {
-        disk.hear_normal();
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    runtime.block_on(work(&path, disk, seed))
+    runtime.block_on(work(&path, disk))
 }
