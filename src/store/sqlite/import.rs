@@ -38,3 +38,45 @@ impl Batch<'_> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::library::Jobs;
+    use crate::model::{Actor, Command, Context, Job, JobId, NewJob, Status, Timestamp};
+    use crate::store::{JobStore, SqliteStore};
+
+    /// Memory must have what the command left, as the disk does, and not what was imported.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_job_that_is_imported_and_ended_in_one_transaction_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let store = Arc::new(SqliteStore::open(&path).unwrap());
+        let jobs = Jobs::new(Arc::clone(&store) as Arc<dyn JobStore>);
+        let model = jobs.create_job("import", "anna").await.unwrap();
+        let spec = (*store.get(model).await.unwrap().unwrap().spec).clone();
+        let context = || Context { actor: Actor::user("anna"), at: Timestamp(1_000) };
+        let id = JobId(Uuid::from_u128(7 << 64));
+        let new = NewJob { id, spec, enqueue: false, run_at: None };
+        let (job, created) = Job::create(new, &context()).unwrap();
+        let imported = ImportedJob { job: Arc::new(job), log: vec![created] };
+
+        // While another process writes, what is asked for waits and is then done in one go.
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("begin immediate").unwrap();
+        let complete = Command::Complete { epoch: Some(1), output: None };
+        let (count, ended, ()) =
+            tokio::join!(store.import(vec![imported]), store.transact(id, complete, context()), async {
+                other.execute_batch("rollback").unwrap()
+            });
+        assert_eq!((count.unwrap(), ended.unwrap().status), (1, Status::Completed));
+        assert_eq!(store.get(id).await.unwrap().unwrap().status, Status::Completed);
+        let active = store.active().await.unwrap();
+        assert_eq!(active.iter().map(|job| job.id).collect::<Vec<_>>(), [model]);
+        let report = store.check(Box::new(|_, _| true)).await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+    }
+}
