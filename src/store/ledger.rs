@@ -100,6 +100,12 @@ impl Replay {
         }
     }
 
+    /// The next entry of the log, which cannot be read.
+    pub fn skip(&mut self) {
+        self.entries += 1;
+        self.broken = true;
+    }
+
     /// How many entries there were.
     pub fn entries(&self) -> u64 {
         self.entries

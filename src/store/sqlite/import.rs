@@ -70,7 +70,7 @@ mod tests {
         let complete = Command::Complete { epoch: Some(1), output: None };
         let (count, ended, ()) =
             tokio::join!(store.import(vec![imported]), store.transact(id, complete, context()), async {
-                other.execute_batch("rollback").unwrap()
+                other.execute_batch("rollback").unwrap();
             });
         assert_eq!((count.unwrap(), ended.unwrap().status), (1, Status::Completed));
         assert_eq!(store.get(id).await.unwrap().unwrap().status, Status::Completed);

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use super::{entries, rows, unavailable};
+use crate::model::JobId;
 use crate::store::{IntegrityReport, StoreError, StoreProgress, ledger, told_to_stop};
 
 /// How many problems are spelt out.
@@ -66,20 +67,46 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
             .map_err(unavailable)?;
         let Some(n) = next else { break };
         last = n;
-        let Some(job) = reader.get(n)? else { continue };
+        let job = match reader.get(n) {
+            Ok(None) => continue,
+            Ok(Some(job)) => Ok(job),
+            // It is what was looked for; the rest may be sound.
+            Err(StoreError::Corrupt(reason)) => Err(reason),
+            Err(other) => return Err(other),
+        };
         report.jobs += 1;
         // An entry at a time: a log may be longer than memory is large.
-        let mut replay = ledger::Replay::new(job.id);
+        let id = match &job {
+            Ok(job) => job.id.to_string(),
+            Err(_) => db
+                .query_row("select lower(hex(id)) from job where n = ?1", [n], |row| row.get(0))
+                .map_err(unavailable)?,
+        };
+        let mut replay = ledger::Replay::new(job.as_ref().map_or(JobId(uuid::Uuid::nil()), |job| job.id));
+        let mut unread = None;
         let mut find = db
             .prepare_cached("select seq, at, kind, text, step, data from event where job = ?1 order by seq")
             .map_err(unavailable)?;
         let log = find.query_map([n], entries::event).map_err(unavailable)?;
         for event in log {
-            replay.add(&event.map_err(unavailable)?);
+            match event.map_err(unavailable) {
+                Ok(event) => replay.add(&event),
+                Err(StoreError::Corrupt(reason)) => {
+                    replay.skip();
+                    unread.get_or_insert(reason);
+                }
+                Err(other) => return Err(other),
+            }
         }
         report.events += replay.entries();
-        if !replay.agrees_with(&job) && report.problems.len() < MAX_PROBLEMS {
-            report.problems.push(format!("Job {} is not what its log says", job.id));
+        let problem = match (job, unread) {
+            (Err(reason), _) => Some(format!("Job {id} cannot be read: {reason}")),
+            (Ok(_), Some(reason)) => Some(format!("The log of job {id} cannot be read: {reason}")),
+            (Ok(job), None) if replay.agrees_with(&job) => None,
+            (Ok(_), None) => Some(format!("Job {id} is not what its log says")),
+        };
+        if report.problems.len() < MAX_PROBLEMS {
+            report.problems.extend(problem);
         }
         go_on = progress(report.jobs + 2, total);
     }
@@ -157,4 +184,37 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
 pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::library::Jobs;
+    use crate::store::{JobStore, SqliteStore};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_check_names_what_cannot_be_read_and_looks_at_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let store = Arc::new(SqliteStore::open(&path).unwrap());
+        let jobs = Jobs::new(Arc::clone(&store) as Arc<dyn JobStore>);
+        let mut ended = Vec::new();
+        for _ in 0..4 {
+            let id = jobs.create_job("import", "anna").await.unwrap();
+            jobs.force_fail_job(id, "hung").await.unwrap();
+            ended.push(id);
+        }
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(
+            "update job set more = '{' where n = 1; update event set data = '{' where job = 3 and seq = 2",
+        )
+        .unwrap();
+        let report = store.check(Box::new(|_, _| true)).await.unwrap();
+        let plain = ended[0].to_string().replace('-', "");
+        assert_eq!((report.jobs, report.events, report.problems.len()), (4, 12, 2), "{report:?}");
+        assert!(report.problems[0].starts_with(&format!("Job {plain} cannot be read: ")), "{report:?}");
+        assert!(report.problems[1].starts_with(&format!("The log of job {} cannot", ended[2])), "{report:?}");
+    }
 }
