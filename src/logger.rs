@@ -4,7 +4,7 @@
 //! what has gathered to the store, at most ten times a second. Numbers are coalesced, so that the last
 //! value of each step is always delivered and the ones in between need not be; messages are kept all, in
 //! order. While the store is away, numbers cost one slot a step however long that lasts, and messages
-//! wait for it.
+//! wait for it, up to 64 MiB of them; how many found no room is said in the log.
 //!
 //! Everything of a logger goes through that task, `complete` and `fail` too, so that the end comes after
 //! what was said before it. A logger that is dropped without an end fails its job: a run that went away
@@ -54,7 +54,7 @@
 //! # Ok(()) }
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -78,6 +78,13 @@ const WRITE_EVERY: Duration = Duration::from_millis(100);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// The most items in one write.
 const MAX_BATCH: usize = 2_000;
+/// The most bytes of messages that wait, 64 MiB. What is said beyond is left out and counted: the program the
+/// logger is in must not run out of memory because the store is away.
+const MAX_WAITING: usize = 64 << 20;
+/// The most mistakes that are said in a job's log.
+const MAX_COMPLAINTS: usize = 100;
+/// The most names of steps that are remembered.
+const MAX_NAMES: usize = 10_000;
 /// How long `complete` and `fail` go on trying while the store is away.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a run may take to notice that somebody ended its job, before what it says counts as late.
@@ -170,7 +177,10 @@ type Reply = oneshot::Sender<Result<(), StoreError>>;
 #[derive(Default)]
 struct State {
     /// Messages and declarations, in order.
-    said: Vec<ReportItem>,
+    said: VecDeque<ReportItem>,
+    /// How many bytes of messages wait, and how many messages found no room.
+    waiting: usize,
+    left_out: u64,
     /// The steps as this logger knows them, to find one without asking the store.
     tree: StepTree,
     names: HashMap<String, Option<usize>>,
@@ -304,8 +314,11 @@ impl JobLogger {
             tracing::info!(job = %self.shared.0.id, level = ?level, "{text}");
         }
         let mut state = self.state();
+        if state.ended {
+            return;
+        }
         let step = step.and_then(|step| state.find(step)).map(|index| state.tree.path(index));
-        state.said.push(ReportItem::Message { level, text: MessageText::cut(text), step, key: None });
+        state.say(ReportItem::Message { level, text: MessageText::cut(text), step, key: None });
         drop(state);
         self.wake();
     }
@@ -337,7 +350,13 @@ impl JobLogger {
     /// Waits until all that was said so far is in the store.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (reply, done) = oneshot::channel();
-        self.state().flushes.push(reply);
+        {
+            let mut state = self.state();
+            if state.ended {
+                return Err(gone());
+            }
+            state.flushes.push(reply);
+        }
         self.wake();
         done.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -364,7 +383,13 @@ impl JobLogger {
 
     async fn end(self, end: End) -> Result<(), StoreError> {
         let (reply, done) = oneshot::channel();
-        self.state().end.get_or_insert((end, Some(reply)));
+        {
+            let mut state = self.state();
+            if state.ended {
+                return Err(gone());
+            }
+            state.end.get_or_insert((end, Some(reply)));
+        }
         self.wake();
         done.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -424,12 +449,23 @@ impl Shared {
 }
 
 impl State {
+    /// Takes a message in while there is room for it.
+    fn say(&mut self, message: ReportItem) {
+        let bytes = weight(&message);
+        if self.waiting + bytes > MAX_WAITING {
+            self.left_out += 1;
+            return;
+        }
+        self.waiting += bytes;
+        self.said.push_back(message);
+    }
+
     fn declare(&mut self, steps: Vec<StepSpec>) {
         match self.tree.check(&steps) {
             Ok(()) => {
                 self.tree.declare(&steps, crate::model::Timestamp::default());
                 self.names.clear();
-                self.said.push(ReportItem::Steps(steps));
+                self.said.push_back(ReportItem::Steps(steps));
             }
             Err(refusal) => self.complain(format!("Steps were ignored: {refusal}")),
         }
@@ -446,6 +482,9 @@ impl State {
                 None
             }
         };
+        if self.names.len() >= MAX_NAMES {
+            self.names.clear();
+        }
         self.names.insert(name.to_owned(), found);
         found
     }
@@ -474,9 +513,11 @@ impl State {
         true
     }
 
+    /// Says what is wrong, once, and no more than a few such things: what differs with every call is the same
+    /// mistake.
     fn complain(&mut self, text: String) {
-        if self.complained.insert(text.clone()) {
-            self.said.push(ReportItem::Message {
+        if self.complained.len() < MAX_COMPLAINTS && self.complained.insert(text.clone()) {
+            self.say(ReportItem::Message {
                 level: Level::Warning,
                 text: MessageText::cut(text),
                 step: None,
@@ -487,9 +528,20 @@ impl State {
 
     /// What to carry next: messages and declarations in order, then the last numbers.
     fn take(&mut self) -> Vec<ReportItem> {
-        let rest = if self.said.len() > MAX_BATCH { self.said.split_off(MAX_BATCH) } else { Vec::new() };
-        let mut items = std::mem::replace(&mut self.said, rest);
+        let mut items: Vec<_> = self.said.drain(..self.said.len().min(MAX_BATCH)).collect();
+        self.waiting -= items.iter().map(weight).sum::<usize>();
         if self.said.is_empty() {
+            if self.left_out > 0 {
+                let left_out = std::mem::take(&mut self.left_out);
+                let text =
+                    format!("{left_out} messages were left out here: the store did not take them as fast");
+                items.push(ReportItem::Message {
+                    level: Level::Warning,
+                    text: MessageText::cut(text),
+                    step: None,
+                    key: None,
+                });
+            }
             if let Some(value) = self.whole.take()
                 && self.tree.is_empty()
             {
@@ -504,8 +556,7 @@ impl State {
 
     /// Puts back what could not be carried: in front of what came since, newer numbers winning.
     fn put_back(&mut self, items: Vec<ReportItem>) {
-        let mut said = Vec::with_capacity(items.len() + self.said.len());
-        for item in items {
+        for item in items.into_iter().rev() {
             match item {
                 ReportItem::Progress { step: Some(path), value } => {
                     if let Ok(index) = self.tree.find(&path) {
@@ -516,11 +567,12 @@ impl State {
                 ReportItem::Progress { step: None, value } => {
                     self.whole = Some(self.whole.map_or(value, |whole| whole.max(value)));
                 }
-                other => said.push(other),
+                other => {
+                    self.waiting += weight(&other);
+                    self.said.push_front(other);
+                }
             }
         }
-        said.append(&mut self.said);
-        self.said = said;
     }
 
     fn is_empty(&self) -> bool {
@@ -555,6 +607,14 @@ fn should_stop(job: &Job) -> bool {
     job.status == Status::Aborting || job.status.is_final()
 }
 
+/// About what a message takes while it waits.
+fn weight(item: &ReportItem) -> usize {
+    match item {
+        ReportItem::Message { text, .. } => text.as_str().len() + size_of::<ReportItem>(),
+        _ => 0,
+    }
+}
+
 /// Carries what a logger gathers to the store.
 struct Carrier {
     store: Arc<dyn JobStore>,
@@ -563,8 +623,25 @@ struct Carrier {
     clock: Arc<dyn Clock>,
 }
 
+/// Ends a logger when nobody carries for it any more: its clones are told so, and nobody waits for an answer
+/// that will not come.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.ended = true;
+        let waiting = (std::mem::take(&mut state.flushes), state.end.take());
+        state.said = VecDeque::new();
+        (state.waiting, state.left_out) = (0, 0);
+        drop(state);
+        drop(waiting);
+    }
+}
+
 impl Carrier {
     async fn run(mut self) {
+        let _ended = Ended(Arc::clone(&self.shared));
         if let Ok(Some(job)) = self.store.get(self.shared.id).await {
             self.epoch.get_or_insert(job.epoch);
             self.shared.state().adopt(&job);
@@ -641,6 +718,7 @@ impl Carrier {
             return None;
         }
         state.said.clear();
+        (state.waiting, state.left_out) = (0, 0);
         state.numbers.clear();
         state.whole = None;
         state.ended |= end.is_some();
@@ -669,10 +747,18 @@ impl Carrier {
             }
             Err(StoreError::Refused(_)) if items.len() > 1 => {
                 // One of them is not acceptable after all; the others are.
-                for item in items {
-                    let report = Command::Report(Report { epoch: self.epoch, items: vec![item] });
-                    if let Err(error @ StoreError::Unavailable(_)) = self.transact(report).await {
-                        return Err(error);
+                let mut items = items.into_iter();
+                while let Some(item) = items.next() {
+                    let report = Command::Report(Report { epoch: self.epoch, items: vec![item.clone()] });
+                    match self.transact(report).await {
+                        Err(StoreError::Refused(refusal)) => {
+                            tracing::warn!(job = %self.shared.id, refusal = %refusal, "A report was refused");
+                        }
+                        Err(error @ StoreError::Unavailable(_)) => {
+                            self.shared.state().put_back(std::iter::once(item).chain(items).collect());
+                            return Err(error);
+                        }
+                        _ => {}
                     }
                 }
                 Ok(())

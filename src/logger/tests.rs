@@ -278,3 +278,63 @@ async fn a_second_logger_knows_the_steps_of_the_first() {
     assert_eq!(f.job().await.progress, 0.5);
     first.complete().await.unwrap();
 }
+
+/// With time paused, a wait without end is a wait of an hour.
+#[tokio::test(start_paused = true)]
+async fn a_clone_of_a_logger_that_was_ended_is_told_so_and_waits_for_nothing() {
+    let f = fixture().await;
+    let logger = f.logger();
+    let (flushing, ending) = (logger.clone(), logger.clone());
+    logger.complete().await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(3_600), async {
+        flushing.info("too late");
+        (flushing.flush().await, ending.complete().await)
+    });
+    let (flushed, ended) = told.await.expect("nobody waits");
+    assert!(flushed.is_err() && ended.is_err());
+    assert!(f.lines().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_waits_while_another_ends_the_logger_is_answered() {
+    let f = fixture().await;
+    let logger = f.logger();
+    let (flushing, ending) = (logger.clone(), logger.clone());
+    let told = tokio::time::timeout(Duration::from_secs(3_600), async {
+        tokio::join!(logger.complete(), flushing.flush(), ending.fail("no"))
+    });
+    let (first, _, second) = told.await.expect("nobody waits");
+    assert!(first.is_ok() && second.is_err());
+    assert_eq!(f.job().await.status, Status::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_store_that_is_away_is_bounded_and_what_found_no_room_is_counted() {
+    let f = fixture().await;
+    let logger = f.logger();
+    f.store.away.store(true, Ordering::SeqCst);
+    let line = "a long line ".repeat(1_000);
+    for _ in 0..8_000 {
+        logger.info(line.as_str());
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    f.store.away.store(false, Ordering::SeqCst);
+    logger.complete().await.unwrap();
+    let lines = f.lines().await;
+    let kept = lines.len() - 1;
+    assert!((MAX_WAITING - 1_000_000..MAX_WAITING).contains(&(kept * line.len())), "{kept}");
+    let said = format!("{} messages were left out here: the store did not take them as fast", 8_000 - kept);
+    assert_eq!(lines[kept], said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_mistake_in_many_words_is_said_a_hundred_times_at_most() {
+    let f = fixture().await;
+    let logger = f.logger();
+    logger.initialize_pipeline(Pipeline::new().operation("load"));
+    for n in 0..20_000 {
+        logger.update_sub_operation(&format!("row {n}"), 0.5);
+    }
+    logger.complete().await.unwrap();
+    assert_eq!(f.lines().await.len(), MAX_COMPLAINTS);
+}
