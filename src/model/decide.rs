@@ -232,15 +232,21 @@ impl Job {
         let mut tree: Cow<'_, StepTree> = Cow::Borrowed(&self.steps);
         let mut last_recorded = self.recorded_at;
         let mut last_key = self.message_key;
+        let (mut unrecorded, mut unrecorded_whole) = (self.unrecorded.clone(), self.unrecorded_whole);
+        let mut whole = self.progress;
         let mut items = report.items.into_iter().peekable();
         while let Some(item) = items.next() {
             match item {
                 ReportItem::Steps(steps) => {
                     tree.check(&steps)?;
+                    let before = tree.clone();
                     if tree.to_mut().declare(&steps, log.at).is_empty() {
                         // Some reporters say their whole tree with every report. It is there already.
                         log.project(EventKind::Heartbeat);
                     } else {
+                        // What the bar has shown does not fall with what comes in, and the log must say it.
+                        log.numbers(&before, &unrecorded, unrecorded_whole.then_some(whole));
+                        (unrecorded, unrecorded_whole) = (Vec::new(), false);
                         let grew = tree.progress() < self.progress;
                         log.record(EventSource::Run, EventKind::StepsDeclared { steps, grew });
                     }
@@ -276,6 +282,19 @@ impl Job {
                         log.record(EventSource::Run, kind);
                     } else {
                         log.project(kind);
+                    }
+                    match index {
+                        Some(index) => {
+                            unrecorded.retain(|other| *other != index);
+                            if moved.changed && !recorded {
+                                unrecorded.push(index);
+                            }
+                        }
+                        None if moved.changed => {
+                            whole = value;
+                            unrecorded_whole = !recorded;
+                        }
+                        None => {}
                     }
                 }
                 ReportItem::Message { key: Some(key), .. } if key <= last_key => {}
@@ -544,16 +563,20 @@ impl<'a> Entries<'a> {
         if self.job.unrecorded_drops {
             self.record(EventSource::Run, EventKind::Truncated { dropped: self.job.dropped });
         }
-        for &index in &self.job.unrecorded {
-            let step = &self.job.steps.steps()[index];
-            let (label, value) = (self.job.steps.label_path(index), step.progress);
+        let whole = self.job.unrecorded_whole.then_some(self.job.progress);
+        self.numbers(&self.job.steps, &self.job.unrecorded, whole);
+    }
+
+    /// Records the numbers of these steps, and that of the whole.
+    fn numbers(&mut self, tree: &StepTree, steps: &[usize], whole: Option<f64>) {
+        for &index in steps {
+            let (label, value) = (tree.label_path(index), tree.steps()[index].progress);
             self.record(
                 EventSource::Run,
                 EventKind::Progress { step: Some(index), label, value, started: false, ended: false },
             );
         }
-        if self.job.unrecorded_whole {
-            let value = self.job.progress;
+        if let Some(value) = whole {
             self.record(
                 EventSource::Run,
                 EventKind::Progress { step: None, label: String::new(), value, started: false, ended: false },

@@ -216,6 +216,36 @@ fn flaw_15_new_scope_is_shown_as_such_and_the_bar_never_goes_back() {
     assert!(log.iter().any(|event| matches!(event.kind, EventKind::StepsDeclared { grew: true, .. })));
 }
 
+/// Numbers within a second of the last are not recorded one by one. What they took the bar to is, before new
+/// scope takes the tree back.
+#[test]
+fn the_log_says_how_far_the_bar_was_before_scope_grew() {
+    for in_one_report in [false, true] {
+        let (mut job, mut log) = started(Execution::External);
+        let more = ReportItem::Steps(vec![StepSpec::new("b")]);
+        let far = ReportItem::Progress { step: Some("a".to_owned()), value: 0.8 };
+        must(&mut job, &mut log, steps(vec![StepSpec::new("a")]), 1);
+        must(&mut job, &mut log, progress(Some("a"), 0.1), 2);
+        if in_one_report {
+            let report = Report { epoch: None, items: vec![far, more] };
+            must(&mut job, &mut log, Command::Report(report), 3);
+        } else {
+            must(&mut job, &mut log, progress(Some("a"), 0.8), 3);
+            must(&mut job, &mut log, steps(vec![StepSpec::new("b")]), 4);
+        }
+        must(&mut job, &mut log, fail("broke"), 5);
+        let replayed = Job::replay(job.id, &log).unwrap();
+        assert_eq!((job.progress, replayed.progress), (0.8, 0.8));
+        assert_eq!(replayed.steps, job.steps);
+    }
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, progress(None, 0.1), 1);
+    must(&mut job, &mut log, progress(None, 0.7), 2);
+    must(&mut job, &mut log, steps(vec![StepSpec::new("a")]), 3);
+    must(&mut job, &mut log, fail("broke"), 4);
+    assert_eq!((job.progress, Job::replay(job.id, &log).unwrap().progress), (0.7, 0.7));
+}
+
 /// Reporters that say their whole tree with every report would fill the log with it.
 #[test]
 fn steps_that_are_there_already_are_a_sign_of_life_and_nothing_else() {
