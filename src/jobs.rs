@@ -6,6 +6,8 @@ mod history_export;
 mod integrity_check;
 mod retention;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,7 +35,8 @@ fn dated(files: &Path, stem: &str, at: Timestamp, ending: &str) -> Result<PathBu
     let cannot = |error: std::io::Error| {
         JobError::Failed(format!("The folder {} cannot be used: {error}", files.display()))
     };
-    std::fs::create_dir_all(files).map_err(cannot)?;
+    // Backups and exports have everything in them: the folder is its owner's.
+    DirBuilder::new().recursive(true).mode(0o700).create(files).map_err(cannot)?;
     let stamp: String = iso(at).chars().filter(|c| c.is_ascii_alphanumeric()).collect();
     Ok(files.join(format!("{stem}-{stamp}.{ending}")))
 }

@@ -34,7 +34,7 @@ pub use sqlite::{OpenError, RestoreError, SqliteAccounts, SqliteStore, restore};
 
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, LogLine, NewJob,
-    OutcomeCounts, PageSize, Refusal, Timestamp,
+    OutcomeCounts, PageSize, Refusal, Timestamp, document_bytes,
 };
 
 /// Why a store did not do what it was asked.
@@ -102,6 +102,52 @@ pub struct JobPage {
     pub jobs: Vec<Arc<Job>>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
+}
+
+impl JobPage {
+    /// So many bytes of documents, and a page ends: what a job works on and what it made are up to a megabyte
+    /// each, and two hundred jobs of that would not fit into a small server's memory.
+    pub const MAX_BYTES: usize = 8 << 20;
+
+    /// Ends the page where it has enough, with the rest on the next.
+    pub fn fit(&mut self) {
+        let mut left = Self::MAX_BYTES;
+        let fits = |job: &Arc<Job>| {
+            let goes_on = left > 0;
+            left = left.saturating_sub(documents_of(job));
+            goes_on
+        };
+        let count = self.jobs.iter().map(fits).take_while(|fits| *fits).count();
+        if count < self.jobs.len() {
+            self.jobs.truncate(count);
+            self.next = self.jobs.last().map(|job| memory::cursor_of(job));
+        }
+    }
+}
+
+/// So many bytes of messages go with a page of jobs, or with one; older ones stay in the log.
+pub const NEWEST_BYTES: usize = 8 << 20;
+
+/// Leaves the oldest messages out where they are too many bytes: a message may have 64 KiB. Errors come before
+/// warnings, and these before the rest.
+pub fn fit_messages(jobs: &mut [Newest]) {
+    let mut left = NEWEST_BYTES;
+    for lines in jobs.iter_mut().flat_map(|newest| newest.iter_mut().rev()) {
+        let kept = lines.iter().rev().take_while(|line| {
+            let goes_on = left > 0;
+            left = left.saturating_sub(line.text.len());
+            goes_on
+        });
+        let kept = kept.count();
+        lines.drain(..lines.len() - kept);
+    }
+}
+
+/// How many bytes of documents a job carries.
+pub(crate) fn documents_of(job: &Job) -> usize {
+    let documents = [job.spec.input.as_ref(), job.output.as_deref()];
+    let documents: usize = documents.into_iter().flatten().map(document_bytes).sum();
+    documents + job.error.as_ref().map_or(0, |error| error.len())
 }
 
 /// Which part of a job's log is wanted.

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ async fn to_file(store: Arc<dyn JobStore>, past: bool, to: &Path) -> anyhow::Res
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let written = async {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&partial)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         let moved = write(store, past, BufWriter::new(file)).await?;
         File::open(&partial)?.sync_all()?;
         std::fs::rename(&partial, to)?;

@@ -42,6 +42,19 @@ pub fn check_document(field: &str, document: &Value) -> Result<(), Invalid> {
     Err(Invalid::new(field, format!("may be nested {MAX_DEPTH} deep at most")))
 }
 
+/// About how long a document is as JSON, in bytes.
+pub fn document_bytes(document: &Value) -> usize {
+    match document {
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(values) => 2 + values.iter().map(|value| document_bytes(value) + 1).sum::<usize>(),
+        Value::Object(fields) => {
+            2 + fields.iter().map(|(name, value)| name.len() + 4 + document_bytes(value)).sum::<usize>()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -69,7 +69,7 @@ impl JobFilter {
 }
 
 /// The most characters of a text that is looked for.
-pub const MAX_SEARCH_CHARS: usize = 1_000;
+pub const MAX_SEARCH_CHARS: usize = 200;
 
 /// Checks a text that is looked for.
 pub(super) fn check_search(field: &str, text: Option<&str>) -> Result<(), Invalid> {

@@ -106,6 +106,14 @@ pub enum Refusal {
         /// The id both have.
         id: JobId,
     },
+    /// A search was given up.
+    #[error(
+        "The search was given up after {seconds} seconds. Look for a longer text, or within one feature, level or step."
+    )]
+    SearchTooLong {
+        /// How long it went on.
+        seconds: u64,
+    },
     /// An idempotency key came back with another request.
     #[error("This Idempotency-Key was already used for another request.")]
     KeyReused,
@@ -130,6 +138,7 @@ impl Refusal {
             Self::Duplicate { .. } => "duplicate_job",
             Self::ActiveLimit { .. } => "active_limit",
             Self::Exists { .. } => "job_exists",
+            Self::SearchTooLong { .. } => "search_too_long",
             Self::KeyReused => "idempotency_key_reused",
         }
     }
@@ -150,6 +159,7 @@ impl Refusal {
             | Self::AmbiguousStep { .. }
             | Self::DuplicateStep { .. }
             | Self::StepHasParts { .. }
+            | Self::SearchTooLong { .. }
             | Self::KeyReused => None,
         }
     }

@@ -357,13 +357,13 @@ impl Settings {
 fn without_password(text: &str) -> String {
     const HIDDEN: &str = "••••••••";
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    // The password first: it may have any sign in it, also those that divide the rest.
+    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    let place = match place.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((name, _)) => format!("{name}:{HIDDEN}@{host}"),
-            None => place.to_owned(),
-        },
-        None => place.to_owned(),
+    let user = match user.map(|user| user.split_once(':').ok_or(user)) {
+        None => String::new(),
+        Some(Ok((name, _))) => format!("{name}:{HIDDEN}@"),
+        Some(Err(name)) => format!("{name}@"),
     };
     let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
         Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}={HIDDEN}"),
@@ -371,7 +371,7 @@ fn without_password(text: &str) -> String {
     });
     let parameters = shown.collect::<Vec<_>>().join("&");
     let sign = if rest.contains('?') { "?" } else { "" };
-    format!("{scheme}://{place}{sign}{parameters}")
+    format!("{scheme}://{user}{place}{sign}{parameters}")
 }
 
 fn database(text: &str) -> Result<Database, &'static str> {
@@ -444,6 +444,7 @@ mod tests {
             ("postgres://u:secret@h/d", "postgres://u:••••••••@h/d"),
             ("postgres://u:a@b:secret@h/d?sslmode=require", "postgres://u:••••••••@h/d?sslmode=require"),
             ("postgres://h/d?user=u&password=secret&x=1", "postgres://h/d?user=u&password=••••••••&x=1"),
+            ("postgres://u:se?cr&et@h/d?a=1", "postgres://u:••••••••@h/d?a=1"),
             ("postgres://h/d?PGPASSWORD=secret", "postgres://h/d?PGPASSWORD=••••••••"),
             ("postgres://u@h/d", "postgres://u@h/d"),
             ("sqlite://jobs.db", "sqlite://jobs.db"),

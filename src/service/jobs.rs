@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::store::{
     CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery, Newest,
-    NodeRecord,
+    NodeRecord, fit_messages,
 };
 use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, date_time};
 
@@ -59,6 +59,13 @@ impl Service {
     pub async fn start_job(&self, caller: &Caller, request: StartRequest) -> Result<Created, ServiceError> {
         caller.must(Permission::Start)?;
         self.must_be_open()?;
+        // One that somebody else runs would pass for it, and keep it from being started for as long as it
+        // likes.
+        if self.runner.find(request.feature.trim()).is_some() {
+            let problem =
+                "is the name of a built-in job: choose another, or start it with `/api/admin/jobs/run`";
+            return Err(Invalid::new("feature", problem).into());
+        }
         let timeouts = self.settings.limits.timeouts;
         let (new, rules) = self.prepare(caller, request, timeouts, Execution::External)?;
         Ok(self.store.create(new, rules, self.context(caller)).await?)
@@ -162,7 +169,9 @@ impl Service {
     ) -> Result<JobPage, ServiceError> {
         caller.must(Permission::Read)?;
         filter.check()?;
-        Ok(self.store.list(filter, after, size).await?)
+        let mut page = self.store.list(filter, after, size).await?;
+        page.fit();
+        Ok(page)
     }
 
     /// A job as it stands.
@@ -199,7 +208,9 @@ impl Service {
         most: usize,
     ) -> Result<Vec<Newest>, ServiceError> {
         caller.must(Permission::Read)?;
-        Ok(self.store.newest_messages(jobs, most).await?)
+        let mut newest = self.store.newest_messages(jobs, most).await?;
+        fit_messages(&mut newest);
+        Ok(newest)
     }
 
     /// The first error in a job's log.

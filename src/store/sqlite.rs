@@ -42,7 +42,7 @@ use tokio::sync::oneshot;
 
 pub use accounts::SqliteAccounts;
 pub use open::OpenError;
-use reader::Readers;
+use reader::{Readers, SEARCH_LASTS};
 pub use restore::{RestoreError, restore};
 use writer::{Op, Shared, Writer};
 
@@ -188,7 +188,11 @@ impl JobStore for SqliteStore {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
-        self.read(move |db| lists::list(db, &filter, after, size)).await
+        let readers = Arc::clone(&self.readers);
+        let read =
+            blocking(move || readers.search(SEARCH_LASTS, |db| lists::list(db, &filter, after, size))).await;
+        self.shared.note_read(&read);
+        read
     }
 
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
@@ -209,7 +213,8 @@ impl JobStore for SqliteStore {
 
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
         let readers = Arc::clone(&self.readers);
-        let read = blocking(move || readers.with(|db| logs::log(&readers, db, id, &query))).await;
+        let read =
+            blocking(move || readers.search(SEARCH_LASTS, |db| logs::log(&readers, db, id, &query))).await;
         self.shared.note_read(&read);
         read
     }

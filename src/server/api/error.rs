@@ -55,7 +55,8 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
             | Refusal::UnknownStep { .. }
             | Refusal::AmbiguousStep { .. }
             | Refusal::DuplicateStep { .. }
-            | Refusal::StepHasParts { .. } => StatusCode::BAD_REQUEST,
+            | Refusal::StepHasParts { .. }
+            | Refusal::SearchTooLong { .. } => StatusCode::BAD_REQUEST,
             Refusal::NotFound { .. } => StatusCode::NOT_FOUND,
             Refusal::Finished { .. }
             | Refusal::Fenced { .. }

@@ -16,6 +16,7 @@ use futures::Stream;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc::Sender;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
@@ -75,6 +76,9 @@ pub async fn events(
     let stream = stream_of(move |emit| async move {
         let end = tokio::time::sleep(LASTS);
         tokio::pin!(end);
+        // From the last thing that was sent: changes of other jobs are nothing the listener hears.
+        let beat = tokio::time::sleep(BEAT);
+        tokio::pin!(beat);
         loop {
             let revision = *heard.borrow_and_update();
             if seen != Some(revision) {
@@ -91,19 +95,28 @@ pub async fn events(
                         .event("revision")
                         .id(format!("{}-{revision}", board.boot()))
                         .data(data.to_string());
-                    if emit.send(Ok(event)).await.is_err() {
-                        return;
+                    // One who does not read is not waited for beyond the stream's time.
+                    tokio::select! {
+                        sent = emit.send(Ok(event)) => if sent.is_err() { return },
+                        () = &mut end => return,
+                        () = closing.cancelled() => return,
                     }
+                    beat.as_mut().reset(Instant::now() + BEAT);
                     tokio::time::sleep(GATHER).await;
                 }
             }
             tokio::select! {
                 changed = heard.changed() => if changed.is_err() { return },
                 // Seen by the browser's code, as a comment would not be: a stream that fell silent is dead.
-                () = tokio::time::sleep(BEAT) => {
-                    if emit.send(Ok(Event::default().event("beat").data(""))).await.is_err() {
-                        return;
+                () = &mut beat => {
+                    tokio::select! {
+                        sent = emit.send(Ok(Event::default().event("beat").data(""))) => {
+                            if sent.is_err() { return }
+                        }
+                        () = &mut end => return,
+                        () = closing.cancelled() => return,
                     }
+                    beat.as_mut().reset(Instant::now() + BEAT);
                 }
                 () = &mut end => return,
                 () = closing.cancelled() => return,

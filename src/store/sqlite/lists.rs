@@ -15,7 +15,7 @@ use super::{interned, rows, unavailable};
 use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status};
 use crate::store::memory::cursor_of;
 use crate::store::record::status_number;
-use crate::store::{JobPage, StoreError};
+use crate::store::{JobPage, StoreError, documents_of};
 
 pub(super) fn list(
     db: &Connection,
@@ -39,14 +39,26 @@ pub(super) fn list(
     }
     let more = found.len() == wanted;
     found.truncate(size.get());
-    let jobs = jobs(&db, &found)?;
-    let next = jobs.last().filter(|_| more).map(|job| cursor_of(job));
+    let (jobs, all) = jobs(&db, &found)?;
+    let next = jobs.last().filter(|_| more || !all).map(|job| cursor_of(job));
     Ok(JobPage { jobs, next })
 }
 
-fn jobs(db: &Connection, numbers: &[i64]) -> Result<Vec<Arc<Job>>, StoreError> {
+/// The jobs, as many as one page may carry, and whether that is all of them.
+fn jobs(db: &Connection, numbers: &[i64]) -> Result<(Vec<Arc<Job>>, bool), StoreError> {
     let mut reader = rows::JobReader::new(db);
-    numbers.iter().filter_map(|n| reader.get(*n).transpose()).map(|job| job.map(Arc::new)).collect()
+    let mut jobs = Vec::with_capacity(numbers.len());
+    let mut left = JobPage::MAX_BYTES;
+    for n in numbers {
+        if left == 0 {
+            return Ok((jobs, false));
+        }
+        if let Some(job) = reader.get(*n)? {
+            left = left.saturating_sub(documents_of(&job));
+            jobs.push(Arc::new(job));
+        }
+    }
+    Ok((jobs, true))
 }
 
 /// The places of the jobs that have not ended, or of those that have.
@@ -177,7 +189,7 @@ pub(super) fn jobs_by_id(
             find.query_map(params![begins, after, limit as i64], |row| row.get(0))?.collect()
         })
         .map_err(unavailable)?;
-    jobs(&db, &found)
+    Ok(jobs(&db, &found)?.0)
 }
 
 /// By the half of the id that is in the index; those few that have it in common are put in order.

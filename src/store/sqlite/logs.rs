@@ -10,10 +10,10 @@ use std::sync::Arc;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
-use super::reader::{Conditions, Readers, containing};
+use super::reader::{Conditions, Readers, SEARCH_LASTS, containing};
 use super::{entries, facts, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
-use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
+use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, StoreError};
 
 /// A log of more entries is searched by two threads.
 const LONG: u64 = 100_000;
@@ -180,7 +180,7 @@ impl LongSearch<'_> {
     ) -> Result<(T, T), StoreError> {
         let readers = self.readers;
         std::thread::scope(|scope| {
-            let there = scope.spawn(move || readers.with(|db| ask(db, there)));
+            let there = scope.spawn(move || readers.search(SEARCH_LASTS, |db| ask(db, there)));
             let here = ask(self.db, here);
             let there = there
                 .join()
@@ -248,19 +248,30 @@ pub(super) fn newest_messages(
     most: usize,
 ) -> Result<Vec<Newest>, StoreError> {
     let db = db.unchecked_transaction().map_err(unavailable)?;
+    let mut left = NEWEST_BYTES;
     let newest = |job: &Arc<Job>| {
         let mut newest = Newest::default();
         let Some(n) = rows::number_of(&db, job.id).map_err(unavailable)? else { return Ok(newest) };
-        for (kind, lines) in MESSAGES.into_iter().zip(&mut newest) {
+        // Errors first: where not all fit, they are what is looked for.
+        for (kind, lines) in MESSAGES.into_iter().zip(&mut newest).rev() {
             if job.counts.of(kind) == 0 || most == 0 {
                 continue;
             }
             let filter = LogFilter { kinds: vec![kind], ..LogFilter::default() };
             let query = LogQuery { filter, from: LogFrom::End, limit: most, count: false };
             for page in queries(n, &query).0 {
-                lines.extend(fetch(&db, page)?);
+                let mut find = db.prepare_cached(&page.text).map_err(unavailable)?;
+                let found =
+                    find.query_map(params_from_iter(page.values), entries::line).map_err(unavailable)?;
+                for line in found {
+                    if left == 0 || lines.len() == most {
+                        break;
+                    }
+                    let line = line.map_err(unavailable)?;
+                    left = left.saturating_sub(line.text.len());
+                    lines.push(line);
+                }
             }
-            lines.truncate(most);
             lines.reverse();
         }
         Ok(newest)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::{entries, rows, unavailable};
+use super::{entries, open, rows, unavailable};
 use crate::model::JobId;
 use crate::store::{IntegrityReport, StoreError, StoreProgress, ledger, told_to_stop};
 
@@ -137,6 +137,7 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
     // What an earlier attempt may have left.
     let _ = std::fs::remove_file(&partial);
     let copied = (|| {
+        open::make_private(&partial);
         let mut copy = Connection::open(&partial)?;
         {
             // One snapshot to the end. Without it SQLite begins again with every change to the file, and a

@@ -1,6 +1,7 @@
 //! Opening a database file: is it ours, is it free, is it of a version we know?
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,7 +113,15 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
     prepare_with(path, &embedded::migrations::runner())
 }
 
+/// Makes a database's file where there is none, for its owner's eyes alone: it holds what jobs work on, and
+/// hashes of passwords. SQLite gives the files beside it the same mode.
+pub(super) fn make_private(path: &Path) {
+    // Where that cannot be done, SQLite says why.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
 fn prepare_with(path: &Path, migrations: &Runner) -> Result<Connection, OpenError> {
+    make_private(path);
     let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
     let mut db = connect(path).map_err(|error| unusable(error.to_string()))?;
     migrate(&mut db, migrations).map_err(unusable)?;
@@ -365,6 +374,21 @@ mod tests {
         }
         drop(first);
         assert!(open(&path).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_database_and_its_backup_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        use crate::store::{JobStore, SqliteStore};
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("jobs.db")).unwrap();
+        store.probe().await.unwrap();
+        store.backup(&folder.path().join("copy.db"), Box::new(|_, _| true)).await.unwrap();
+        for name in ["jobs.db", "jobs.db-wal", "jobs.db-shm", "copy.db"] {
+            let mode = folder.path().join(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
     }
 
     /// When a process closes a file, the system drops all locks it has on it. So a look at the file of a store

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
 
 use super::{open, rows, unavailable};
-use crate::model::{Counts, OutcomeCounts, Status};
+use crate::model::{Counts, OutcomeCounts, Refusal, Status};
 use crate::store::{FeatureCounts, StoreError};
 
 /// Connections that only read, handed out and taken back.
@@ -16,6 +17,10 @@ pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
 }
 
+/// How long a search may take.
+pub(super) const SEARCH_LASTS: Duration = Duration::from_secs(10);
+/// SQLite's steps between two looks at the clock: some hundred lines.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 /// More than this are closed rather than kept.
 const MAX_IDLE: usize = 8;
 
@@ -28,12 +33,39 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.lend(|db| query(db))
+    }
+
+    /// The same for what people look for, which is given up when it takes too long: comparing texts can cost
+    /// as many steps as both have characters, multiplied.
+    pub(super) fn search<T>(
+        &self,
+        lasts: Duration,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let end = Instant::now() + lasts;
+        self.lend(|db| {
+            let is_over = Some(move || Instant::now() >= end);
+            db.progress_handler(STEPS_BETWEEN_LOOKS, is_over).map_err(unavailable)?;
+            let result = query(db);
+            let nobody: Option<fn() -> bool> = None;
+            db.progress_handler(0, nobody).map_err(unavailable)?;
+            match result {
+                Err(StoreError::Unavailable(_)) if Instant::now() >= end => {
+                    Err(Refusal::SearchTooLong { seconds: lasts.as_secs() }.into())
+                }
+                result => result,
+            }
+        })
+    }
+
+    fn lend<T>(&self, query: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let db = match idle {
+        let mut db = match idle {
             Some(db) => db,
             None => self.connect()?,
         };
-        let result = query(&db);
+        let result = query(&mut db);
         if matches!(result, Err(StoreError::Unavailable(_))) {
             // What it remembers of the file may be wrong by now; the next one asks the disk.
             return result;
@@ -122,4 +154,29 @@ pub(super) fn features(db: &Connection, limit: usize) -> Result<Vec<FeatureCount
         (std::cmp::Reverse(row.counts.by_status.iter().sum::<u64>()), row.feature.clone())
     });
     Ok(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SqliteStore;
+
+    #[tokio::test]
+    async fn a_search_that_goes_on_and_on_is_given_up_and_the_next_one_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let _store = SqliteStore::open(&path).unwrap();
+        let readers = Readers::new(path);
+        let counted = |up_to: i64| {
+            move |db: &Connection| {
+                let count = "with recursive n (i) as (select 1 union all select i + 1 from n where i < ?1) \
+                             select count(*) from n";
+                db.query_row(count, [up_to], |row| row.get::<_, i64>(0)).map_err(unavailable)
+            }
+        };
+        let endless = readers.search(Duration::ZERO, counted(i64::MAX));
+        assert_eq!(endless, Err(StoreError::Refused(Refusal::SearchTooLong { seconds: 0 })));
+        assert_eq!(readers.with(counted(100_000)), Ok(100_000), "nobody looks at the clock any more");
+        assert_eq!(readers.search(Duration::from_secs(60), counted(9)), Ok(9));
+    }
 }

@@ -82,7 +82,7 @@ async fn a_query_that_makes_no_sense_is_refused() {
     for query in ["limit=0", "limit=201", "status=done", "cursor=abc", "cursor=", "cursor=p1.zz"] {
         viewer.get(&format!("/api/admin/jobs?{query}")).await.assert_refused(400, "invalid_value");
     }
-    let long = "_".repeat(1_001);
+    let long = "_".repeat(201);
     for name in ["q", "feature", "author", "tag"] {
         let query = format!("includePast=true&{name}={long}");
         viewer.get(&format!("/api/admin/jobs?{query}")).await.assert_refused(400, "invalid_value");
@@ -93,6 +93,41 @@ async fn a_query_that_makes_no_sense_is_refused() {
     }
     assert_eq!(viewer.get("/api/admin/jobs?limit=1").await.status(), 200);
     assert_eq!(viewer.get("/api/admin/jobs?limit=200").await.status(), 200);
+}
+
+/// What a job works on and what it made may be a megabyte each: two hundred of them at once are too much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_large_jobs_ends_early_and_the_rest_is_on_the_next() {
+    let (_app, _, viewer, reporter, ..) = TestApp::with().init_sqlite().await;
+    let document = "x".repeat(700_000);
+    let long = "y".repeat(60_000);
+    for _ in 0..16 {
+        let job = reporter.start_with(json!({"feature": "large", "input": document})).await;
+        let messages: Vec<_> = (0..12).map(|_| json!({"type": "info", "message": long})).collect();
+        assert_eq!(reporter.post(&job.at("message"), json!(messages)).await.status(), 200);
+        reporter.post(&job.at("message"), json!({"type": "error", "message": "no space left"})).await;
+        reporter.post_nothing(&job.at("complete")).await;
+    }
+    let (mut seen, mut cursor, mut pages) = (BTreeSet::new(), String::new(), 0);
+    loop {
+        let reply = viewer.get(&format!("/api/admin/jobs?includePast=true&limit=200{cursor}")).await;
+        assert!(reply.text().len() < 18 << 20, "{} bytes", reply.text().len());
+        let page = reply.json();
+        for job in page["jobs"].as_array().unwrap() {
+            assert!(seen.insert(job["id"].as_str().unwrap().to_owned()));
+            assert_eq!(job["input"], document.as_str());
+            let shown = job["infoMessages"].as_array().unwrap().len();
+            assert_eq!(job["truncated"]["info"], 12 - shown, "what is left out is told");
+        }
+        let first = &page["jobs"][0];
+        assert_eq!(first["errorMessages"][0]["message"], "no space left");
+        pages += 1;
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={}", encode(next)),
+            None => break,
+        }
+    }
+    assert_eq!((seen.len(), pages), (16, 2));
 }
 
 #[tokio::test]
