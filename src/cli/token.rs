@@ -1,5 +1,7 @@
 //! `longhaul token`: the credentials of programs.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 use super::database::DatabaseArgs;
@@ -32,14 +34,24 @@ enum What {
         #[arg(long)]
         act_as: bool,
         /// How long it is good, such as 90d; until revoked where nothing is said
-        #[arg(long, value_name = "SPAN")]
-        expires: Option<humantime::Duration>,
+        #[arg(long, value_name = "SPAN", value_parser = lifetime)]
+        expires: Option<Duration>,
     },
     /// Revoke a token
     Revoke {
         /// The token's name
         name: String,
     },
+}
+
+/// Reads how long a token is good.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let span = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if accounts::TOKEN_LASTS.contains(&span) {
+        Ok(span)
+    } else {
+        Err("it must be between 1 second and 10 years".to_owned())
+    }
 }
 
 /// Does it.
@@ -60,7 +72,7 @@ pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
             }
         }
         What::Add { name, role, act_as, expires } => {
-            let new = NewToken { name, role, act_as, lasts: expires.map(Into::into) };
+            let new = NewToken { name, role, act_as, lasts: expires };
             // Alone on standard output, so that a script can take it.
             println!("{}", accounts::add_token(&*store, new, SystemClock.now()).await?.0);
         }
@@ -70,4 +82,19 @@ pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_lasts_a_second_to_ten_years() {
+        for text in ["1s", "90d", "10y"] {
+            assert!(lifetime(text).is_ok(), "{text}");
+        }
+        for text in ["0s", "999ms", "11y", "500000000y", "-1s", "soon", ""] {
+            assert!(lifetime(text).is_err(), "{text}");
+        }
+    }
 }

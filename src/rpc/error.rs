@@ -5,7 +5,7 @@ use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "ssr")]
-use super::form::not_understood;
+use super::form::{not_understood, too_large};
 
 /// Only the server answers with a status.
 #[cfg(not(feature = "ssr"))]
@@ -36,16 +36,32 @@ impl FromServerFnError for RpcError {
     type Encoder = JsonEncoding;
 
     fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
-        let code = match error {
+        let code = match &error {
             ServerFnErrorErr::Request(_) => "server_away",
             ServerFnErrorErr::Args(_) | ServerFnErrorErr::MissingArg(_) => {
                 not_understood();
                 "wrong_shape"
             }
+            // To a browser this is the answer that makes no sense; to the server it is the request's body.
+            #[cfg(feature = "ssr")]
+            ServerFnErrorErr::Deserialization(problem) => return unreadable(problem),
             _ => "request_failed",
         };
         Self { code: code.to_owned(), error: error.to_string() }
     }
+}
+
+/// What is said of a body that could not be read. That it is too large is told by its text alone.
+#[cfg(feature = "ssr")]
+fn unreadable(problem: &str) -> RpcError {
+    let (code, error) = if problem.contains("length limit exceeded") {
+        too_large();
+        ("body_too_large", "The request is too large: 1 MiB at most.".to_owned())
+    } else {
+        not_understood();
+        ("body_unreadable", format!("The request cannot be read: {problem}."))
+    };
+    RpcError { code: code.to_owned(), error }
 }
 
 #[cfg(test)]

@@ -132,8 +132,17 @@ pub fn go(path: &str, code: &str) {
 
 /// The arguments could not be read: the sender's mistake, not the server's.
 pub fn not_understood() {
+    answer_with(StatusCode::BAD_REQUEST);
+}
+
+/// More was sent than is read.
+pub fn too_large() {
+    answer_with(StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+fn answer_with(status: StatusCode) {
     if let Some(response) = use_context::<ResponseOptions>() {
-        response.set_status(StatusCode::BAD_REQUEST);
+        response.set_status(status);
     }
 }
 

@@ -45,10 +45,11 @@ pub async fn choose_password(
 #[server(prefix = "/rpc", endpoint = "session/sign-out")]
 pub async fn sign_out() -> Result<(), RpcError> {
     use super::form::{go, parts, refuse, service, settings};
-    if let Some(cookie) = parts().and_then(|parts| crate::server::session_cookie(&parts.headers)) {
+    let secure = settings()?.secure_cookie();
+    if let Some(cookie) = parts().and_then(|parts| crate::server::session_cookie(&parts.headers, secure)) {
         service()?.sign_out(&cookie).await.map_err(|error| refuse(&error))?;
     }
-    put_cookie(crate::server::no_cookie(settings()?.secure_cookie()));
+    put_cookies(crate::server::no_cookie(secure));
     go("/login", "signed-out");
     Ok(())
 }
@@ -64,11 +65,11 @@ fn local(next: &str) -> &str {
 }
 
 #[cfg(feature = "ssr")]
-fn put_cookie(cookie: Option<axum::http::HeaderValue>) {
+fn put_cookies(cookies: impl Iterator<Item = axum::http::HeaderValue>) {
     use axum::http::header::SET_COOKIE;
     use leptos_axum::ResponseOptions;
-    if let (Some(cookie), Some(response)) = (cookie, use_context::<ResponseOptions>()) {
-        response.append_header(SET_COOKIE, cookie);
+    if let Some(response) = use_context::<ResponseOptions>() {
+        cookies.for_each(|cookie| response.append_header(SET_COOKIE, cookie));
     }
 }
 
@@ -81,7 +82,7 @@ fn enter(
     use super::form::{answer, settings};
     match session {
         Ok(session) => {
-            put_cookie(crate::server::new_cookie(&session, settings()?.secure_cookie()));
+            put_cookies(crate::server::new_cookie(&session, settings()?.secure_cookie()));
             leptos_axum::redirect(to);
             Ok(())
         }

@@ -41,45 +41,63 @@ fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path) || OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }
 
-/// The credential a request shows; a token before a cookie.
-fn credential(headers: &HeaderMap) -> Option<Credential> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
-        let text = value.to_str().unwrap_or_default();
-        let token = text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer "));
-        return Some(Credential::Token(token.map_or("", |_| text[7..].trim()).to_owned()));
-    }
-    session_cookie(headers).map(Credential::Session)
+/// The credential a request shows; a token before a cookie. Another scheme than `Bearer` is meant for a
+/// proxy in front of us, and takes nothing from the cookie beside it.
+fn credential(headers: &HeaderMap, secure: bool) -> Option<Credential> {
+    let token = headers.get_all(AUTHORIZATION).iter().find_map(|value| bearer(value.as_bytes()));
+    token.map(Credential::Token).or_else(|| session_cookie(headers, secure).map(Credential::Session))
 }
 
-/// The value of the session's cookie.
-pub fn session_cookie(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut cookies =
-        cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    cookies.find(|(name, _)| *name == HOST_COOKIE || *name == PLAIN_COOKIE).map(|(_, value)| value.to_owned())
+/// What stands behind `Bearer`. What cannot be read is no token of ours, and yet one that somebody sent.
+fn bearer(value: &[u8]) -> Option<String> {
+    let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
+    let (scheme, token) = value.split_at(end);
+    let token = || std::str::from_utf8(token.trim_ascii()).unwrap_or_default().to_owned();
+    scheme.eq_ignore_ascii_case(b"bearer").then(token)
 }
 
-/// The cookie of a new session.
-pub fn new_cookie(session: &SessionSecret, secure: bool) -> Option<HeaderValue> {
+/// What the session's cookie is called. Over https only the prefixed name counts: any host beside ours, and
+/// whoever sits on a plain connection, can set the other.
+const fn cookie_name(secure: bool) -> &'static str {
+    if secure { HOST_COOKIE } else { PLAIN_COOKIE }
+}
+
+/// The value of the session's cookie. Read as bytes: other programs' cookies come along in the same header,
+/// and not all are ASCII.
+pub fn session_cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let mut values = pairs.filter_map(|pair| {
+        pair.trim_ascii().strip_prefix(cookie_name(secure).as_bytes())?.strip_prefix(b"=")
+    });
+    values.find_map(|value| std::str::from_utf8(value).ok().map(str::to_owned))
+}
+
+/// What sets the cookie of a new session.
+pub fn new_cookie(session: &SessionSecret, secure: bool) -> impl Iterator<Item = HeaderValue> {
     let lasts = i64::try_from(session.lasts.as_secs()).unwrap_or(i64::MAX);
     set_cookie(session.secret.clone(), lasts, secure)
 }
 
 /// What takes the cookie away.
-pub fn no_cookie(secure: bool) -> Option<HeaderValue> {
+pub fn no_cookie(secure: bool) -> impl Iterator<Item = HeaderValue> {
     set_cookie(String::new(), 0, secure)
 }
 
-fn set_cookie(value: String, seconds: i64, secure: bool) -> Option<HeaderValue> {
-    let name = if secure { HOST_COOKIE } else { PLAIN_COOKIE };
-    let cookie = Cookie::build((name, value))
-        .path("/")
-        .http_only(true)
-        .secure(secure)
-        // Lax: a link from a mail opens the dashboard signed in; a form from elsewhere never posts here.
-        .same_site(SameSite::Lax)
-        .build();
-    HeaderValue::from_str(&format!("{cookie}; Max-Age={seconds}")).ok()
+/// Sets the cookie, and over https takes away one without the prefix, left from before there was TLS. The
+/// other way about a browser would refuse to: over plain http no secure cookie can be touched.
+fn set_cookie(value: String, seconds: i64, secure: bool) -> impl Iterator<Item = HeaderValue> {
+    let cookie = |name: &'static str, value: String, seconds: i64| {
+        let cookie = Cookie::build((name, value))
+            .path("/")
+            .http_only(true)
+            .secure(secure)
+            // Lax: a link from a mail opens the dashboard signed in; a form from elsewhere never posts here.
+            .same_site(SameSite::Lax)
+            .build();
+        HeaderValue::from_str(&format!("{cookie}; Max-Age={seconds}")).ok()
+    };
+    let stale = if secure { cookie(PLAIN_COOKIE, String::new(), 0) } else { None };
+    cookie(cookie_name(secure), value, seconds).into_iter().chain(stale)
 }
 
 /// Puts the [`Gate`] before a service.
@@ -116,7 +134,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let credential = credential(request.headers());
+        let credential = credential(request.headers(), self.app.settings.secure_cookie());
         match credential.as_ref().and_then(|credential| self.app.service.remembered(credential)) {
             Some(caller) => {
                 request.extensions_mut().insert(caller);

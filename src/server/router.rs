@@ -24,7 +24,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::api::error::ApiError;
 use super::compress::CompressLayer;
 use super::{Settings, api, assets, auth, pages, security};
-use crate::model::Permission;
+use crate::model::{Permission, visible};
 use crate::server::auth::{GateLayer, SignedIn};
 use crate::service::Service;
 
@@ -196,7 +196,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a word");
-    tracing::error!(panic = what, "A request panicked");
+    tracing::error!(panic = %visible(what, false), "A request panicked");
     ApiError::request(
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal_error",

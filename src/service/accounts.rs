@@ -1,6 +1,7 @@
 //! Managing users and tokens: by an admin through the server, or by whoever holds the database file
 //! through the command line.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::sign_in::{hash_of, link_lasts, new_secret, password_hash};
@@ -27,8 +28,14 @@ pub struct TokenSecret(pub String);
 
 /// What a bearer token begins with, so that people and scanners recognise one.
 const TOKEN_PREFIX: &str = "lh_";
+/// The name of the token that the settings make, and remove.
+const BOOTSTRAP: &str = "bootstrap";
+/// How long a token may be good, where it ends at all: a second to ten years.
+pub const TOKEN_LASTS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3_653 * 86_400);
 
-fn check_name(name: &str) -> Result<String, Invalid> {
+/// A name as a user or a token may have it. Nothing else can be a user's, so a sign-in asks no further.
+pub(super) fn check_name(name: &str) -> Result<String, Invalid> {
     let name =
         Author::new(name).map_err(|invalid| Invalid { field: "name".to_owned(), ..invalid })?.into_string();
     if name.chars().any(char::is_control) {
@@ -98,12 +105,24 @@ pub async fn make_link(
     Ok(secret)
 }
 
+/// Whether it is the token that the settings make. One of that name that is different in kind was made by
+/// hand before the name was kept for it.
+pub(super) fn is_bootstrap(token: &TokenRecord) -> bool {
+    token.name == BOOTSTRAP && token.role == Role::Admin && token.act_as && token.expires_at.is_none()
+}
+
 /// Makes a token. Refused where the name is taken.
 pub async fn add_token(
     accounts: &dyn AccountStore,
     new: NewToken,
     now: Timestamp,
 ) -> Result<TokenSecret, ServiceError> {
+    if new.name.trim() == BOOTSTRAP {
+        return Err(Invalid::new("name", "must not be `bootstrap`: the settings make that token").into());
+    }
+    if new.lasts.is_some_and(|lasts| !TOKEN_LASTS.contains(&lasts)) {
+        return Err(Invalid::new("expiresIn", "must be between 1 second and 10 years").into());
+    }
     let secret = format!("{TOKEN_PREFIX}{}", new_secret());
     put_token(accounts, new, &secret, now).await?;
     Ok(TokenSecret(secret))
@@ -187,7 +206,8 @@ impl Service {
     }
 
     /// Sets the first credentials of an unattended installation. Run at every start: it brings the
-    /// password of `admin` and the bootstrap token to what the settings say.
+    /// password of `admin` and the bootstrap token to what the settings say. A bootstrap token they no
+    /// longer say anything of is removed: who took it out means it to be worth nothing.
     pub async fn set_first_credentials(
         &self,
         admin_password: Option<String>,
@@ -204,19 +224,23 @@ impl Service {
                 set_password(accounts, "admin", password).await?;
             }
         }
-        if let Some(secret) = bootstrap_token {
-            if secret.len() < 16 {
-                return Err(
-                    Invalid::new("LONGHAUL_BOOTSTRAP_TOKEN", "must have at least 16 characters").into()
-                );
+        let Some(secret) = bootstrap_token else {
+            if accounts.tokens().await?.iter().any(is_bootstrap) {
+                accounts.remove_token(BOOTSTRAP).await?;
+                self.credentials.forget();
+                tracing::info!("The bootstrap token is not in the settings any more, and is revoked");
             }
-            let current = accounts.token(&hash_of(&secret)).await?;
-            if current.is_none_or(|token| token.name != "bootstrap") {
-                accounts.remove_token("bootstrap").await?;
-                let new =
-                    NewToken { name: "bootstrap".to_owned(), role: Role::Admin, act_as: true, lasts: None };
-                put_token(accounts, new, &secret, self.now()).await?;
-            }
+            return Ok(());
+        };
+        if secret.len() < 16 {
+            return Err(Invalid::new("LONGHAUL_BOOTSTRAP_TOKEN", "must have at least 16 characters").into());
+        }
+        let current = accounts.token(&hash_of(&secret)).await?;
+        if !current.as_ref().is_some_and(is_bootstrap) {
+            accounts.remove_token(BOOTSTRAP).await?;
+            let new = NewToken { name: BOOTSTRAP.to_owned(), role: Role::Admin, act_as: true, lasts: None };
+            put_token(accounts, new, &secret, self.now()).await?;
+            self.credentials.forget();
         }
         Ok(())
     }

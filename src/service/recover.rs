@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use super::{Caller, Service, ServiceError};
-use crate::model::{Command, Job, JobId, Permission, Reason, Refusal, Status, Timestamp};
+use crate::model::{Command, Job, JobId, Permission, Reason, Refusal, Status, Timestamp, visible};
 use crate::store::StoreError;
 
 /// How many reports of emergency cleanups are kept at hand.
@@ -163,7 +163,9 @@ impl Service {
             past_remaining: counts.past(),
         });
         if !dry_run {
-            tracing::warn!(by = %report.by, jobs = report.cleaned(), reason = %report.reason, "Emergency cleanup");
+            // A line feed in a reason must not begin a line of its own in the log.
+            let reason = visible(&report.reason, false);
+            tracing::warn!(by = %report.by, jobs = report.cleaned(), %reason, "Emergency cleanup");
             let mut reports = self.reports.0.lock().unwrap_or_else(PoisonError::into_inner);
             reports.push_front(Arc::clone(&report));
             reports.truncate(KEPT_REPORTS);

@@ -4,7 +4,7 @@
 //! one is remembered for a few seconds, so that a busy reporter costs no query a call; what this server
 //! revokes is forgotten at once, what the command line revokes after [`REMEMBERED`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
+use super::accounts::{check_name, is_bootstrap};
 use super::{Caller, Service, ServiceError};
 use crate::model::{Actor, Invalid, Role, Timestamp};
 use crate::store::{SessionRecord, UserRecord};
@@ -27,6 +28,9 @@ const MOST_REMEMBERED: usize = 10_000;
 const MOST_ATTEMPTS: u32 = 10;
 /// …within so long make the next wait.
 const ATTEMPTS_WITHIN: Duration = Duration::from_secs(5 * 60);
+/// The most names whose attempts are counted. Each took a hash of a password, of which five minutes hold
+/// fewer: nobody comes by new guesses at a name by having it crowded out with others.
+const MOST_COUNTED: usize = 100_000;
 /// The fewest characters of a password.
 const MIN_PASSWORD_CHARS: usize = 10;
 /// The most bytes of a password: argon2 would take more, an attacker would gladly send more.
@@ -34,8 +38,11 @@ const MAX_PASSWORD_BYTES: usize = 1_024;
 /// How long a sign-in link is good.
 const LINK_LASTS: Duration = Duration::from_secs(24 * 3600);
 
-/// Hashing a password takes a core and 19 MiB for a moment; no more of that at a time than this.
-static HASHING: Semaphore = Semaphore::const_new(2);
+/// Hashing a password takes a core and 19 MiB for a moment: two at a time, and about a second's worth in
+/// the queue.
+static HASHING: HashQueue = HashQueue::new(2, 64);
+/// When to come again who found the queue full.
+const QUEUE_SECONDS: u64 = 2;
 
 /// What a request shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,31 +99,76 @@ impl CredentialCache {
     }
 }
 
-/// Wrong passwords, by name.
+/// Attempts to sign in, by name. One counts from the moment it is made, or as many as arrive while a
+/// password is hashed would all be let through; it is taken back where it was no wrong password.
 #[derive(Default)]
-pub(super) struct Attempts(Mutex<HashMap<String, (u32, Timestamp)>>);
+pub(super) struct Attempts(Mutex<Counted>);
+
+/// By the hash of the name, which has the same few bytes whatever was sent.
+#[derive(Default)]
+struct Counted {
+    /// How many there were, and until when they count.
+    names: HashMap<[u8; 32], (u32, Timestamp)>,
+    /// The names in the order in which they are forgotten.
+    order: BTreeSet<(Timestamp, [u8; 32])>,
+}
+
+impl Counted {
+    /// Returns how many attempts were counted, and until when.
+    fn remove(&mut self, name: &[u8; 32]) -> Option<(u32, Timestamp)> {
+        let (count, until) = self.names.remove(name)?;
+        self.order.remove(&(until, *name));
+        Some((count, until))
+    }
+
+    fn insert(&mut self, name: [u8; 32], count: u32, until: Timestamp) {
+        if self.names.len() >= MOST_COUNTED
+            && let Some((_, oldest)) = self.order.first().copied()
+        {
+            self.remove(&oldest);
+        }
+        self.names.insert(name, (count, until));
+        self.order.insert((until, name));
+    }
+
+    fn forget_expired(&mut self, now: Timestamp) {
+        while let Some((_, name)) = self.order.first().filter(|(until, _)| *until <= now).copied() {
+            self.remove(&name);
+        }
+    }
+}
 
 impl Attempts {
-    fn check(&self, name: &str, now: Timestamp) -> Result<(), ServiceError> {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match map.get(name) {
-            Some((count, until)) if *count >= MOST_ATTEMPTS && *until > now => {
-                Err(ServiceError::TooManyAttempts { seconds: until.since(now).as_secs().max(1) })
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an attempt. Refused where there were too many.
+    fn begin(&self, name: &str, now: Timestamp) -> Result<(), ServiceError> {
+        let name = hash_of(name);
+        let mut counted = self.counted();
+        counted.forget_expired(now);
+        let before = match counted.names.get(&name) {
+            Some((count, until)) if *count >= MOST_ATTEMPTS => {
+                return Err(ServiceError::TooManyAttempts { seconds: until.since(now).as_secs().max(1) });
             }
-            _ => Ok(()),
+            _ => counted.remove(&name).map_or(0, |(count, _)| count),
+        };
+        counted.insert(name, before + 1, now.plus(ATTEMPTS_WITHIN));
+        Ok(())
+    }
+
+    /// An attempt came to nothing: no password was compared.
+    fn take_back(&self, name: &str) {
+        let name = hash_of(name);
+        let mut counted = self.counted();
+        if let Some((count, until)) = counted.remove(&name).filter(|(count, _)| *count > 1) {
+            counted.insert(name, count - 1, until);
         }
     }
 
-    fn failed(&self, name: &str, now: Timestamp) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|_, (_, until)| *until > now);
-        let entry = map.entry(name.to_owned()).or_insert((0, now));
-        entry.0 += 1;
-        entry.1 = now.plus(ATTEMPTS_WITHIN);
-    }
-
     fn succeeded(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.counted().remove(&hash_of(name));
     }
 }
 
@@ -130,10 +182,37 @@ pub(super) fn hash_of(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-async fn hashing<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServiceError> {
-    let failed = |what: String| ServiceError::Unavailable(format!("A password could not be checked: {what}"));
-    let _turn = HASHING.acquire().await.map_err(|error| failed(error.to_string()))?;
-    tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))
+/// Who hashes a password, and who waits to.
+struct HashQueue {
+    turns: Semaphore,
+    places: Semaphore,
+}
+
+impl HashQueue {
+    const fn new(at_once: usize, waiting: usize) -> Self {
+        Self { turns: Semaphore::const_new(at_once), places: Semaphore::const_new(at_once + waiting) }
+    }
+
+    /// Does the work when its turn comes. Refused where too many wait already: a queue without an end
+    /// would let guesses keep everybody out.
+    async fn run<T: Send + 'static>(
+        &'static self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let failed =
+            |what: String| ServiceError::Unavailable(format!("A password could not be checked: {what}"));
+        let place = self
+            .places
+            .try_acquire()
+            .map_err(|_| ServiceError::TooManyAttempts { seconds: QUEUE_SECONDS })?;
+        let turn = self.turns.acquire().await.map_err(|error| failed(error.to_string()))?;
+        // Work goes on when whoever asked for it hangs up, so the turn ends with the work.
+        let work = move || {
+            let _held = (place, turn);
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))
+    }
 }
 
 fn check_password(password: &str) -> Result<(), Invalid> {
@@ -149,7 +228,8 @@ fn check_password(password: &str) -> Result<(), Invalid> {
 /// A password as it is stored.
 pub(super) async fn password_hash(password: String) -> Result<String, ServiceError> {
     check_password(&password)?;
-    hashing(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
+    HASHING
+        .run(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
         .await?
         .map_err(|error| ServiceError::Unavailable(format!("A password could not be stored: {error}")))
 }
@@ -167,12 +247,13 @@ pub(super) async fn whose_is(
     let stored = user.as_ref().and_then(|user| user.password.clone());
     let known = stored.is_some();
     let matches = password.len() <= MAX_PASSWORD_BYTES
-        && hashing(move || {
-            let against = stored.unwrap_or_else(|| NOBODY.clone());
-            PasswordHash::new(&against)
-                .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
-        })
-        .await?;
+        && HASHING
+            .run(move || {
+                let against = stored.unwrap_or_else(|| NOBODY.clone());
+                PasswordHash::new(&against)
+                    .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+            })
+            .await?;
     Ok(user.filter(|_| matches && known))
 }
 
@@ -214,19 +295,27 @@ impl Service {
 
     /// Signs somebody in with a password.
     pub async fn sign_in(&self, name: &str, password: String) -> Result<SessionSecret, ServiceError> {
-        let name = name.trim();
-        self.attempts.check(name, self.now())?;
-        let user = self.accounts.user(name).await?;
-        match whose_is(user, password).await? {
-            Some(user) => {
-                self.attempts.succeeded(name);
+        // What no user has as a name or a password needs no comparing, and is not worth remembering.
+        let Ok(name) = check_name(name) else { return Err(ServiceError::WrongPassword) };
+        if password.len() > MAX_PASSWORD_BYTES {
+            return Err(ServiceError::WrongPassword);
+        }
+        self.attempts.begin(&name, self.now())?;
+        match self.whose_password(&name, password).await {
+            Ok(Some(user)) => {
+                self.attempts.succeeded(&name);
                 self.new_session(&user).await
             }
-            None => {
-                self.attempts.failed(name, self.now());
-                Err(ServiceError::WrongPassword)
+            Ok(None) => Err(ServiceError::WrongPassword),
+            Err(error) => {
+                self.attempts.take_back(&name);
+                Err(error)
             }
         }
+    }
+
+    async fn whose_password(&self, name: &str, password: String) -> Result<Option<UserRecord>, ServiceError> {
+        whose_is(self.accounts.user(name).await?, password).await
     }
 
     async fn new_session(&self, user: &UserRecord) -> Result<SessionSecret, ServiceError> {
@@ -262,6 +351,8 @@ impl Service {
         link: &str,
         password: String,
     ) -> Result<SessionSecret, ServiceError> {
+        // Whoever has no link gets nothing hashed.
+        self.link_user(link).await?;
         // Before the link is spent on a password that is too short.
         let password = password_hash(password).await?;
         let name =
@@ -274,11 +365,14 @@ impl Service {
         self.new_session(&user).await
     }
 
-    /// The first start: makes the user `admin` and a one-time link, unless somebody can already sign in.
-    /// Returns the link's secret.
+    /// The first start: makes the user `admin` and a one-time link, unless somebody can already come in
+    /// as an admin, be it with the bootstrap token. Returns the link's secret.
     pub async fn first_link(&self) -> Result<Option<String>, ServiceError> {
         let users = self.accounts.users().await?;
         if users.iter().any(|user| user.role == Role::Admin && user.password.is_some()) {
+            return Ok(None);
+        }
+        if self.accounts.tokens().await?.iter().any(is_bootstrap) {
             return Ok(None);
         }
         if !users.iter().any(|user| user.name == "admin") {
@@ -299,4 +393,82 @@ impl Service {
 /// How long a sign-in link is good, for those who make one.
 pub(super) const fn link_lasts() -> Duration {
     LINK_LASTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    #[test]
+    fn attempts_count_from_when_they_are_made_until_they_are_taken_back() {
+        let attempts = Attempts::default();
+        for _ in 0..MOST_ATTEMPTS {
+            attempts.begin("anna", NOW).unwrap();
+        }
+        assert_eq!(attempts.begin("anna", NOW), Err(ServiceError::TooManyAttempts { seconds: 300 }));
+        attempts.take_back("anna");
+        attempts.begin("anna", NOW).unwrap();
+        assert!(attempts.begin("anna", NOW).is_err());
+        attempts.succeeded("anna");
+        attempts.begin("anna", NOW).unwrap();
+        attempts.take_back("anna");
+        attempts.take_back("anna");
+        assert!(attempts.counted().names.is_empty() && attempts.counted().order.is_empty());
+    }
+
+    #[test]
+    fn names_are_forgotten_in_the_order_in_which_they_expire() {
+        let attempts = Attempts::default();
+        let later = NOW.plus(Duration::from_secs(60));
+        for name in ["anna", "otto"] {
+            attempts.begin(name, NOW).unwrap();
+        }
+        attempts.begin("anna", later).unwrap();
+        attempts.begin("ida", NOW.plus(ATTEMPTS_WITHIN)).unwrap();
+        let counted = attempts.counted();
+        assert_eq!(counted.names[&hash_of("anna")], (2, later.plus(ATTEMPTS_WITHIN)));
+        assert!(!counted.names.contains_key(&hash_of("otto")));
+        assert_eq!((counted.names.len(), counted.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn no_more_names_are_counted_than_there_is_room_for() {
+        let attempts = Attempts::default();
+        for number in 0..MOST_COUNTED + 10 {
+            attempts.begin(&number.to_string(), NOW.plus(Duration::from_millis(number as u64))).unwrap();
+        }
+        let counted = attempts.counted();
+        assert_eq!((counted.names.len(), counted.order.len()), (MOST_COUNTED, MOST_COUNTED));
+        assert!(!counted.names.contains_key(&hash_of("9")), "the oldest go");
+        assert!(counted.names.contains_key(&hash_of("10")));
+    }
+
+    #[tokio::test]
+    async fn the_queue_has_an_end_and_a_turn_lasts_as_long_as_its_work() {
+        static QUEUE: HashQueue = HashQueue::new(1, 1);
+        let (start, started) = std::sync::mpsc::channel::<()>();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let first = tokio::spawn(QUEUE.run(move || {
+            let _ = start.send(());
+            let _ = released.recv();
+        }));
+        while started.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        // Whoever asked hangs up. The work goes on, and nobody else's begins.
+        first.abort();
+        assert!(first.await.is_err());
+        let second = tokio::spawn(QUEUE.run(|| 2));
+        while QUEUE.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = Err(ServiceError::TooManyAttempts { seconds: QUEUE_SECONDS });
+        assert_eq!(QUEUE.run(|| 3).await, refused);
+        assert!(!second.is_finished());
+        release.send(()).unwrap();
+        assert_eq!(second.await.unwrap(), Ok(2));
+        assert_eq!(QUEUE.run(|| 4).await, Ok(4));
+    }
 }

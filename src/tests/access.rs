@@ -1,5 +1,6 @@
 //! Who may do what: every route for everybody, and every way of showing who one is.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use longhaul::model::Role;
@@ -532,4 +533,55 @@ async fn the_first_start_makes_one_link_for_an_admin() {
     let browser = app.client(Some(Credential::Cookie(reply.cookie())));
     assert_eq!(browser.get("/api/admin/users").await.json()[0]["role"], "admin");
     assert!(app.service.first_link().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn nobody_starts_a_job_of_their_own_by_a_built_in_ones_name() {
+    let (app, _, _, reporter, operator, admin) = TestApp::with().init_sqlite().await;
+    let before = app.everything().await;
+    for client in [&reporter, &operator, &admin] {
+        for feature in ["backup", " backup ", "demo-condensation"] {
+            let reply = client.post("/api/admin/jobs/start", json!({"feature": feature, "timeout": 0})).await;
+            reply.assert_refused(400, "invalid_value");
+            assert_eq!(reply.json()["details"], json!({"field": "feature"}));
+        }
+    }
+    assert_eq!(app.everything().await, before);
+    reporter.start("backup-of-ours").await;
+    operator.run(json!({"feature": "backup"})).await;
+}
+
+/// What was written to the log of the server.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_reason_begins_no_line_of_its_own_in_the_servers_log() {
+    let (_, _, _, reporter, operator, _) = TestApp::init().await;
+    reporter.start("import").await;
+    let written = Written::default();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer({
+        let written = written.clone();
+        move || written.clone()
+    });
+    let listening = tracing::subscriber::set_default(log.finish());
+    let reason = "it hangs\n2026-11-22T16:20:05Z  INFO Signed in user=admin\u{1b}[2K";
+    let reply = operator.post("/api/admin/jobs/emergency-cleanup", json!({"reason": reason})).await;
+    drop(listening);
+    assert_eq!(reply.json()["cleanedJobs"], 1, "{}", reply.text());
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("Signed in")).collect();
+    assert!(matches!(&lines[..], [line] if line.contains("Emergency cleanup")), "{text}");
+    assert!(lines[0].contains("it hangs\\n2026") && !text.contains('\u{1b}'), "{text}");
 }

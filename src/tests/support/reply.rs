@@ -54,6 +54,11 @@ impl Reply {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
+    /// Every value of a header that may come more than once.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
     /// Where it sends a browser.
     pub fn location(&self) -> &str {
         self.header(LOCATION.as_str())
