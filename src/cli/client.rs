@@ -4,6 +4,7 @@
 //! server's own words, no answer at all, or an answer that no Longhaul server would give. Redirects are
 //! not followed, because following one turns a POST into a GET: the address has to be the right one.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -25,6 +26,9 @@ use crate::server::client_settings;
 /// Where the server is when nothing says so.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
 
+/// The environment variable that may hold the token.
+pub const TOKEN_VARIABLE: &str = "LONGHAUL_TOKEN";
+
 /// How long a person at a terminal waits for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,9 +41,10 @@ pub struct ClientArgs {
     pub server: Option<String>,
     /// The bearer token to sign in with. Better set in the environment than written here, where other
     /// users of the machine can read it
-    #[arg(long, env = "LONGHAUL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, env = TOKEN_VARIABLE, value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Read both from this file where they are not said [default: longhaul.toml, where there is one]
+    /// Read both from this file where they are not said [default: longhaul.toml, where there is one; the
+    /// server it names gets its token, never the one from the environment]
     #[arg(long, env = "LONGHAUL_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
 }
@@ -48,13 +53,60 @@ impl ClientArgs {
     /// A client that waits `patience` for each answer.
     ///
     /// # Errors
-    /// [`CallError::Setup`] where the file, the address or the token makes no sense.
+    /// [`CallError::Setup`] where the file, the address or the token makes no sense, or where a token would
+    /// go to a server that only the folder we happen to be in speaks of.
     pub fn client(&self, patience: Duration) -> Result<Client, CallError> {
-        let mut file =
+        let file =
             client_settings(self.config.as_deref()).map_err(|error| CallError::Setup(error.to_string()))?;
-        let given = |said: &Option<String>| said.clone().filter(|text| !text.is_empty());
-        let server = given(&self.server).or_else(|| file.remove("server"));
-        let token = given(&self.token).or_else(|| file.remove("token"));
+        self.client_with(file, std::env::var(TOKEN_VARIABLE).ok().as_deref(), patience)
+    }
+
+    /// The same for a command that has work to do beside talking to the server: a file that nobody named,
+    /// and that is not for us or cannot be read, is told to `warn` and passed over.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub fn client_in_any_folder(
+        &self,
+        patience: Duration,
+        warn: impl FnOnce(&str),
+    ) -> Result<Client, CallError> {
+        let file = match client_settings(self.config.as_deref()) {
+            Err(error) if self.config.is_none() => {
+                warn(&format!("{}; going on without it", error.to_string().trim_end_matches('.')));
+                BTreeMap::new()
+            }
+            file => file.map_err(|error| CallError::Setup(error.to_string()))?,
+        };
+        self.client_with(file, std::env::var(TOKEN_VARIABLE).ok().as_deref(), patience)
+    }
+
+    /// Puts together what was said and what the file says. A file that nobody named may have been written by
+    /// anybody, so its server gets only its own token, or one that was written on the command line: never
+    /// the one from the environment, `in_environment`.
+    fn client_with(
+        &self,
+        mut file: BTreeMap<String, String>,
+        in_environment: Option<&str>,
+        patience: Duration,
+    ) -> Result<Client, CallError> {
+        let given = |said: &Option<String>| said.clone().filter(|text| !text.trim().is_empty());
+        let (server, token) = (given(&self.server), given(&self.token));
+        let (found_server, found_token) = (file.remove("server"), file.remove("token"));
+        let is_found = server.is_none() && found_server.is_some() && self.config.is_none();
+        let token = match token {
+            Some(token) if !is_found || in_environment != Some(token.as_str()) => Some(token),
+            _ if is_found && found_token.is_none() => {
+                return Err(CallError::Setup(format!(
+                    "The longhaul.toml of this folder names the server {} without a token, and a token is not \
+                     sent to a server just because of the folder one is in. If that server is meant, name it \
+                     with --server or the file with --config.",
+                    visible(&found_server.unwrap_or_default(), false)
+                )));
+            }
+            _ => found_token,
+        };
+        let server = server.or(found_server);
         let server = server.as_deref().unwrap_or(DEFAULT_SERVER).trim_end_matches('/');
         Client::new(server, token.as_deref(), patience)
     }
@@ -316,6 +368,33 @@ mod tests {
         let client = args.client(PATIENCE).unwrap();
         assert_eq!(client.server(), DEFAULT_SERVER);
         assert!(client.authorization.is_none());
+    }
+
+    #[test]
+    fn a_server_found_in_a_file_nobody_named_does_not_get_the_environments_token() {
+        let client = |server: Option<&str>, token: &str, config: Option<&str>, file: &[(&str, &str)]| {
+            let owned = |text: &str| text.to_owned();
+            let args = ClientArgs {
+                server: server.map(owned),
+                token: Some(owned(token)),
+                config: config.map(PathBuf::from),
+            };
+            let file = file.iter().map(|(name, value)| (owned(name), owned(value))).collect();
+            args.client_with(file, Some("mine"), PATIENCE)
+        };
+        let bearer = |client: &Client| client.authorization.clone().unwrap().to_str().unwrap().to_owned();
+        let found = [("server", "http://x")];
+        let refused = client(None, "mine", None, &found).unwrap_err();
+        assert_eq!(refused.exit(), Exit::Usage);
+        assert!(refused.to_string().contains("http://x") && refused.to_string().contains("--config"));
+        assert!(client(None, "", None, &found).is_err());
+        let both = [("server", "http://x"), ("token", "theirs")];
+        assert_eq!(bearer(&client(None, "mine", None, &both).unwrap()), "Bearer theirs");
+        // Written on the command line, named, or not of the file.
+        assert_eq!(bearer(&client(None, "typed", None, &found).unwrap()), "Bearer typed");
+        assert_eq!(bearer(&client(None, "mine", Some("a.toml"), &found).unwrap()), "Bearer mine");
+        assert_eq!(bearer(&client(Some("http://y"), "mine", None, &both).unwrap()), "Bearer mine");
+        assert_eq!(bearer(&client(None, "mine", None, &[("token", "theirs")]).unwrap()), "Bearer mine");
     }
 
     #[tokio::test]

@@ -52,7 +52,7 @@ use self::record::{End, Start};
 use self::recorder::Recorder;
 use self::reporter::{Delivery, Fate, Pace};
 use self::spool::Spool;
-use super::client::{Client, ClientArgs};
+use super::client::{Client, ClientArgs, TOKEN_VARIABLE};
 use super::exit::{EXEC_CANNOT_RUN, EXEC_NOT_FOUND, EXEC_REFUSED, EXEC_SIGNALLED, Exit};
 use crate::model::{Author, Feature, Tag, Title};
 
@@ -101,6 +101,10 @@ pub struct ExecArgs {
     /// Do not read progress from ordinary lines, only from `::progress`
     #[arg(long)]
     pub no_guess: bool,
+    /// Leave LONGHAUL_TOKEN in the command's environment. It is taken out otherwise, so that a command that
+    /// prints its environment does not print the token into its job's log
+    #[arg(long)]
+    pub keep_token: bool,
     /// Run nothing; deliver what earlier runs could not
     #[arg(long, conflicts_with = "command")]
     pub drain_spool: bool,
@@ -125,7 +129,9 @@ grace period. Signals sent to exec are passed on. What the command leaves in the
 with it; a daemon that leaves its session is not.
 
 While the server is away the command runs on. Its reports are kept on disk and delivered as soon as
-the server is back, by a later run of exec, or by `longhaul exec --drain-spool`.";
+the server is back, by a later run of exec, or by `longhaul exec --drain-spool`. Where the server
+failed the job meanwhile because it heard nothing, the command runs on too, and its reports stay on
+disk. LONGHAUL_TOKEN is taken out of the command's environment.";
 
 /// A span of time: `10s`, `1h 30m`, or a bare number of seconds.
 fn span(text: &str) -> Result<Duration, String> {
@@ -137,11 +143,20 @@ fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long the last notices may hold up the end, where nobody reads them.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Runs `longhaul exec`. Returns the exit code.
 pub async fn run(args: ExecArgs) -> u8 {
     let notices = Notices::new(io::stderr());
+    let code = run_with(&args, notices.clone()).await;
+    notices.heard(LAST_WORDS).await;
+    code
+}
+
+async fn run_with(args: &ExecArgs, notices: Notices) -> u8 {
     let pace = Pace::default();
-    let client = match args.client.client(pace.patience) {
+    let client = match args.client.client_in_any_folder(pace.patience, |why| notices.say(why)) {
         Ok(client) => client,
         Err(error) => {
             notices.say(&error.to_string());
@@ -161,9 +176,10 @@ pub async fn run(args: ExecArgs) -> u8 {
         err: through(io::stderr().as_fd().try_clone_to_owned()),
         notices,
         signals: signals::of_process(),
+        alone: true,
         pace,
     };
-    execute(&args, client, folder, around).await
+    execute(args, client, folder, around).await
 }
 
 /// What a run is connected to, beside the server.
@@ -172,11 +188,13 @@ struct Surroundings {
     err: Through,
     notices: Notices,
     signals: mpsc::UnboundedReceiver<i32>,
+    /// Nothing else in this process starts processes.
+    alone: bool,
     pace: Pace,
 }
 
 async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, around: Surroundings) -> u8 {
-    let Surroundings { out, err, notices, signals, pace } = around;
+    let Surroundings { out, err, notices, signals, alone, pace } = around;
     let start = Start { key: Uuid::now_v7(), server: client.server().to_owned(), request: request::of(args) };
     let spool = Spool::create(folder.as_deref(), &start, notices.clone());
     let backlog = Backlog::of_run(spool.shared());
@@ -197,7 +215,8 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     let mut leftovers = folder.map(|folder| {
         tokio::spawn(take_up_leftovers(folder, client.clone(), job.clone(), notices.clone(), pace))
     });
-    let beating = tokio::spawn(reporter::heartbeats(client, job, args.heartbeat, orders.clone()));
+    let beating =
+        tokio::spawn(reporter::heartbeats(client, job, delivery.away(), args.heartbeat, orders.clone()));
     let mut delivering = tokio::spawn(async move {
         let fate = delivery.run().await;
         if let Fate::Over(how) = &fate {
@@ -207,7 +226,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     });
 
     let recorder = Recorder::new(spool, !args.no_guess);
-    let (started, pump) = match begin(&args.command, (out, err), recorder, notices.clone()) {
+    let (started, pump) = match begin(args, (out, err), recorder, notices.clone()) {
         Ok(begun) => begun,
         Err(error) => {
             notices.say(&format!("the system has no room for another process: {error}"));
@@ -217,11 +236,17 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     let group = started.as_ref().ok().map(|(_, group)| *group);
     let (interrupt, interrupted) = watch::channel(None);
     tokio::spawn(signals::pass_on(signals, group, interrupt));
+    if let Some(group) = group.filter(|_| alone) {
+        tokio::spawn(group.bury());
+    }
     let (end, code) = match started {
         Ok((mut child, group)) => {
             let ended = child::supervise(&mut child, group, &mut ordered, args.grace, &notices).await;
             if group.clear(pace.linger, args.grace).await {
                 notices.say("what the command left running was stopped");
+            }
+            if ended.was_ordered() {
+                pump.hurry();
             }
             (ended.end(), ended.exit_code())
         }
@@ -274,7 +299,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
 /// Connects the command's output, and starts it. The pump is there even where the command is not: it holds
 /// the recorder.
 fn begin(
-    command: &[OsString],
+    args: &ExecArgs,
     (to_out, to_err): (Through, Through),
     recorder: Recorder,
     notices: Notices,
@@ -282,7 +307,8 @@ fn begin(
     let (out, out_end) = io::pipe()?;
     let (err, err_end) = io::pipe()?;
     let pump = Pump::start((out, to_out), (err, to_err), recorder, notices)?;
-    Ok((group::spawn(command, out_end, err_end), pump))
+    let hidden = if args.keep_token { None } else { Some(TOKEN_VARIABLE) };
+    Ok((group::spawn(&args.command, hidden, out_end, err_end), pump))
 }
 
 /// Waits for something; once a signal says that `exec` is to end, only for `grace` more. The error is the
@@ -320,10 +346,16 @@ async fn take_up_leftovers(
     if job.wait_for(Option::is_some).await.is_err() {
         return;
     }
-    if let Ok(swept) = leftovers::deliver(&folder, &client, &notices, pace).await
-        && swept.delivered > 0
-    {
+    let Ok(swept) = leftovers::deliver(&folder, &client, &notices, pace).await else { return };
+    if swept.delivered > 0 {
         notices.say(&format!("delivered the reports of {} earlier runs", swept.delivered));
+    }
+    if let Some((path, why)) = swept.held.first() {
+        notices.say(&format!(
+            "the reports of {} earlier runs are not taken for now, such as {} ({why}); `longhaul exec --drain-spool` names them all",
+            swept.held.len(),
+            path.display()
+        ));
     }
 }
 
@@ -339,9 +371,13 @@ async fn drain_spool(folder: Option<&Path>, client: &Client, notices: &Notices, 
             return Exit::Failed;
         }
     };
+    for (path, why) in &swept.held {
+        notices.say(&format!("{} is not taken for now ({why}); it stays there", path.display()));
+    }
     let mut parts = vec![format!("{} runs delivered", swept.delivered)];
     for (count, what) in [
         (swept.refused, "not taken by the server"),
+        (swept.held.len(), "not taken by the server for now"),
         (swept.busy, "still running"),
         (swept.elsewhere, "for other servers"),
         (swept.unreadable, "unreadable"),
@@ -356,7 +392,7 @@ async fn drain_spool(folder: Option<&Path>, client: &Client, notices: &Notices, 
             notices.say(&format!("server {} {why}", client.server()));
             Exit::Unreachable
         }
-        None if swept.refused + swept.unreadable > 0 => Exit::Failed,
+        None if swept.refused + swept.held.len() + swept.unreadable > 0 => Exit::Failed,
         None => Exit::Done,
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::record::{End, Message, Progress, Record, Start};
-use super::spool::{Extent, Shared};
+use super::spool::{Extent, Shared, reserve_path, reserved_end};
 use crate::model::JobId;
 
 /// The most messages of one request.
@@ -166,6 +166,7 @@ impl Backlog {
             .unwrap_or_default();
         let shared = Shared::new(Some(file), path.to_owned(), Extent { bytes, closed: true });
         shared.delivered.store(position.offset, Ordering::Relaxed);
+        *shared.tail.lock().unwrap_or_else(PoisonError::into_inner) = reserved_end(path);
         let mut backlog = Self::new(Arc::new(shared), position);
         backlog.released = (head_length as u64).next_multiple_of(BLOCK);
         Ok(Some((start, backlog)))
@@ -269,6 +270,7 @@ impl Backlog {
         if self.shared.file.is_some() {
             let _ = std::fs::remove_file(&self.shared.path);
             let _ = std::fs::remove_file(position_path(&self.shared.path));
+            let _ = std::fs::remove_file(reserve_path(&self.shared.path));
         }
     }
 
@@ -278,6 +280,7 @@ impl Backlog {
         let aside = self.shared.path.with_extension("refused");
         let _ = std::fs::rename(&self.shared.path, &aside);
         let _ = std::fs::remove_file(position_path(&self.shared.path));
+        let _ = std::fs::remove_file(reserve_path(&self.shared.path));
         aside
     }
 

@@ -27,10 +27,13 @@ pub enum Order {
 pub struct Ended {
     status: ExitStatus,
     aborted: bool,
+    /// It was told to stop, by an abort or because its job is over.
+    ordered: bool,
 }
 
 /// Waits for the command, and stops it when ordered to: SIGTERM to all of its group, and SIGKILL after
-/// `grace`. An order that comes when the command has ended by itself changes nothing.
+/// `grace`. An order that comes when the command has ended by itself changes nothing. What is done is done
+/// before it is spoken of.
 pub async fn supervise(
     child: &mut Child,
     group: Group,
@@ -52,19 +55,21 @@ pub async fn supervise(
             status = child.wait() => {
                 // The status can only be lost if somebody else waited for our child; nothing here does.
                 let status = status.unwrap_or_else(|_| ExitStatus::from_raw(i32::from(EXEC_CANNOT_RUN) << 8));
-                return Ended { status, aborted };
+                return Ended { status, aborted, ordered: stopping };
             }
             Some(order) = orders.recv() => order,
             () = too_late => {
                 kill_at = None;
-                notices.say("the command did not stop when asked to; killing it");
                 group.signal(libc::SIGKILL);
+                notices.say("the command did not stop when asked to; killing it");
                 continue;
             }
         };
         if std::mem::replace(&mut stopping, true) {
             continue;
         }
+        group.terminate();
+        kill_at = Some(Instant::now() + grace);
         match order {
             Order::Abort => {
                 notices.say("an abort of the job was requested; stopping the command");
@@ -74,12 +79,15 @@ pub async fn supervise(
                 notices.say(&format!("the job was ended from outside ({how}); stopping the command"));
             }
         }
-        group.terminate();
-        kill_at = Some(Instant::now() + grace);
     }
 }
 
 impl Ended {
+    /// Whether it was told to stop. Nobody waits then for whoever reads what it printed.
+    pub fn was_ordered(self) -> bool {
+        self.ordered
+    }
+
     /// What the job's end is.
     pub fn end(self) -> End {
         let how = self.how();
@@ -115,7 +123,7 @@ mod tests {
     use super::*;
 
     fn ended(raw: i32, aborted: bool) -> Ended {
-        Ended { status: ExitStatus::from_raw(raw), aborted }
+        Ended { status: ExitStatus::from_raw(raw), aborted, ordered: aborted }
     }
 
     #[test]

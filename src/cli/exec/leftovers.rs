@@ -4,7 +4,7 @@
 //! that two processes never deliver the same one at the same time.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::backlog::Backlog;
 use super::notices::Notices;
@@ -19,6 +19,8 @@ pub struct Swept {
     pub delivered: usize,
     /// Runs whose reports it will not take.
     pub refused: usize,
+    /// Runs whose reports it does not take for now, though it takes those of others; and its words.
+    pub held: Vec<(PathBuf, String)>,
     /// Runs another process is at: most likely they still run.
     pub busy: usize,
     /// Runs that belong to another server.
@@ -55,7 +57,8 @@ pub async fn deliver(folder: &Path, client: &Client, notices: &Notices, pace: Pa
         let delivery = Delivery::new(client.clone(), start, backlog, notices.clone(), pace).once();
         match delivery.run().await {
             Fate::Delivered => swept.delivered += 1,
-            Fate::Over(_) | Fate::Refused(_) => swept.refused += 1,
+            Fate::Over(_) | Fate::Unheard | Fate::Refused(_) => swept.refused += 1,
+            Fate::Held(why) => swept.held.push((path, why)),
             Fate::Unreadable(error) => {
                 swept.unreadable += 1;
                 notices.say(&format!("{} cannot be read: {error}", path.display()));

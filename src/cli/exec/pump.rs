@@ -3,9 +3,16 @@
 //! A thread of its own with blocking calls: whoever reads `exec`'s output may be slow, and a disk may be,
 //! and neither may hold up heartbeats. One thread for both outputs keeps their lines in the order in which
 //! they arrived.
+//!
+//! Another thread does nothing but write what is passed through. The reader waits for it, so the command is
+//! held up by a slow reader of `exec`'s output as it would be without Longhaul; but it can give up waiting
+//! when the command was told to stop, and a write cannot be given up.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -19,12 +26,18 @@ const IDLE: Duration = Duration::from_millis(200);
 /// As much as a pipe holds by default.
 const CHUNK: usize = 64 * 1024;
 
+/// How often somebody who waits for a write looks whether it is still worth it.
+const BLINK: Duration = Duration::from_millis(20);
+/// How long a write may take once the command was told to stop. Whoever still reads is much faster.
+const LAST_WRITE: Duration = Duration::from_millis(500);
+
 /// Where an output is passed through to; nowhere with `--quiet`.
 pub type Through = Option<Box<dyn Write + Send>>;
 
 /// The thread that reads.
 pub struct Pump {
     stop: PipeWriter,
+    hurry: Arc<AtomicBool>,
     done: oneshot::Receiver<Recorder>,
 }
 
@@ -41,13 +54,20 @@ impl Pump {
     ) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
         let (sender, done) = oneshot::channel();
-        let streams = [Stream::new(Source::Stdout, out, to_out), Stream::new(Source::Stderr, err, to_err)];
+        let streams = [Stream::new(Source::Stdout, out), Stream::new(Source::Stderr, err)];
+        let hurry = Arc::new(AtomicBool::new(false));
+        let passing = Passing::start([to_out, to_err], Arc::clone(&hurry))?;
         std::thread::Builder::new().name("output".to_owned()).spawn(move || {
-            let mut work = Work { streams, recorder, notices, buffer: vec![0; CHUNK] };
+            let mut work = Work { streams, passing, recorder, notices, buffer: vec![0; CHUNK] };
             work.run(&stopped);
             let _ = sender.send(work.recorder);
         })?;
-        Ok(Self { stop, done })
+        Ok(Self { stop, hurry, done })
+    }
+
+    /// From now on nobody waits for whoever reads what is passed through.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
     }
 
     /// Waits until both outputs are closed. Where that takes longer than `linger`, because a process that
@@ -67,20 +87,20 @@ struct Stream {
     source: Source,
     /// Absent once closed.
     pipe: Option<PipeReader>,
-    to: Through,
     splitter: Splitter,
     /// The unfinished line was looked at.
     peeked: bool,
 }
 
 impl Stream {
-    fn new(source: Source, pipe: PipeReader, to: Through) -> Self {
-        Self { source, pipe: Some(pipe), to, splitter: Splitter::default(), peeked: true }
+    fn new(source: Source, pipe: PipeReader) -> Self {
+        Self { source, pipe: Some(pipe), splitter: Splitter::default(), peeked: true }
     }
 }
 
 struct Work {
     streams: [Stream; 2],
+    passing: Passing,
     recorder: Recorder,
     notices: Notices,
     buffer: Vec<u8>,
@@ -142,7 +162,18 @@ impl Work {
                 Ok(0) | Err(_) => stream.pipe = None,
                 Ok(length) => {
                     let bytes = &self.buffer[..length];
-                    pass_through(stream, bytes, &self.notices);
+                    match self.passing.pass(stream.source, bytes) {
+                        Passed::Done => {}
+                        // As it would have been without Longhaul (`… | head`): the command hears of it at
+                        // its next write.
+                        Passed::Closed => stream.pipe = None,
+                        Passed::Failed(why) => self.notices.say(&format!(
+                            "the command's output cannot be passed through ({why}); the command goes on"
+                        )),
+                        Passed::GivenUp => self.notices.say(
+                            "nobody reads the command's output; it is recorded, and not passed through any longer",
+                        ),
+                    }
                     stream.splitter.feed(bytes, |line, end| {
                         self.recorder.line(stream.source, line, end, now);
                     });
@@ -172,10 +203,86 @@ impl Work {
     }
 }
 
-/// Passes bytes through at once. When nobody reads `exec`'s output any more, the command's is closed, so
-/// that it ends as it would have without Longhaul (`… | head`).
-fn pass_through(stream: &mut Stream, mut bytes: &[u8], notices: &Notices) {
-    let Some(to) = &mut stream.to else { return };
+/// What became of bytes that were to be passed through.
+enum Passed {
+    Done,
+    /// Nobody reads there any more.
+    Closed,
+    /// They cannot be written; nor will any later ones be.
+    Failed(io::Error),
+    /// Whoever is to read does not; nor is anything written for them any more.
+    GivenUp,
+}
+
+/// The thread that writes, as the one that reads sees it.
+struct Passing {
+    /// Which outputs are passed through.
+    open: [bool; 2],
+    chunks: SyncSender<(Source, Vec<u8>)>,
+    written: Receiver<(Vec<u8>, io::Result<()>)>,
+    /// Travels to the other thread and back, so that it is allocated once.
+    spare: Vec<u8>,
+    hurry: Arc<AtomicBool>,
+}
+
+impl Passing {
+    fn start(mut to: [Through; 2], hurry: Arc<AtomicBool>) -> io::Result<Self> {
+        let open = [to[0].is_some(), to[1].is_some()];
+        let (chunks, to_write) = sync_channel::<(Source, Vec<u8>)>(1);
+        let (report, written) = sync_channel(1);
+        if open != [false; 2] {
+            std::thread::Builder::new().name("passing".to_owned()).spawn(move || {
+                for (source, bytes) in to_write {
+                    let result = to[source as usize].as_mut().map_or(Ok(()), |to| write(to, &bytes));
+                    if report.send((bytes, result)).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        }
+        Ok(Self { open, chunks, written, spare: Vec::new(), hurry })
+    }
+
+    /// Passes bytes through at once, and comes back when they are written or never will be.
+    fn pass(&mut self, source: Source, bytes: &[u8]) -> Passed {
+        if !self.open[source as usize] {
+            return Passed::Done;
+        }
+        let mut chunk = std::mem::take(&mut self.spare);
+        chunk.clear();
+        chunk.extend_from_slice(bytes);
+        if self.chunks.send((source, chunk)).is_err() {
+            self.open = [false; 2];
+            return Passed::Done;
+        }
+        let mut hurried: Option<Instant> = None;
+        let result = loop {
+            match self.written.recv_timeout(BLINK) {
+                Ok((chunk, result)) => {
+                    self.spare = chunk;
+                    break result;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.hurry.load(Ordering::Relaxed)
+                        && hurried.get_or_insert_with(Instant::now).elapsed() >= LAST_WRITE
+                    {
+                        self.open = [false; 2];
+                        return Passed::GivenUp;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.open = [false; 2];
+                    return Passed::Done;
+                }
+            }
+        };
+        let Err(error) = result else { return Passed::Done };
+        self.open[source as usize] = false;
+        if error.kind() == ErrorKind::BrokenPipe { Passed::Closed } else { Passed::Failed(error) }
+    }
+}
+
+fn write(to: &mut (dyn Write + Send), mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
             Ok(0) => break,
@@ -184,22 +291,10 @@ fn pass_through(stream: &mut Stream, mut bytes: &[u8], notices: &Notices) {
                 ErrorKind::Interrupted => {}
                 // Somebody we share it with made it so. There is nothing to wait on in a mere writer.
                 ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(1)),
-                ErrorKind::BrokenPipe => {
-                    stream.pipe = None;
-                    stream.to = None;
-                    return;
-                }
-                _ => {
-                    stream.to = None;
-                    notices.say(&format!(
-                        "the command's output cannot be passed through ({error}); the command goes on"
-                    ));
-                    return;
-                }
+                _ => return Err(error),
             },
         }
     }
-    if let Some(to) = &mut stream.to {
-        let _ = to.flush();
-    }
+    let _ = to.flush();
+    Ok(())
 }

@@ -4,6 +4,8 @@
 //! carry keys that only grow, numbers never fall, steps may be declared twice, and an end that was taken
 //! answers that the job has ended, which is then looked at.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -14,7 +16,7 @@ use super::backlog::{Backlog, Batch, JobRef};
 use super::child::Order;
 use super::notices::Notices;
 use super::record::{End, Message, Progress, Record, Start};
-use super::trouble::{NOT_FOUND, Trouble};
+use super::trouble::{NOT_FOUND, Trouble, takes_nothing};
 use crate::cli::client::{Acknowledged, CallError, Client};
 use crate::model::{Level, Status};
 
@@ -55,11 +57,16 @@ pub enum Fate {
     Delivered,
     /// The job was ended from outside. The rest is not wanted.
     Over(String),
+    /// The job was failed for its silence, while it was the server that could not be spoken to. That is no
+    /// reason to stop the command.
+    Unheard,
     /// The server will never make this job, or has forgotten it.
     Refused(String),
     /// The server takes nothing at the moment: what it does instead, as a phrase that follows its name.
     /// The spool is as it was.
     Away(String),
+    /// The server does not take this job's reports for now, in its words. The spool is as it was.
+    Held(String),
     /// The spool cannot be read.
     Unreadable(String),
 }
@@ -74,7 +81,8 @@ pub struct Delivery {
     pace: Pace,
     /// Tries again until it is told to stop; otherwise once.
     persistent: bool,
-    said_away: bool,
+    /// Something waits that the server could not be told. Heartbeats want to know.
+    away: Arc<AtomicBool>,
     said_refused: bool,
 }
 
@@ -89,7 +97,7 @@ impl Delivery {
             notices,
             pace,
             persistent: true,
-            said_away: false,
+            away: Arc::default(),
             said_refused: false,
         }
     }
@@ -104,6 +112,11 @@ impl Delivery {
     /// Tells of the job, once there is one.
     pub fn job(&self) -> watch::Receiver<Option<JobRef>> {
         self.job.subscribe()
+    }
+
+    /// Tells whether reports wait for a server that takes none.
+    pub fn away(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.away)
     }
 
     /// Asks the server for the job.
@@ -135,9 +148,16 @@ impl Delivery {
             }
             Err(fate) => {
                 match &fate {
-                    Fate::Over(_) if self.persistent || !self.backlog.has_lines() => {
+                    Fate::Over(_) if !self.backlog.has_lines() => {
                         self.backlog.discard();
                         self.backlog.remove();
+                    }
+                    Fate::Unheard => {
+                        let aside = self.backlog.set_aside();
+                        self.notices.say(&format!(
+                            "the server failed the job because it heard nothing while it could not be reached; the command is not stopped for that, and its reports are kept in {}",
+                            aside.display()
+                        ));
                     }
                     Fate::Over(why) | Fate::Refused(why) => {
                         let aside = self.backlog.set_aside();
@@ -146,7 +166,7 @@ impl Delivery {
                             aside.display()
                         ));
                     }
-                    Fate::Delivered | Fate::Away(_) | Fate::Unreadable(_) => {}
+                    Fate::Delivered | Fate::Away(_) | Fate::Held(_) | Fate::Unreadable(_) => {}
                 }
                 fate
             }
@@ -175,6 +195,13 @@ impl Delivery {
                 None => self.start().await.map_err(Trouble::of),
                 Some(batch) => self.send(batch).await,
             };
+            let sent = match sent {
+                // A run of now waits for either.
+                Err(Trouble::Held { sentence }) if self.persistent => {
+                    Err(Trouble::Away(takes_nothing(&sentence)))
+                }
+                sent => sent,
+            };
             match sent {
                 Ok(()) => {
                     self.say_back();
@@ -187,10 +214,19 @@ impl Delivery {
                     pause = (pause * 2).min(self.pace.most_pause);
                 }
                 Err(Trouble::Away(why)) => return Err(Fate::Away(why)),
+                Err(Trouble::Held { sentence }) => return Err(Fate::Held(sentence)),
                 // A server that forgot the job (its memory store was restarted) is no reason to stop the
                 // command.
                 Err(Trouble::Over { code, sentence }) if code != NOT_FOUND => {
-                    return Err(Fate::Over(sentence));
+                    let is_unheard = self.away.load(Ordering::Relaxed) && batch.is_some();
+                    match if is_unheard { self.failed_for_silence().await } else { Ok(false) } {
+                        Ok(true) => return Err(Fate::Unheard),
+                        Err(Trouble::Away(_)) => {
+                            tokio::time::sleep(pause).await;
+                            pause = (pause * 2).min(self.pace.most_pause);
+                        }
+                        Ok(false) | Err(_) => return Err(Fate::Over(sentence)),
+                    }
                 }
                 Err(Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. }) => {
                     return Err(Fate::Refused(sentence));
@@ -282,6 +318,22 @@ impl Delivery {
         Ok(())
     }
 
+    /// Whether the job that has ended was failed because nothing was heard of it, by the words that this
+    /// always has. Somebody who ends it by hand gives other reasons.
+    async fn failed_for_silence(&self) -> Result<bool, Trouble> {
+        #[derive(Deserialize)]
+        struct Ended {
+            status: Status,
+            #[serde(default)]
+            error: Option<String>,
+        }
+        const SILENT: &str = "Job force-failed: Job inactive too long (";
+        let Some(job) = self.backlog.job() else { return Ok(false) };
+        let path = format!("/api/admin/jobs/{}/progress", job.job_id);
+        let ended: Ended = self.client.get(&path, &[]).await.map_err(Trouble::of)?;
+        Ok(ended.status == Status::Failed && ended.error.is_some_and(|error| error.starts_with(SILENT)))
+    }
+
     async fn post(&self, job: JobRef, verb: &str, body: &impl serde::Serialize) -> Result<(), Trouble> {
         let path = format!("/api/admin/jobs/{}/{verb}", job.job_id);
         let _: Acknowledged = self.client.post(&path, body).await.map_err(Trouble::of)?;
@@ -303,7 +355,7 @@ impl Delivery {
 
     /// Says, once for each time, that the server takes nothing at the moment, and what it does instead.
     pub fn say_away(&mut self, what: &str) {
-        if self.persistent && !std::mem::replace(&mut self.said_away, true) {
+        if self.persistent && !self.away.swap(true, Ordering::Relaxed) {
             self.notices.say(&format!(
                 "server {} {what}; reports are kept in {} and delivered later",
                 self.client.server(),
@@ -313,7 +365,7 @@ impl Delivery {
     }
 
     fn say_back(&mut self) {
-        if std::mem::replace(&mut self.said_away, false) {
+        if self.away.swap(false, Ordering::Relaxed) {
             self.notices.say(&format!("server {} is back", self.client.server()));
         }
     }
@@ -343,10 +395,12 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Says that the command lives, for as long as it does, and hears what the server wants of it.
+/// Says that the command lives, for as long as it does, and hears what the server wants of it. While reports
+/// wait for the server (`away`), what an end of the job means is for whoever delivers them to find out.
 pub async fn heartbeats(
     client: Client,
     mut job: watch::Receiver<Option<JobRef>>,
+    away: Arc<AtomicBool>,
     every: Duration,
     orders: mpsc::UnboundedSender<Order>,
 ) {
@@ -368,7 +422,9 @@ pub async fn heartbeats(
             Ok(answer) if answer.abort_requested => Order::Abort,
             Ok(_) => continue,
             Err(error) => match Trouble::of(error) {
-                Trouble::Over { code, sentence } if code != NOT_FOUND => Order::Over(sentence),
+                Trouble::Over { code, sentence } if code != NOT_FOUND && !away.load(Ordering::Relaxed) => {
+                    Order::Over(sentence)
+                }
                 _ => continue,
             },
         };

@@ -6,7 +6,8 @@
 //! which would cost a sync for each line; the page cache survives anything that happens to the process.
 //!
 //! A disk that takes nothing more must not stop the command, so writing never fails: what cannot be kept
-//! is counted, and the count is reported in its place.
+//! is counted, and the count is reported in its place. How the command ended is not a matter of room: for
+//! that a small file beside the spool is filled beforehand and written over.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -28,6 +29,9 @@ pub const ENDING: &str = "jsonl";
 /// The most bytes that may wait for the server. A command that talks all night to a server that is away
 /// must not fill the disk it needs itself.
 pub const MOST_WAITING: u64 = 1 << 30;
+
+/// As much as the end of a run and the account of its missing lines take.
+const RESERVED: usize = 4096;
 
 /// How far a spool is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,8 @@ pub fn folder(given: Option<&Path>) -> Option<PathBuf> {
 /// The writing side of a spool.
 pub struct Spool {
     shared: Arc<Shared>,
+    /// Room for the end. Absent where there was none from the start.
+    reserve: Option<File>,
     /// Records not yet written, as lines.
     buffer: Vec<u8>,
     /// How many of them are lines of the command.
@@ -109,6 +115,9 @@ impl Spool {
             path.unwrap_or_default(),
             notices,
         );
+        if made.is_ok() {
+            spool.reserve = reserve(&spool.shared.path).ok();
+        }
         if let Err(error) = made {
             spool.said_full = true;
             spool.notices.say(&format!(
@@ -123,6 +132,7 @@ impl Spool {
     pub(super) fn over(file: Option<File>, path: PathBuf, notices: Notices) -> Self {
         Self {
             shared: Arc::new(Shared::new(file, path, Extent { bytes: 0, closed: false })),
+            reserve: None,
             buffer: Vec::new(),
             buffered: 0,
             next_key: 1,
@@ -138,6 +148,14 @@ impl Spool {
     #[cfg(test)]
     pub(super) fn limit(&mut self, most_waiting: u64) {
         self.most_waiting = most_waiting;
+    }
+
+    /// From now on the disk takes nothing.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&mut self) {
+        let (path, extent) = (self.shared.path.clone(), *self.shared.extent.borrow());
+        let read_only = File::open(&path).ok();
+        self.shared = Arc::new(Shared::new(read_only, path, extent));
     }
 
     /// What the reading side needs.
@@ -238,9 +256,11 @@ impl Spool {
         file.write_all_at(&self.buffer, at)
     }
 
-    /// Adds the run's end, and closes the spool. The end is kept even where the disk is full.
+    /// Adds the run's end, and closes the spool. The end is kept even where the spool or the disk is full.
     pub fn finish(mut self, end: End) {
         self.flush();
+        // How much waits already matters no more: this is all that comes.
+        self.most_waiting = u64::MAX;
         let dropped = self.dropped;
         let mut last = Vec::new();
         if dropped > 0 {
@@ -259,11 +279,55 @@ impl Spool {
             self.put(record);
         }
         self.flush();
-        if self.shared.extent.borrow().bytes == before {
+        if self.shared.extent.borrow().bytes > before {
+            let _ = std::fs::remove_file(reserve_path(&self.shared.path));
+        } else {
+            // For a later run, should this one not come to deliver it.
+            if let Some(reserve) = &self.reserve {
+                let _ = reserve.write_all_at(&lines_within(&last, RESERVED), 0);
+            }
             *self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner) = last;
         }
         self.shared.extent.send_modify(|extent| extent.closed = true);
     }
+}
+
+/// Where the end of a run lies that the spool had no room for.
+pub fn reserve_path(spool: &Path) -> PathBuf {
+    spool.with_extension("end")
+}
+
+/// Makes room for the end, by filling it with what means nothing: space that was only asked for may be
+/// gone when it is needed.
+fn reserve(spool: &Path) -> io::Result<File> {
+    let path = reserve_path(spool);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all_at(&[b' '; RESERVED], 0).inspect_err(|_| {
+        let _ = std::fs::remove_file(&path);
+    })?;
+    Ok(file)
+}
+
+/// Records as lines. Where they do not all fit into so many bytes, the last ones, which matter most.
+fn lines_within(records: &[Record], most: usize) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for record in records.iter().rev() {
+        let Ok(mut line) = serde_json::to_vec(record) else { break };
+        line.push(b'\n');
+        if line.len() + lines.len() > most {
+            break;
+        }
+        line.append(&mut lines);
+        lines = line;
+    }
+    lines
+}
+
+/// The end of a run that lies beside its spool; nothing where it has none there.
+pub fn reserved_end(spool: &Path) -> Vec<Record> {
+    let text = std::fs::read(reserve_path(spool)).unwrap_or_default();
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// Makes a spool's file, and holds its lock before anybody else can see it under its name.

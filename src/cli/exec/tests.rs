@@ -157,11 +157,13 @@ impl Run {
     fn start_with(args: ExecArgs, through: Box<dyn Write + Send>, out: Screen, pace: Pace) -> Self {
         let (err, notices) = (Screen::new(), Screen::new());
         let (signals, receiver) = mpsc::unbounded_channel();
+        let said = Notices::new(notices.clone());
         let around = Surroundings {
             out: Some(through).filter(|_| !args.quiet),
             err: Some(Box::new(err.clone()) as _).filter(|_| !args.quiet),
-            notices: Notices::new(notices.clone()),
+            notices: said.clone(),
             signals: receiver,
+            alone: false,
             pace,
         };
         let client = ClientArgs { server: args.client.server.clone(), token: None, config: None }
@@ -169,7 +171,11 @@ impl Run {
             .unwrap();
         let folder = args.spool.clone();
         super::group::adopt_orphans();
-        let task = tokio::spawn(async move { execute(&args, client, folder, around).await });
+        let task = tokio::spawn(async move {
+            let code = execute(&args, client, folder, around).await;
+            said.heard(TOO_LONG).await;
+            code
+        });
         Self { out, err, notices, signals, task }
     }
 

@@ -9,6 +9,11 @@ pub const NOT_FOUND: &str = "job_not_found";
 pub enum Trouble {
     /// Not now: what the server does instead, as a phrase that follows its name.
     Away(String),
+    /// Not now either, but for a reason that only this job has; others may be taken.
+    Held {
+        /// The server's words.
+        sentence: String,
+    },
     /// The job takes no more.
     Over {
         /// The stable name of the refusal.
@@ -40,13 +45,18 @@ impl Trouble {
             (404, NOT_FOUND) | (409, "stale_epoch" | "job_finished" | "wrong_state") => {
                 Self::Over { code, sentence }
             }
-            // The token may be mended, the other job may end, the limit may be raised.
-            (401 | 403 | 404 | 408 | 429 | 500.., _) | (409, "duplicate_job") => {
-                Self::Away(format!("takes no reports at the moment ({})", sentence.trim_end_matches('.')))
-            }
+            // The job may be somebody else's, or the other job of its feature may end.
+            (403, _) | (409, "duplicate_job") => Self::Held { sentence },
+            // The token may be mended, the limit may be raised.
+            (401 | 404 | 408 | 429 | 500.., _) => Self::Away(takes_nothing(&sentence)),
             _ => Self::Refused { code, sentence },
         }
     }
+}
+
+/// What a server does that refuses for now, as a phrase that follows its name.
+pub fn takes_nothing(sentence: &str) -> String {
+    format!("takes no reports at the moment ({})", sentence.trim_end_matches('.'))
 }
 
 /// Whether a refusal of the first start is a reason not to run the command: the user made a mistake, or
@@ -65,6 +75,7 @@ pub fn forbids(error: &CallError) -> bool {
 pub fn reason(error: CallError) -> String {
     match Trouble::of(error) {
         Trouble::Away(what) => what,
+        Trouble::Held { sentence } => takes_nothing(&sentence),
         Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. } => format!("refuses: {sentence}"),
     }
 }

@@ -39,6 +39,7 @@ pub struct FakeJob {
     pub heartbeats: usize,
     pub abort_requested: bool,
     pub end: Option<Value>,
+    pub error: Option<String>,
     /// Writes that were refused because the job had ended.
     pub late_writes: usize,
 }
@@ -53,7 +54,14 @@ impl FakeJob {
         self.numbers.iter().rev().find(|(of, _)| of.as_deref() == step).map(|(_, value)| *value)
     }
 
+    /// Ends it as the sweep ends jobs that nothing is heard of.
+    pub fn fail_for_silence(&mut self) {
+        self.force_fail();
+        self.error = Some("Job force-failed: Job inactive too long (11 minutes)".to_owned());
+    }
+
     pub fn force_fail(&mut self) {
+        self.error = Some("Job force-failed: hung".to_owned());
         self.status = "failed".to_owned();
         self.epoch += 1;
     }
@@ -68,6 +76,8 @@ pub struct World {
     pub answers_lost: usize,
     /// How starts are refused.
     pub refuse_start: Option<(u16, &'static str)>,
+    /// Only starts with this key are refused so.
+    pub refuse_only: Option<String>,
     /// A list with a message of this text is refused.
     pub poison: Option<&'static str>,
     pub requests: usize,
@@ -221,7 +231,7 @@ fn handle(
     let job = world.jobs.iter_mut().find(|job| job.id == id).ok_or((404, "job_not_found"))?;
     let verb = parts.next().unwrap_or_default();
     if method == Method::GET {
-        return Ok(json!({"status": job.status}));
+        return Ok(json!({"status": job.status, "error": job.error}));
     }
     let items = body.as_array().map_or(std::slice::from_ref(body), Vec::as_slice);
     let refused = if items.iter().any(|item| item["epoch"] != job.epoch) {
@@ -253,7 +263,9 @@ fn handle(
 }
 
 fn start(world: &mut World, key: &str, body: &Value) -> Result<Value, Refusal> {
-    if let Some(refusal) = world.refuse_start {
+    if let Some(refusal) = world.refuse_start
+        && world.refuse_only.as_deref().is_none_or(|only| only == key)
+    {
         return Err(refusal);
     }
     if let Some(job) = world.jobs.iter().find(|job| job.key == key) {

@@ -202,3 +202,28 @@ async fn a_signal_ends_the_wait_for_the_server() {
     assert!(matches!(run.code().await, 6 | 143));
     assert_eq!(place.spooled().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_failed_for_silence_while_the_server_was_away_does_not_stop_its_command() {
+    for by_hand in [false, true] {
+        let (mut fake, place) = (Fake::up(), Place::new());
+        let mut run = place.shell(&fake, &[], "echo one; await cut; echo two; await go; echo three; exit 3");
+        fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 1)).await;
+        fake.kill().await;
+        place.touch("cut");
+        run.notices.until("is away").await;
+        match by_hand {
+            false => fake.world().jobs[0].fail_for_silence(),
+            true => fake.world().jobs[0].force_fail(),
+        }
+        fake.revive();
+        run.notices.until(".refused").await;
+        if !by_hand {
+            place.touch("go");
+        }
+        assert_eq!(run.code().await, if by_hand { 143 } else { 3 });
+        let spooled = place.spooled();
+        let kept = std::fs::read_to_string(place.spool().join(&spooled[0])).unwrap();
+        assert!(kept.contains("two") && (by_hand || kept.contains("three")), "{kept}");
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::fake::Fake;
+use super::fake::{Fake, TOO_LONG};
 use super::{PACE, Place, Screen};
 use crate::cli::client::{Client, PATIENCE};
 use crate::cli::exec::backlog::{Backlog, Batch};
@@ -63,7 +63,8 @@ fn a_spool_is_the_users_alone() {
 #[tokio::test]
 async fn a_full_disk_is_said_once_and_the_missing_lines_are_counted_where_they_are_missing() {
     let (place, screen) = (Place::new(), Screen::new());
-    let mut spool = Spool::create(Some(&place.spool()), &start("http://x"), Notices::new(screen.clone()));
+    let notices = Notices::new(screen.clone());
+    let mut spool = Spool::create(Some(&place.spool()), &start("http://x"), notices.clone());
     let shared = spool.shared();
     let mut backlog = Backlog::of_run(Arc::clone(&shared));
     assert!(matches!(next(&mut backlog).await.last, Some(Record::Start(_))));
@@ -87,6 +88,7 @@ async fn a_full_disk_is_said_once_and_the_missing_lines_are_counted_where_they_a
     assert_eq!(texts(&batch), ["The last 1 lines were not recorded: the spool was full"]);
     assert_eq!(batch.last, Some(Record::End(End::Completed)));
     assert_eq!(backlog.next().await.unwrap(), None);
+    notices.heard(TOO_LONG).await;
     assert_eq!(screen.count("cannot be kept"), 1);
 }
 
@@ -102,7 +104,7 @@ async fn the_end_is_kept_when_the_disk_takes_nothing() {
     let batch = backlog.next().await.unwrap().unwrap();
     assert_eq!(texts(&batch), ["The last 1 lines were not recorded: the spool was full"]);
     assert_eq!(batch.last, Some(Record::End(End::Completed)));
-    assert!(screen.text().contains("No space left"), "{}", screen.text());
+    screen.until("No space left").await;
 }
 
 #[tokio::test]
@@ -192,7 +194,7 @@ async fn lines_of_a_job_that_was_ended_meanwhile_are_set_aside_not_lost() {
         leftovers::deliver(&place.spool(), &client, &Notices::new(screen.clone()), PACE).await.unwrap();
     assert_eq!(swept, Swept { refused: 1, ..Swept::default() });
     assert!(place.spooled()[0].ends_with(".refused"), "{:?}", place.spooled());
-    assert!(screen.text().contains(".refused"), "{}", screen.text());
+    screen.until(".refused").await;
 }
 
 #[tokio::test]
@@ -225,4 +227,45 @@ async fn space_that_was_given_back_reads_as_nothing() {
         seen.extend(texts(&batch).into_iter().map(str::to_owned));
     }
     assert_eq!(seen.last().map(String::as_str), Some("last"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_spool_that_is_not_taken_for_now_does_not_hold_up_the_others() {
+    for refusal in [(403, "not_your_job"), (409, "duplicate_job")] {
+        let (fake, place) = (Fake::up(), Place::new());
+        let first = killed(&place.spool(), &fake.url(), 1);
+        killed(&place.spool(), &fake.url(), 2);
+        fake.world().refuse_start = Some(refusal);
+        fake.world().refuse_only = first.file_stem().and_then(|key| key.to_str()).map(str::to_owned);
+        let client = Client::new(&fake.url(), None, PATIENCE).unwrap();
+        let swept =
+            leftovers::deliver(&place.spool(), &client, &Notices::new(Screen::new()), PACE).await.unwrap();
+        assert_eq!((swept.delivered, swept.away), (1, None));
+        assert_eq!(swept.held.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), [first.as_path()]);
+        assert_eq!(runs(&place.spool()).unwrap(), [first]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_is_delivered_by_a_later_run_though_the_spool_or_the_disk_was_full() {
+    for is_disk in [false, true] {
+        let (fake, place) = (Fake::up(), Place::new());
+        let mut spool = Spool::create(Some(&place.spool()), &start(&fake.url()), Notices::new(Screen::new()));
+        say(&mut spool, "kept");
+        spool.flush();
+        spool.limit(600);
+        if is_disk {
+            spool.fill_disk();
+        }
+        say(&mut spool, &"x".repeat(600));
+        spool.finish(End::Completed);
+        let client = Client::new(&fake.url(), None, PATIENCE).unwrap();
+        let swept =
+            leftovers::deliver(&place.spool(), &client, &Notices::new(Screen::new()), PACE).await.unwrap();
+        assert_eq!(swept, Swept { delivered: 1, ..Swept::default() });
+        let world = fake.world();
+        assert_eq!(world.job().texts(), ["kept", "The last 1 lines were not recorded: the spool was full"]);
+        assert_eq!(world.job().status, "completed");
+        assert_eq!(place.spooled(), [""; 0]);
+    }
 }

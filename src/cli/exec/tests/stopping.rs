@@ -1,7 +1,10 @@
 //! Runs that somebody stops.
 
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, channel};
+
 use super::fake::Fake;
-use super::{Place, Run};
+use super::{PACE, Place, Run, Screen};
 
 /// Whether a process is there and has not ended.
 fn lives(pid: &str) -> bool {
@@ -62,7 +65,9 @@ async fn a_job_ended_from_outside_stops_its_command_heard_by_a_report() {
     place.touch("go");
     assert_eq!(run.code().await, 143);
     assert_eq!(fake.world().job().texts(), ["ready"]);
-    assert_eq!(place.spooled(), [""; 0]);
+    // The line that came too late is not thrown away.
+    assert!(place.spooled()[0].ends_with(".refused"), "{:?}", place.spooled());
+    assert!(run.notices.text().contains(".refused"), "{}", run.notices.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,4 +105,52 @@ async fn a_daemon_that_holds_the_output_does_not_hold_exec() {
     unsafe {
         libc::kill(-pid.trim().parse::<i32>().unwrap(), libc::SIGKILL);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_does_not_wait_for_whoever_reads_the_output() {
+    /// A pipe that nobody reads until its other end is gone.
+    struct Blocked(Receiver<()>);
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (fake, place) = (Fake::up(), Place::new());
+    let (unblock, blocked) = channel();
+    let args = place.args(&fake, &[], &["sh", "-c", "echo one; exec sleep 1000"]);
+    let mut run = Run::start_with(args, Box::new(Blocked(blocked)), Screen::new(), PACE);
+    fake.until(|world| world.jobs.iter().any(|job| job.heartbeats > 0)).await;
+    fake.world().jobs[0].abort_requested = true;
+    assert_eq!(run.code().await, 143);
+    assert_eq!(fake.world().job().status, "aborted");
+    assert_eq!(fake.world().job().texts(), ["one"]);
+    drop(unblock);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_reaches_what_made_a_process_group_of_its_own() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = "timeout 1000 sh -c 'trap \"\" TERM; echo $$ > \"$1/pid\"; while :; do sleep 0.01; done' sh $DIR & await pid; echo ready; await never";
+    let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "200ms"], script);
+    running(&fake, &run).await;
+    fake.world().jobs[0].abort_requested = true;
+    assert_eq!(run.code().await, 143);
+    assert!(!lives(&std::fs::read_to_string(place.file("pid")).unwrap()));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_running_in_a_process_group_of_its_own_is_stopped() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = "timeout 1000 sh -c 'echo $$ > \"$1/pid\"; exec sleep 1000' sh $DIR & await pid; echo ready";
+    let mut run = place.shell(&fake, &[], script);
+    assert_eq!(run.code().await, 0);
+    assert!(!lives(&std::fs::read_to_string(place.file("pid")).unwrap()));
+    assert_eq!(run.notices.count("left running was stopped"), 1);
 }
