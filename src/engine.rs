@@ -4,6 +4,8 @@
 mod board;
 mod runner;
 mod sweeper;
+#[cfg(test)]
+mod tests;
 mod timekeeper;
 
 pub use board::Board;

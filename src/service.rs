@@ -102,7 +102,15 @@ impl Service {
     ) -> Result<Arc<Self>, StoreError> {
         let board =
             Board::over(&store, settings.limits.max_active, settings.build.clone(), clock.now()).await?;
-        let runner = Runner::new(&store, Arc::clone(&clock), settings.files.clone(), settings.limits, jobs);
+        let timekeeper = Arc::new(Timekeeper::new(Arc::clone(&store), Arc::clone(&clock)));
+        let runner = Runner::new(
+            &store,
+            Arc::clone(&clock),
+            Arc::clone(&timekeeper),
+            settings.files.clone(),
+            settings.limits,
+            jobs,
+        );
         // Runs of other servers go on; those of one that is gone are given up by the sweeper.
         if !store.is_shared() {
             let interrupted = runner.settle_interrupted().await?;
@@ -110,7 +118,6 @@ impl Service {
                 tracing::warn!(jobs = interrupted, "Jobs were interrupted by the restart and are failed");
             }
         }
-        let timekeeper = Arc::new(Timekeeper::new(Arc::clone(&store), Arc::clone(&clock)));
         Ok(Arc::new(Self {
             timekeeper,
             store,

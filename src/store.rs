@@ -219,6 +219,12 @@ pub trait ChangeSink: Send + Sync {
     /// Something changed.
     fn publish(&self, changes: &Changes);
 
+    /// The jobs it takes for open, where it keeps some: a store that may have missed what another server
+    /// did looks whether they still are.
+    fn believed_open(&self) -> Vec<JobId> {
+        Vec::new()
+    }
+
     /// Nobody listens behind it any more: it may be forgotten.
     fn is_gone(&self) -> bool {
         false
@@ -357,6 +363,14 @@ pub trait JobStore: Send + Sync + 'static {
     /// server alone is always led by it.
     fn leads(&self) -> bool {
         true
+    }
+
+    /// Says whether this server may lead. Where it may not it stops at once, and another can take over.
+    fn may_lead(&self, _may: bool) {}
+
+    /// What the store's own clock shows, where several servers share the store and judge jobs by their own.
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     /// The servers that share the store, by name, as they were a second ago; none where it is for one alone.

@@ -5,7 +5,7 @@
 //! the counters, and a ring of what changed lately, so that a poll that says what it has seen gets only the
 //! difference. Revisions count within one run of the server: another run's are answered with everything.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ const RING: usize = 4_096;
 const ZOMBIE_FOR: Duration = Duration::from_secs(5 * 60);
 /// How many jobs that ended lately are kept at hand, for pages that are open on them.
 const RECENT: usize = 256;
+/// How often the day's outcomes are asked for again because jobs ended meanwhile.
+const TODAY_TRIES: u32 = 5;
 
 /// What every open dashboard shows.
 pub struct Board {
@@ -44,6 +46,9 @@ struct State {
     day: i64,
     today: OutcomeCounts,
     ring: VecDeque<(u64, Vec<JobId>)>,
+    /// While the board is filled: what ended or was removed since it listens. The list it is filled from may
+    /// be older than that, and must not bring such a job back.
+    gone: Option<HashSet<JobId>>,
 }
 
 impl Board {
@@ -61,9 +66,14 @@ impl Board {
             state: Mutex::default(),
             revision: watch::channel(0).0,
         });
+        {
+            let mut state = board.state();
+            (state.day, state.gone) = (now.day(), Some(HashSet::new()));
+        }
         // Listen first: what changes while the board is filled comes twice rather than never.
         store.changes(Arc::clone(&board) as Arc<dyn ChangeSink>);
-        let today = store.ended_on(now.day()).await?;
+        // Not under the board's lock: the store may be waiting for it, with its own lock held.
+        let counts = store.counts();
         let mut filter = crate::model::JobFilter { only_open: true, ..Default::default() };
         let mut after = None;
         loop {
@@ -72,17 +82,39 @@ impl Board {
             filter.only_open = true;
             let mut state = board.state();
             for job in page.jobs {
-                state.open.entry(job.id).or_insert(job);
+                state.fill(job);
             }
             after = page.next;
             if after.is_none() {
-                state.counts = store.counts();
-                state.day = now.day();
+                state.gone = None;
+                if state.revision == 0 {
+                    // Otherwise a change has brought newer ones.
+                    state.counts = counts;
+                }
+                break;
+            }
+        }
+        board.fill_today(store, now.day()).await?;
+        Ok(board)
+    }
+
+    /// Takes over how many jobs ended today. What ended while the store was asked may be in its answer or
+    /// not, so it is asked again until nothing did.
+    async fn fill_today(&self, store: &Arc<dyn JobStore>, day: i64) -> Result<(), StoreError> {
+        for attempt in 1.. {
+            let before = self.state().today;
+            let today = store.ended_on(day).await?;
+            let mut state = self.state();
+            if state.day != day {
+                // Midnight has passed, and every job of the new day was heard of.
+                break;
+            }
+            if state.today == before || attempt == TODAY_TRIES {
                 state.today = today;
                 break;
             }
         }
-        Ok(board)
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -242,10 +274,24 @@ impl State {
         }
     }
 
+    /// Takes a job from the list the board is filled from, unless something newer was heard of it.
+    fn fill(&mut self, job: Arc<Job>) {
+        let ended = self.gone.as_ref().is_some_and(|gone| gone.contains(&job.id));
+        if !ended && self.open.get(&job.id).is_none_or(|known| known.revision < job.revision) {
+            self.open.insert(job.id, job);
+        }
+    }
+
     fn take(&mut self, job: &Arc<Job>) {
         if !job.status.is_final() {
+            if let Some(gone) = &mut self.gone {
+                gone.remove(&job.id);
+            }
             self.open.insert(job.id, Arc::clone(job));
             return;
+        }
+        if let Some(gone) = &mut self.gone {
+            gone.insert(job.id);
         }
         let ended_now =
             self.open.remove(&job.id).is_some() || !self.recent.iter().any(|(other, _)| *other == job.id);
@@ -282,6 +328,11 @@ impl ChangeSink for Board {
                 state.take(job);
             }
             for id in &changes.removed {
+                // A job that ended and was removed while nobody was heard here is told as removed only.
+                state.open.remove(id);
+                if let Some(gone) = &mut state.gone {
+                    gone.insert(*id);
+                }
                 state.zombies.remove(id);
                 state.recent.retain(|(other, _)| other != id);
             }
@@ -296,6 +347,10 @@ impl ChangeSink for Board {
             state.revision
         };
         self.revision.send_replace(revision);
+    }
+
+    fn believed_open(&self) -> Vec<JobId> {
+        self.state().open.keys().copied().collect()
     }
 }
 
@@ -383,5 +438,16 @@ mod tests {
         assert_eq!(f.board.view(later, Vec::new()).rows.len(), 0);
         let answer = f.board.poll(f.board.boot(), "build", f.seen, later, Vec::new());
         assert!(!answer.full && answer.gone == [id]);
+    }
+
+    /// A job that ended and was removed while its server was not heard is told as removed, and nothing else.
+    #[tokio::test]
+    async fn a_job_that_was_removed_is_no_longer_open() {
+        let mut f = fixture().await;
+        let id = f.jobs.create_job("a", "x").await.unwrap();
+        f.poll();
+        f.board.publish(&Changes { jobs: Vec::new(), removed: vec![id], counts: Counts::default() });
+        assert!(f.board.open().is_empty() && f.board.job(id).is_none());
+        assert_eq!(f.poll().gone, [id]);
     }
 }

@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Timekeeper;
 use crate::clock::Clock;
 use crate::logger::{Cancelled, JobLogger};
 use crate::model::{
@@ -54,6 +55,8 @@ pub struct RunContext {
     pub store: Arc<dyn JobStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether that can be believed.
+    pub timekeeper: Arc<Timekeeper>,
     /// Where files are put.
     pub files: PathBuf,
     /// What history is kept.
@@ -84,6 +87,7 @@ pub trait AdminJob: Send + Sync + 'static {
 pub struct Runner {
     store: Arc<dyn JobStore>,
     clock: Arc<dyn Clock>,
+    timekeeper: Arc<Timekeeper>,
     files: PathBuf,
     limits: Limits,
     jobs: Vec<Arc<dyn AdminJob>>,
@@ -104,6 +108,7 @@ impl Runner {
     pub fn new(
         store: &Arc<dyn JobStore>,
         clock: Arc<dyn Clock>,
+        timekeeper: Arc<Timekeeper>,
         files: PathBuf,
         limits: Limits,
         jobs: Vec<Arc<dyn AdminJob>>,
@@ -111,6 +116,7 @@ impl Runner {
         let runner = Arc::new(Self {
             store: Arc::clone(store),
             clock,
+            timekeeper,
             files,
             limits,
             jobs,
@@ -145,6 +151,7 @@ impl Runner {
             logger: logger.clone(),
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
+            timekeeper: Arc::clone(&self.timekeeper),
             files: self.files.clone(),
             limits: self.limits,
             input: job.spec.input.clone(),
@@ -252,6 +259,12 @@ impl Runner {
             }
         }
         Ok(settled)
+    }
+
+    /// Forgets since when the runs of other servers are silent. To be called whenever they may not have been
+    /// heard, or could not have spoken: the time before says nothing about them.
+    pub fn forget_signs(&self) {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Lets what runs come to an end: waits, then cancels, then waits once more. What is still running

@@ -2,10 +2,15 @@
 //!
 //! A reconciler in the sense of omicron's background tasks: it takes no input, can run at any time, and
 //! running it twice changes nothing more. Each job it ends is judged once more inside its transaction.
+//!
+//! While the store is away nobody can report, and while another server leads nobody is watched from here.
+//! Neither is the silence of a job. So whoever begins to judge, after a start, an outage or on gaining the
+//! lead, gives the jobs the time between two sweeps to report before it does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Board, Runner, Timekeeper};
@@ -26,6 +31,8 @@ pub struct SweeperSettings {
 
 /// A broken store is looked at this often, and the clock.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// When looking took longer than this, the store or the whole server stood still meanwhile.
+const STOOD_STILL: Duration = Duration::from_secs(6);
 /// History is removed in transactions of this many jobs, so that writers never wait long.
 const PRUNE_BATCH: usize = 200;
 
@@ -67,27 +74,21 @@ impl Sweeper {
     pub async fn run(self, stop: CancellationToken) {
         let mut sweep = tokio::time::interval(self.settings.every);
         let mut probe = tokio::time::interval(PROBE_EVERY);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // The first tick comes at once: whatever was running when the server stopped deserves a moment
-        // to report before it is judged.
-        sweep.tick().await;
+        for ticks in [&mut sweep, &mut probe] {
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        // Whether it judges, and when it last looked whether it may.
+        let (mut judges, mut looked) = (false, Instant::now());
         let mut told = Vec::new();
         loop {
             tokio::select! {
+                // In this order: after a standstill everything is due at once, and looking comes first.
+                biased;
                 () = stop.cancelled() => return,
-                _ = sweep.tick(), if self.store.leads() => {
-                    match self.sweep().await {
-                        Ok(ended) if ended.is_empty() => {}
-                        Ok(ended) => tracing::info!(jobs = ended.len(), "The sweep ended stale jobs"),
-                        Err(error) => tracing::error!(error = %error, "The sweep failed"),
-                    }
-                    if let Err(error) = self.prune().await {
-                        tracing::error!(error = %error, "History could not be kept in bounds");
-                    }
-                }
                 _ = probe.tick() => {
-                    if let Err(error) = self.timekeeper.look().await {
-                        tracing::error!(error = %error, "Jobs could not be moved with the clock");
+                    let seen = self.timekeeper.look().await;
+                    if let Err(error) = &seen {
+                        tracing::error!(error = %error, "The clock could not be looked after");
                     }
                     if self.store.write_error().is_some() {
                         let _ = self.store.probe().await;
@@ -97,15 +98,46 @@ impl Sweeper {
                         told = troubles;
                         self.board.nudge();
                     }
-                    self.give_up_abandoned().await;
+                    let judged = judges && looked.elapsed() < STOOD_STILL;
+                    looked = Instant::now();
+                    judges = seen.is_ok() && self.may_judge();
+                    if judges && !judged {
+                        sweep.reset();
+                    }
+                    if !(judges && judged) {
+                        self.runner.forget_signs();
+                    }
+                    if judges {
+                        self.give_up_abandoned().await;
+                    }
+                }
+                _ = sweep.tick(), if judges => {
+                    if !self.may_judge() {
+                        continue;
+                    }
+                    match self.sweep().await {
+                        Ok(ended) if ended.is_empty() => {}
+                        Ok(ended) => tracing::info!(jobs = ended.len(), "The sweep ended stale jobs"),
+                        Err(error) => tracing::error!(error = %error, "The sweep failed"),
+                    }
+                    if let Err(error) = self.prune().await {
+                        tracing::error!(error = %error, "History could not be kept in bounds");
+                    }
+                    // However long that took, it was no standstill.
+                    looked = Instant::now();
                 }
             }
         }
     }
 
+    /// Whether this server is the one that judges jobs, and can hear of them.
+    fn may_judge(&self) -> bool {
+        self.store.leads() && self.store.write_error().is_none()
+    }
+
     /// Where several servers share the store, ends the runs of those that are gone.
     async fn give_up_abandoned(&self) {
-        if !(self.store.is_shared() && self.store.leads()) {
+        if !self.store.is_shared() {
             return;
         }
         match self.runner.settle_abandoned(&self.board.active()).await {

@@ -14,6 +14,10 @@
 //! with a wrong clock and was put right must not stay critical. Given up: noticing a clock that was set
 //! while the server was not running, which looks the same as a server that was off for a year. Where several
 //! nodes share a store, this belongs to the one that sweeps: it is its clock that jobs are judged by.
+//!
+//! A shared store has a clock of its own, which all its nodes can be held against. One whose clock is more
+//! than [`JUMP`] off would end everybody's jobs and remove everybody's history, so it does not lead, judges
+//! nothing, and says so, until the two agree again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,6 +55,8 @@ struct State {
     history_held_until: Duration,
     /// Jobs whose times are still to be moved, and by how much.
     to_move: Vec<(JobId, i64)>,
+    /// How far the clock is ahead of the store's own, where that is too far.
+    off_ms: Option<i64>,
 }
 
 impl State {
@@ -97,6 +103,7 @@ impl Timekeeper {
             set_at: Duration::ZERO,
             history_held_until: Duration::ZERO,
             to_move: Vec::new(),
+            off_ms: None,
         };
         Self { store, clock, state: Mutex::new(state), looking: tokio::sync::Mutex::default() }
     }
@@ -109,6 +116,15 @@ impl Timekeeper {
     /// judged by the time where this fails: some job may not have been moved yet.
     pub async fn look(&self) -> Result<bool, StoreError> {
         let _one = self.looking.lock().await;
+        // Asked each time, and before the clock is believed: whether it was set, or is another's, decides
+        // whether jobs may be moved with it. Nothing is taken note of where the store does not answer.
+        let ours = self.clock.now();
+        let theirs = self.store.clock().await?;
+        let off_ms = theirs.map(|theirs| ours.0.saturating_sub(theirs.0)).filter(|off| is_jump(*off));
+        self.store.may_lead(off_ms.is_none());
+        if let (Some(off), None) = (off_ms, std::mem::replace(&mut self.state().off_ms, off_ms)) {
+            tracing::error!(off_ms = off, "The clock is not the database's; this server does not lead");
+        }
         let (wall, steady) = (self.clock.now(), self.clock.steady());
         let drift = self.state().drift_ms(wall, steady);
         let jumped = is_jump(drift);
@@ -137,6 +153,18 @@ impl Timekeeper {
     /// What a person must know of the clock, where there is something.
     pub fn trouble(&self) -> Option<Trouble> {
         let state = self.state();
+        if let Some(off) = state.off_ms {
+            return Some(Trouble {
+                critical: true,
+                what: format!(
+                    "This server's clock differs from the database's, by which it is {}",
+                    clock_words(off)
+                ),
+                detail: "it ends no jobs and removes no history for their age, and leaves the lead to \
+                         another server, until the two agree. Set the clock that is wrong"
+                    .to_owned(),
+            });
+        }
         let (wall, steady) = (self.clock.now(), self.clock.steady());
         // What nobody has looked at yet counts: the condition is the present one.
         let drift = Some(state.drift_ms(wall, steady)).filter(|drift| is_jump(*drift));
@@ -157,8 +185,10 @@ impl Timekeeper {
         })
     }
 
-    /// Whether history may be removed for its age: not soon after the clock jumped ahead.
+    /// Whether history may be removed for its age: not soon after the clock jumped ahead, and not by a
+    /// clock that is known to be wrong.
     pub fn may_remove_by_age(&self) -> bool {
-        self.clock.steady() >= self.state().history_held_until
+        let state = self.state();
+        state.off_ms.is_none() && self.clock.steady() >= state.history_held_until
     }
 }

@@ -33,7 +33,15 @@ impl AdminJob for Retention {
         let logger = &context.logger;
         logger.initialize_pipeline(Pipeline::new().operation("remove"));
         let keep = u64::from(context.limits.max_past);
-        let before = context.limits.max_age.map(|age| context.clock.now().minus(age));
+        // What is removed is gone: not by a clock that is not to be believed.
+        context.timekeeper.look().await?;
+        let before = match context.limits.max_age {
+            Some(_) if !context.timekeeper.may_remove_by_age() => {
+                logger.warning("Nothing is removed for its age: this server's clock was set, or is wrong");
+                None
+            }
+            age => age.map(|age| context.clock.now().minus(age)),
+        };
         match before {
             Some(before) => {
                 logger.info(format!("Keeping the newest {keep} jobs that ended after {}", date_time(before)));

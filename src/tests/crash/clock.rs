@@ -87,6 +87,24 @@ async fn a_clock_that_jumps_a_year_ahead_ends_nobody() {
     a_jump(YEAR_MS, "365 days ahead", false).await;
 }
 
+/// Neither by itself nor when an operator asks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_not_removed_for_an_age_that_a_jump_gave_it() {
+    let (app, _, _, reporter, operator, _) =
+        TestApp::with().history_lasts(Duration::from_secs(86_400)).init().await;
+    let kept = reporter.completed("kept").await;
+    jump(&app, YEAR_MS);
+    let run = operator.run(json!({"feature": "retention"})).await;
+    eventually("the run has ended", async || {
+        (operator.job(&run).await["status"] == "completed").then_some(())
+    })
+    .await;
+    assert_eq!(operator.job(&run).await["output"], json!({"removedJobs": 0}));
+    let warned = operator.log(&run, "warning").await;
+    assert_eq!(warned, ["Nothing is removed for its age: this server's clock was set, or is wrong"]);
+    assert_eq!(operator.job(&kept).await["status"], "completed");
+}
+
 #[tokio::test]
 async fn a_clock_that_jumps_a_year_back_hides_nobody() {
     a_jump(-YEAR_MS, "365 days back", false).await;
