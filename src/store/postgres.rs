@@ -3,7 +3,7 @@
 //! Each node has one writer, which decides what waits in one transaction with the jobs' rows locked, so
 //! that a transition is decided once whichever nodes race for it; readers on a pool; and a feed that tells
 //! it what the others changed. A commit is acknowledged after it is on the database's disk
-//! (`synchronous_commit`), and one whose answer was lost is asked after, not guessed.
+//! (`synchronous_commit`), and one that was not answered with success is asked after, not guessed.
 //!
 //! Given up: a copy of the open jobs as authority, as the SQLite store has it. Another node may have
 //! changed them a moment ago, so what is decided and what is answered is read from the database; the copy
@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 pub use accounts::PostgresAccounts;
 pub use connect::PostgresError;
-use connect::{Place, unavailable};
+use connect::{Place, READS_WITHIN, answered_within, unavailable};
 use feed::Feed;
 use history::History;
 use shared::Shared;
@@ -83,14 +83,16 @@ impl PostgresStore {
         let pool = place.pool(settings.connections)?;
         let (node, shared, written) = (Uuid::new_v4(), Arc::new(Shared::default()), Arc::new(Notify::new()));
         let unreachable = PostgresError::unreachable;
+        // Before anything is read from it: what changes from here on is heard.
+        let since =
+            feed::place_now(&connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
         let counts =
             reader::counts(&connection(&pool).await.map_err(unreachable)?).await.map_err(unreachable)?;
         shared.publish(Vec::new(), Vec::new(), counts);
         let writer = Writer::start(place.clone(), node, Arc::clone(&shared), Arc::clone(&written));
         let history = History::new(place.clone(), node);
-        let feed = settings
-            .node
-            .map(|name| Feed::start(place, pool.clone(), node, name, Arc::clone(&shared), written));
+        let feed =
+            settings.node.map(|name| Feed::start(place, since, node, name, Arc::clone(&shared), written));
         Ok(Self { shared, writer, feed, history, pool })
     }
 
@@ -216,6 +218,17 @@ impl JobStore for PostgresStore {
         self.shared.leads()
     }
 
+    fn may_lead(&self, may: bool) {
+        self.shared.set_may_lead(may);
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        match &self.feed {
+            Some(feed) => feed.clock().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn is_shared(&self) -> bool {
         true
     }
@@ -250,10 +263,10 @@ impl JobStore for PostgresStore {
 
 /// A transaction that sees one moment, for reads of several statements.
 async fn snapshot(db: &mut Object) -> Result<deadpool_postgres::Transaction<'_>, StoreError> {
-    db.build_transaction()
+    let begun = db
+        .build_transaction()
         .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
         .read_only(true)
-        .start()
-        .await
-        .map_err(unavailable)
+        .start();
+    answered_within(READS_WITHIN, async { begun.await.map_err(unavailable) }).await
 }

@@ -10,22 +10,25 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
 
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::connect::{DbError, unavailable};
+use super::connect::{ANSWERS_WITHIN, DbError, answered_within, unavailable};
 use super::job_columns::{ChangedJobs, NewJobs};
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::text::stored;
-use super::writer::{Doubtful, Failure, Op, Session};
+use super::writer::{Doubtful, Failure, Op, Session, commit};
 use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
 use crate::store::record::status_number;
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
 /// Whoever holds it decides whether a job may be made: limits hold across nodes. "LHad".
 const ADMISSION_LOCK: i64 = 0x4c48_6164;
+
+/// Each statement sees what was committed before it, whatever the database does by default: who has waited
+/// for a lock must see what was done under it.
+pub(super) const BEGIN: &str = "begin isolation level read committed";
 
 /// What to tell a caller once the transaction has happened.
 pub(super) enum Answer {
@@ -69,7 +72,7 @@ struct Read {
     numbers: Vec<i64>,
     counts: Counts,
     /// The jobs that have not ended, by feature, where a rule asks.
-    of_feature: HashMap<String, JobId>,
+    of_feature: HashMap<String, Vec<JobId>>,
     keys: HashMap<String, (String, JobId)>,
 }
 
@@ -81,7 +84,8 @@ pub(super) async fn run(
     ops: &[Op],
 ) -> Result<Done, (Failure, Done)> {
     let nothing = || Done { answers: Vec::new(), changed: Vec::new(), counts: None };
-    let read = read(session, ops).await.map_err(|error| (error.into(), nothing()))?;
+    let read = answered_within(ANSWERS_WITHIN, read(session, ops)).await;
+    let read = read.map_err(|error| (error.into(), nothing()))?;
     let mut batch = Batch::new(read);
     let mut answers = Vec::with_capacity(ops.len());
     for op in ops {
@@ -95,14 +99,14 @@ pub(super) async fn run(
             Op::Probe { .. } | Op::Close { .. } => {}
         }
     }
-    if let Err(error) = batch.recall(session, &mut answers).await {
+    if let Err(error) = answered_within(ANSWERS_WITHIN, batch.recall(session, &mut answers)).await {
         return Err((error.into(), nothing()));
     }
     batch.write(session, node, slot, answers).await
 }
 
 async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
-    let Session { client, statements } = session;
+    let Session { client, statements, .. } = session;
     let mut ids = BTreeSet::new();
     let mut features = BTreeSet::new();
     let mut keys = BTreeSet::new();
@@ -143,7 +147,7 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
         };
     }
     let flight: Vec<Sent<'_, Vec<Row>>> = vec![
-        Box::pin(async { client.batch_execute("begin").await.map(|()| Vec::new()).map_err(DbError::from) }),
+        Box::pin(async { client.batch_execute(BEGIN).await.map(|()| Vec::new()).map_err(DbError::from) }),
         ask!(guarded, &statements.admit, [&lock as &(dyn tokio_postgres::types::ToSql + Sync)]),
         ask!(!ids.is_empty(), &statements.lock, [&ids as &(dyn tokio_postgres::types::ToSql + Sync)]),
         ask!(!ids.is_empty(), &statements.steps, [&ids as &(dyn tokio_postgres::types::ToSql + Sync)]),
@@ -166,14 +170,15 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
     let (_, _) = (next(), next());
     let (jobs, steps, numbers, counts, of_feature, _, keys) =
         (next(), next(), next(), next(), next(), next(), next());
+    let mut open_of: HashMap<String, Vec<JobId>> = HashMap::new();
+    for row in &of_feature {
+        open_of.entry(get(row, 0)?).or_default().push(JobId(get(row, 1)?));
+    }
     Ok(Read {
         jobs: rows::with_steps(&jobs, &steps)?,
         numbers: numbers.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?,
         counts: rows::counts(&counts)?,
-        of_feature: of_feature
-            .iter()
-            .map(|row| Ok((get::<String>(row, 0)?, JobId(get(row, 1)?))))
-            .collect::<Result<_, StoreError>>()?,
+        of_feature: open_of,
         keys: keys
             .iter()
             .map(|row| Ok((get::<String>(row, 0)?, (get::<String>(row, 1)?, JobId(get(row, 2)?)))))
@@ -198,7 +203,7 @@ struct Batch {
     jobs: HashMap<JobId, Pending>,
     numbers: Vec<i64>,
     counts: Counts,
-    of_feature: HashMap<String, JobId>,
+    of_feature: HashMap<String, Vec<JobId>>,
     keys: HashMap<String, (String, JobId)>,
     new_keys: Vec<(IdempotencyKey, JobId, Timestamp)>,
     counters: BTreeMap<(String, i64), i64>,
@@ -263,7 +268,7 @@ impl Batch {
             self.keys.insert(stored(&key.key).into_owned(), known);
             self.new_keys.push((key.clone(), job.id, context.at));
         }
-        self.of_feature.insert(stored(job.spec.feature.as_str()).into_owned(), job.id);
+        self.of_feature.entry(stored(job.spec.feature.as_str()).into_owned()).or_default().push(job.id);
         self.count(job.spec.feature.as_str(), None, Some(job.status));
         self.jobs.insert(
             job.id,
@@ -282,13 +287,18 @@ impl Batch {
 
     fn admit(&self, new: &NewJob, rules: &CreateRules) -> Result<(), StoreError> {
         if rules.one_per_feature
-            && let Some(other) = self.of_feature.get(&*stored(new.spec.feature.as_str()))
-            && self.jobs.get(other).is_none_or(|pending| !pending.job.status.is_final())
+            && let Some(others) = self.of_feature.get(&*stored(new.spec.feature.as_str()))
+            && let Some(other) = others.iter().find(|id| self.is_open(**id))
         {
             let feature = new.spec.feature.as_str().to_owned();
             return Err(Refusal::Duplicate { feature, id: *other }.into());
         }
         Ok(ledger::admit_count(new, rules, &self.counts)?)
+    }
+
+    /// Whether a job that was open when the transaction began, or was made in it, still is.
+    fn is_open(&self, id: JobId) -> bool {
+        self.jobs.get(&id).is_none_or(|pending| !pending.job.status.is_final())
     }
 
     fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
@@ -362,11 +372,13 @@ impl Batch {
         let Session { client, .. } = session;
         self.jobs.retain(|_, pending| pending.changed);
         if self.jobs.is_empty() {
-            let ended = client.batch_execute("commit").await;
+            // Nothing was written that it would matter to have done twice.
+            let ended = async { client.batch_execute("commit").await.map_err(DbError::from) };
+            let ended = answered_within(ANSWERS_WITHIN, ended).await;
             let done = Done { answers, changed: Vec::new(), counts: None };
             return match ended {
                 Ok(()) => Ok(done),
-                Err(error) => Err((DbError::from(error).into(), done)),
+                Err(error) => Err((error.into(), done)),
             };
         }
         let mut writes = Writes::default();
@@ -380,29 +392,23 @@ impl Batch {
             return Err((Failure::For(error), done(None)));
         }
         let flight = self.flight(session, node, slot, &writes);
-        let rows = match in_order(flight).await {
+        let rows = match answered_within(ANSWERS_WITHIN, in_order(flight)).await {
             Ok(rows) => rows,
             Err(error) => return Err((error.into(), done(None))),
         };
-        let told = || -> Result<(String, Counts), StoreError> {
+        let told = || -> Result<(Doubtful, Counts), StoreError> {
             let [.., change, counts] = rows.as_slice() else {
                 return Err(StoreError::Corrupt("the database answered too little".to_owned()));
             };
-            let xid = change.first().map(|row| get::<String>(row, 0)).transpose()?.unwrap_or_default();
-            Ok((xid, rows::counts(counts)?))
+            Ok((Doubtful::new(change, writes.numbers, Vec::new())?, rows::counts(counts)?))
         };
-        let (xid, counts) = match told() {
+        let (doubtful, counts) = match told() {
             Ok(told) => told,
             Err(error) => return Err((Failure::For(error), done(None))),
         };
-        let at = Instant::now();
-        match client.batch_execute("commit").await {
+        match commit(client).await {
             Ok(()) => Ok(done(Some(counts))),
-            Err(error) if error.as_db_error().is_some() => Err((DbError::from(error).into(), done(None))),
-            Err(error) => {
-                let doubtful = Doubtful { xid, jobs: writes.numbers, at };
-                Err((Failure::Unknown(unavailable(error), doubtful), done(Some(counts))))
-            }
+            Err(error) => Err((Failure::Unknown(error, doubtful), done(Some(counts)))),
         }
     }
 
@@ -415,7 +421,7 @@ impl Batch {
         slot: i16,
         writes: &'a Writes,
     ) -> Vec<Sent<'a, Vec<Row>>> {
-        let Session { client, statements } = session;
+        let Session { client, statements, .. } = session;
         let Writes { numbers, new, changed, events, steps, replaced, ended } = writes;
         let mut flight: Vec<Sent<'a, Vec<Row>>> = Vec::with_capacity(self.jobs.len() + 8);
         if !new.is_empty() {
@@ -549,5 +555,6 @@ pub(super) fn count<'a, 'b>(
 
 /// A write that changes nothing: it needs a number and a commit, as every write does.
 pub(super) async fn probe(client: &Client) -> Result<(), StoreError> {
-    client.batch_execute("begin; select pg_current_xact_id(); commit").await.map_err(unavailable)
+    let written = async { client.batch_execute("begin; select pg_current_xact_id(); commit").await };
+    answered_within(ANSWERS_WITHIN, async { written.await.map_err(unavailable) }).await
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use thiserror::Error;
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::store::StoreError;
 
@@ -21,6 +23,17 @@ mod embedded {
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A connection whose other end has gone silent is given up after about this time.
 const SILENT_FOR: Duration = Duration::from_secs(10);
+/// The other end of an idle connection is asked whether it is there this many times before it is given up,
+/// and this far apart. TCP gives up unacknowledged data by itself; who waits for an answer has sent all.
+const ASKED: u32 = 3;
+const ASKED_EVERY: Duration = Duration::from_secs(2);
+/// How long the database may take to answer, its waits for locks included. One that stands still with its
+/// connections open is alive as far as TCP can tell.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// The same for whoever only reads: looking through long logs takes its time.
+pub(super) const READS_WITHIN: Duration = Duration::from_secs(60);
+/// A connection that was not used for this long is asked whether it is good before it is used again.
+const IDLE_FOR: Duration = Duration::from_secs(1);
 /// Held while the schema is brought up to date, so that nodes that start together do it once. "LHmi".
 const MIGRATION_LOCK: i64 = 0x4c48_6d69;
 
@@ -80,6 +93,20 @@ pub(super) fn unavailable(error: tokio_postgres::Error) -> StoreError {
     StoreError::Unavailable(sentence(&error))
 }
 
+/// What comes within a time, or word that the database stands still.
+pub(super) async fn answered_within<T, E: From<StoreError>>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let said = format!("the database has not answered for {} seconds", limit.as_secs());
+            Err(StoreError::Unavailable(said).into())
+        }
+    }
+}
+
 /// Why something in a transaction failed, and whether the transaction would perhaps succeed if it were
 /// tried again as a whole.
 #[derive(Debug)]
@@ -114,7 +141,8 @@ impl From<StoreError> for DbError {
 impl Place {
     /// Reads an address: `postgres://user:password@host:5432/name?sslmode=require`, with the options of
     /// libpq that the driver knows. Where a server offers TLS it is used, and its certificate must be one
-    /// the system trusts; `sslmode=require` insists on it.
+    /// the system trusts; `sslmode=require` insists on it. Of several servers the one that takes writes is
+    /// used, unless `target_session_attrs` says otherwise.
     pub(super) fn new(address: &str) -> Result<Self, PostgresError> {
         let mut config: Config = address
             .parse()
@@ -129,7 +157,16 @@ impl Place {
             // Compiling a statement takes longer than any of ours runs.
             config.options("-c jit=off");
         }
-        config.keepalives_idle(SILENT_FOR).tcp_user_timeout(SILENT_FOR);
+        if !address.contains("target_session_attrs") {
+            // A standby answers too, and knows nothing of a commit that has not reached it yet. Where the
+            // address names several servers, the one that is the primary now is taken.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        config
+            .keepalives_idle(SILENT_FOR - ASKED_EVERY * ASKED)
+            .keepalives_interval(ASKED_EVERY)
+            .keepalives_retries(ASKED)
+            .tcp_user_timeout(SILENT_FOR);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -150,15 +187,16 @@ impl Place {
         }
     }
 
-    /// A connection that is driven by a task of its own.
-    pub(super) async fn client(&self) -> Result<Client, StoreError> {
+    /// A connection that is driven by a task of its own. It ends with the task: left alone, the task would
+    /// wait for the answers that are due, and the server would keep what the connection has locked.
+    pub(super) async fn client(&self) -> Result<(Client, AbortOnDropHandle<()>), StoreError> {
         let (client, wire) = self.connect().await?;
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             if let Err(error) = wire.await {
                 tracing::debug!(error = %sentence(&error), "A connection to the database ended");
             }
         });
-        Ok(client)
+        Ok((client, AbortOnDropHandle::new(driver)))
     }
 
     /// A pool of at most `size` connections, for those who only read.
@@ -168,7 +206,20 @@ impl Place {
             self.tls.clone(),
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
+        // One on which an answer is still due, because whoever waited for it has given up, would make the
+        // next one wait too.
+        let is_good = Hook::async_fn(|client: &mut ClientWrapper, metrics| {
+            Box::pin(async move {
+                if metrics.last_used() < IDLE_FOR {
+                    return Ok(());
+                }
+                let answer = async { client.simple_query("").await.map_err(unavailable) };
+                let good = answered_within(CONNECT_WITHIN, answer).await;
+                good.map(drop).map_err(|error| HookError::message(error.to_string()))
+            })
+        });
         Pool::builder(manager)
+            .pre_recycle(is_good)
             .max_size(size.max(1))
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(CONNECT_WITHIN))
@@ -180,7 +231,7 @@ impl Place {
     /// Brings the schema to this version's; a newer one's, or somebody else's, is left untouched.
     pub(super) async fn migrate(&self) -> Result<(), PostgresError> {
         let unreachable = |error: tokio_postgres::Error| PostgresError::Unreachable(sentence(&error));
-        let mut client = self.client().await.map_err(PostgresError::unreachable)?;
+        let (mut client, _driver) = self.client().await.map_err(PostgresError::unreachable)?;
         client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(unreachable)?;
         let has = |table: &str| format!("to_regclass('{table}') is not null");
         let row = client
@@ -216,5 +267,23 @@ impl Place {
             PostgresError::NotOurs(format!("the schema cannot be brought up to date: {error}"))
         })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_primary_is_looked_for_unless_the_address_says_otherwise_and_silence_is_noticed() {
+        let config = |address: &str| Place::new(address).unwrap().config;
+        let usual = config("postgres://longhaul@a,b/longhaul?sslmode=require");
+        assert_eq!(usual.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        let any = config("postgres://longhaul@a/longhaul?target_session_attrs=any");
+        assert_eq!(any.get_target_session_attrs(), TargetSessionAttrs::Any);
+
+        let (every, times) = (usual.get_keepalives_interval(), usual.get_keepalives_retries());
+        let (Some(every), Some(times)) = (every, times) else { panic!("left to the system: {usual:?}") };
+        assert_eq!(usual.get_keepalives_idle() + every * times, SILENT_FOR);
     }
 }

@@ -1,21 +1,24 @@
 //! What removes jobs and what brings whole ones, on a connection of its own: commands do not wait for it.
 //!
-//! Rows that somebody else has locked are passed over: another node removes them, or has just done
-//! something to the job. The counters come last in each transaction, because other nodes may wait for them.
+//! Those who remove do so one after the other, whichever nodes they are on, and count what is too much when
+//! it is their turn. Rows that somebody else has locked are passed over: something is just being done to the
+//! job. The counters come last in each transaction, because other nodes may wait for them, and in the order
+//! of their names, so that those who wait for each other do not deadlock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::batch::{Sent, count, in_order};
-use super::connect::{DbError, Place, unavailable};
+use super::batch::{BEGIN, Sent, count, in_order};
+use super::connect::{ANSWERS_WITHIN, DbError, Place, answered_within, unavailable};
 use super::job_columns::NewJobs;
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::shared::Shared;
-use super::writer::Session;
+use super::writer::{Doubtful, Session, commit, fate, in_doubt};
 use crate::model::{Counts, Job, JobId, Refusal, Timestamp};
 use crate::store::record::status_number;
 use crate::store::{ImportedJob, Pruned, StoreError};
@@ -28,6 +31,16 @@ const MAX_ROWS: u64 = 20_000;
 const ENTRIES_AT_ONCE: usize = 5_000;
 /// The rows of the counters that are added to here. Writers have 0 to 63.
 const SLOT: i16 = 64;
+/// Rows of the counters are folded this often. Each start of a server draws a slot and leaves its rows behind,
+/// one for every feature and status it met.
+const FOLD_EVERY: Duration = Duration::from_secs(3600);
+/// The most of them in one transaction.
+const FOLDED_AT_ONCE: usize = 1_000;
+/// A transaction of so many jobs and entries may take this long up to its commit.
+const TAKES_AT_MOST: Duration = Duration::from_secs(120);
+/// Whoever holds it decides how many jobs are too many: two who did so at once would each remove as many.
+/// "LHpr".
+const PRUNE_LOCK: i64 = 0x4c48_7072;
 
 const OLDEST: &str = "select n, id, feature, status, ended_at, seq from job where ended_at is not null \
     and not pinned order by ended_at, id limit $1 for update skip locked";
@@ -36,7 +49,13 @@ const OLDEST: &str = "select n, id, feature, status, ended_at, seq from job wher
 pub(super) struct History {
     place: Place,
     node: Uuid,
-    session: Mutex<Option<Session>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    session: Option<Session>,
+    folded: Option<Instant>,
 }
 
 /// What a transaction led to, to be published.
@@ -48,7 +67,7 @@ struct Outcome {
 
 impl History {
     pub(super) fn new(place: Place, node: Uuid) -> Self {
-        Self { place, node, session: Mutex::new(None) }
+        Self { place, node, held: Mutex::default() }
     }
 
     /// Removes up to `batch` ended jobs that nobody pinned.
@@ -59,20 +78,20 @@ impl History {
         before: Option<Timestamp>,
         batch: usize,
     ) -> Result<Pruned, StoreError> {
-        let mut held = self.session.lock().await;
-        let session = self.session(&mut held).await?;
-        match prune(session, self.node, keep, before, batch.min(MAX_JOBS)).await {
-            Ok((pruned, outcome)) => {
-                if let Some(outcome) = outcome {
-                    shared.publish(outcome.jobs, outcome.removed, outcome.counts);
-                }
-                Ok(pruned)
-            }
-            Err(error) => {
-                *held = None;
-                Err(error.told)
-            }
+        let mut held = self.held.lock().await;
+        let session = self.session(held.session.take()).await?;
+        if held.folded.is_none_or(|at| at.elapsed() >= FOLD_EVERY) {
+            in_time(fold(&session)).await?;
+            held.folded = Some(Instant::now());
         }
+        let work = prune(&session, self.node, keep, before, batch.min(MAX_JOBS));
+        let Some((pruned, outcome, doubtful)) = in_time(work).await? else {
+            held.session = Some(session);
+            return Ok(Pruned::default());
+        };
+        held.session = self.commit(session, &doubtful).await?;
+        shared.publish(outcome.jobs, outcome.removed, outcome.counts);
+        Ok(pruned)
     }
 
     /// Adds jobs with their logs. Refused, before anything is written, where one is there already.
@@ -81,30 +100,42 @@ impl History {
         if let Some(twice) = jobs.iter().find(|imported| !seen.insert(imported.job.id.0)) {
             return Err(Refusal::Exists { id: twice.job.id }.into());
         }
-        let mut held = self.session.lock().await;
-        let session = self.session(&mut held).await?;
-        match import(session, self.node, &jobs).await {
-            Ok(outcome) => {
-                shared.publish(outcome.jobs, outcome.removed, outcome.counts);
-                Ok(jobs.len() as u64)
-            }
-            Err(error) => {
-                // Whatever was begun ends with its connection.
-                *held = None;
-                Err(error.told)
-            }
+        let mut held = self.held.lock().await;
+        let session = self.session(held.session.take()).await?;
+        let (outcome, doubtful) = in_time(import(&session, self.node, &jobs)).await?;
+        held.session = self.commit(session, &doubtful).await?;
+        shared.publish(outcome.jobs, outcome.removed, outcome.counts);
+        Ok(jobs.len() as u64)
+    }
+
+    /// A session, which is given back when its transaction is over. One that fails, or whose caller has gone
+    /// away in the midst of it, ends with what it had begun.
+    async fn session(&self, held: Option<Session>) -> Result<Session, StoreError> {
+        match held.filter(|session| !session.client.is_closed()) {
+            Some(session) => Ok(session),
+            None => Session::open(&self.place).await,
         }
     }
 
-    async fn session<'a>(&self, held: &'a mut Option<Session>) -> Result<&'a Session, StoreError> {
-        if held.as_ref().is_some_and(|session| session.client.is_closed()) {
-            *held = None;
-        }
-        match held {
-            Some(session) => Ok(session),
-            empty => Ok(empty.insert(Session::open(&self.place).await?)),
+    /// Commits, and finds out whether that happened. Gives the session back where it is good for more.
+    async fn commit(&self, session: Session, doubtful: &Doubtful) -> Result<Option<Session>, StoreError> {
+        let Err(error) = commit(&session.client).await else {
+            return Ok(Some(session));
+        };
+        drop(session);
+        match fate(&self.place, self.node, doubtful).await {
+            Some(true) => {
+                tracing::warn!(error = %error, "A commit that was not answered with success has happened");
+                Ok(None)
+            }
+            Some(false) => Err(error),
+            None => Err(in_doubt(&error)),
         }
     }
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, DbError>>) -> Result<T, StoreError> {
+    answered_within(TAKES_AT_MOST, work).await.map_err(|error| error.told)
 }
 
 async fn prune(
@@ -113,12 +144,13 @@ async fn prune(
     keep: u64,
     before: Option<Timestamp>,
     most: usize,
-) -> Result<(Pruned, Option<Outcome>), DbError> {
-    let Session { client, statements } = session;
+) -> Result<Option<(Pruned, Outcome, Doubtful)>, DbError> {
+    let Session { client, statements, .. } = session;
+    client.batch_execute(BEGIN).await?;
+    client.query(&statements.admit, &[&PRUNE_LOCK]).await?;
     let counts = rows::counts(&client.query(&statements.counts, &[]).await?)?;
     let pinned = client.query_one("select count(*) from job where pinned", &[]).await?;
     let over = counts.past().saturating_sub(keep).saturating_sub(get::<i64>(&pinned, 0)? as u64);
-    client.batch_execute("begin").await?;
     let oldest = client.query(OLDEST, &[&(most as i64)]).await?;
     let (mut numbers, mut ids, mut entries) = (Vec::new(), Vec::new(), 0);
     let mut counters: BTreeMap<(String, i64), i64> = BTreeMap::new();
@@ -141,9 +173,9 @@ async fn prune(
     }
     if ids.is_empty() {
         client.batch_execute("rollback").await?;
-        return Ok((Pruned::default(), None));
+        return Ok(None);
     }
-    let removal = |statement| -> Sent<'_, Vec<tokio_postgres::Row>> {
+    let removal = |statement| -> Sent<'_, Vec<Row>> {
         let numbers = &numbers;
         Box::pin(async move { client.query(statement, &[numbers]).await.map_err(DbError::from) })
     };
@@ -154,16 +186,16 @@ async fn prune(
     ];
     in_order(flight).await?;
     let none: Vec<i64> = Vec::new();
-    let counts = finish(client, statements, node, (&none, &ids), &counters, &BTreeMap::new()).await?;
+    let removed = ids.iter().copied().map(JobId).collect();
     let pruned = Pruned { jobs: ids.len() as u64, more: full };
-    let removed = ids.into_iter().map(JobId).collect();
-    Ok((pruned, Some(Outcome { jobs: Vec::new(), removed, counts })))
+    let (counts, doubtful) = finish(session, node, (none, ids), &counters, &BTreeMap::new()).await?;
+    Ok(Some((pruned, Outcome { jobs: Vec::new(), removed, counts }, doubtful)))
 }
 
-async fn import(session: &Session, node: Uuid, jobs: &[ImportedJob]) -> Result<Outcome, DbError> {
-    let Session { client, statements } = session;
+async fn import(session: &Session, node: Uuid, jobs: &[ImportedJob]) -> Result<(Outcome, Doubtful), DbError> {
+    let Session { client, statements, .. } = session;
     let ids: Vec<Uuid> = jobs.iter().map(|imported| imported.job.id.0).collect();
-    client.batch_execute("begin").await?;
+    client.batch_execute(BEGIN).await?;
     let there = client.query_opt("select id from job where id = any($1) limit 1", &[&ids]).await?;
     if let Some(row) = there {
         let id = JobId(get(&row, 0)?);
@@ -201,21 +233,21 @@ async fn import(session: &Session, node: Uuid, jobs: &[ImportedJob]) -> Result<O
         }
     }
     let none: Vec<Uuid> = Vec::new();
-    let counts = finish(client, statements, node, (&numbers, &none), &counters, &ended).await?;
+    let (counts, doubtful) = finish(session, node, (numbers, none), &counters, &ended).await?;
     let jobs = jobs.iter().map(|imported| Arc::clone(&imported.job)).collect();
-    Ok(Outcome { jobs, removed: Vec::new(), counts })
+    Ok((Outcome { jobs, removed: Vec::new(), counts }, doubtful))
 }
 
-/// Counts, says what changed, and commits.
+/// Says what changed, and counts. What is left to do is to commit.
 async fn finish(
-    client: &Client,
-    statements: &Statements,
+    session: &Session,
     node: Uuid,
-    (changed, removed): (&Vec<i64>, &Vec<Uuid>),
+    (changed, removed): (Vec<i64>, Vec<Uuid>),
     counters: &BTreeMap<(String, i64), i64>,
     ended: &BTreeMap<(i64, i64), i64>,
-) -> Result<Counts, DbError> {
-    client.query(&statements.change, &[&node, changed, removed]).await?;
+) -> Result<(Counts, Doubtful), DbError> {
+    let Session { client, statements, .. } = session;
+    let said = client.query(&statements.change, &[&node, &changed, &removed]).await?;
     if !ended.is_empty() {
         let days: Vec<i64> = ended.keys().map(|(day, _)| *day).collect();
         let kinds: Vec<i16> = ended.keys().map(|(_, status)| *status as i16).collect();
@@ -225,14 +257,67 @@ async fn finish(
     let by = counters.iter().map(|((feature, status), by)| (feature.as_str(), *status, *by));
     count(client, statements, SLOT, by).await?;
     let counts = rows::counts(&client.query(&statements.counts, &[]).await?)?;
-    client.batch_execute("commit").await?;
-    Ok(counts)
+    Ok((counts, Doubtful::new(&said, changed, removed)?))
+}
+
+/// Moves what writers have counted to the rows of this module, and removes those that say zero. The sums are
+/// the same at every moment. A row that somebody is just adding to is passed over; who comes to add to one
+/// that is being moved waits for a moment and makes a new one.
+pub(super) async fn fold(session: &Session) -> Result<(), DbError> {
+    let Session { client, statements, .. } = session;
+    loop {
+        client.batch_execute(BEGIN).await?;
+        client.query(&statements.admit, &[&PRUNE_LOCK]).await?;
+        let of_writers = "select slot, feature, status, n from counter where slot <> $1 limit $2 \
+            for update skip locked";
+        let found = client.query(of_writers, &[&SLOT, &(FOLDED_AT_ONCE as i64)]).await?;
+        let mut sums: BTreeMap<(String, i64), i64> = BTreeMap::new();
+        for row in &found {
+            let key = (get(row, 1)?, i64::from(get::<i16>(row, 2)?));
+            *sums.entry(key).or_default() += get::<i64>(row, 3)?;
+        }
+        drop_counters(client, &found).await?;
+        let sums = sums.iter().filter(|(_, n)| **n != 0);
+        count(client, statements, SLOT, sums.map(|((feature, status), n)| (feature.as_str(), *status, *n)))
+            .await?;
+        let zero = "select slot, feature, status from counter where slot = $1 and n = 0 limit $2 \
+            for update skip locked";
+        let zero = client.query(zero, &[&SLOT, &(FOLDED_AT_ONCE as i64)]).await?;
+        drop_counters(client, &zero).await?;
+        // Whether this has happened matters to nobody.
+        client.batch_execute("commit").await?;
+        if found.len() < FOLDED_AT_ONCE && zero.len() < FOLDED_AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+/// Removes rows of the counters that the transaction has locked: `slot, feature, status`.
+async fn drop_counters(client: &Client, locked: &[Row]) -> Result<(), DbError> {
+    if locked.is_empty() {
+        return Ok(());
+    }
+    let (mut slots, mut features, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+    for row in locked {
+        slots.push(get::<i16>(row, 0)?);
+        features.push(get::<String>(row, 1)?);
+        kinds.push(get::<i16>(row, 2)?);
+    }
+    let sql = "delete from counter using unnest($1::smallint[], $2::text[], $3::smallint[]) \
+        as gone (slot, feature, status) where counter.slot = gone.slot \
+        and counter.feature = gone.feature and counter.status = gone.status";
+    client.execute(sql, &[&slots, &features, &kinds]).await?;
+    Ok(())
 }
 
 impl Session {
     /// Connects, and prepares what is asked often.
     pub(super) async fn open(place: &Place) -> Result<Self, StoreError> {
-        let client = place.client().await?;
+        answered_within(ANSWERS_WITHIN, Self::open_at_leisure(place)).await
+    }
+
+    async fn open_at_leisure(place: &Place) -> Result<Self, StoreError> {
+        let (client, driver) = place.client().await?;
         // A node that stands still in a transaction must not make the others wait. Rows are found by their
         // numbers, whatever the planner believes of a table it has no statistics of yet.
         client
@@ -244,6 +329,6 @@ impl Session {
             .await
             .map_err(unavailable)?;
         let statements = Statements::prepare(&client).await?;
-        Ok(Self { client, statements })
+        Ok(Self { client, statements, _driver: driver })
     }
 }

@@ -8,7 +8,7 @@ use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::connect::unavailable;
+use super::connect::{READS_WITHIN, answered_within, unavailable};
 use super::rows::{self, get};
 use super::text::stored;
 use crate::model::{
@@ -58,8 +58,11 @@ pub(super) async fn ask(
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, StoreError> {
-    let statement = db.prepare_cached(sql).await.map_err(unavailable)?;
-    db.query(&statement, values).await.map_err(unavailable)
+    let answer = async {
+        let statement = db.prepare_cached(sql).await?;
+        db.query(&statement, values).await
+    };
+    answered_within(READS_WITHIN, async { answer.await.map_err(unavailable) }).await
 }
 
 fn value(value: impl ToSql + Sync + Send + 'static) -> Value {

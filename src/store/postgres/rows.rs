@@ -225,8 +225,9 @@ statements! {
     add_ended = "insert into ended (slot, day, status, n) \
         select $1, * from unnest($2::bigint[], $3::smallint[], $4::bigint[]) \
         on conflict (day, status, slot) do update set n = ended.n + excluded.n";
-    /// Says what changed, and answers with the number of the transaction.
-    change = "insert into change (node, jobs, removed) values ($1, $2, $3) returning xid::text";
+    /// Says what changed, and answers with the transaction's number and when it began.
+    change = "insert into change (node, jobs, removed) values ($1, $2, $3) \
+        returning xid::text, (extract(epoch from at) * 1000)::bigint";
     drop_events = "delete from event where job = any($1)";
     drop_steps = "delete from step where job = any($1)";
     drop_jobs = "delete from job where n = any($1)";

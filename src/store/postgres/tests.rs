@@ -1,5 +1,9 @@
 //! What a database that several servers share promises beyond the conformance suite.
 
+mod commits;
+mod proxy;
+mod several;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -161,102 +165,6 @@ async fn a_node_whose_connections_are_cut_goes_on_and_catches_up() {
     }
     within(Duration::from_secs(5), "it is over", || a.write_error().is_none() && b.write_error().is_none())
         .await;
-}
-
-/// Passes connections on to the cluster. Once armed, it lets the next commit through, and the client never
-/// hears of it.
-struct Proxy {
-    folder: tempfile::TempDir,
-    armed: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Proxy {
-    fn new(cluster: &Cluster) -> Self {
-        use std::sync::atomic::{AtomicBool, Ordering};
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        use tokio::net::{UnixListener, UnixStream};
-        let folder = tempfile::tempdir().unwrap();
-        let armed = Arc::new(AtomicBool::new(false));
-        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
-        let (server, arm) = (cluster.socket(), Arc::clone(&armed));
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (server, arm) = (server.clone(), Arc::clone(&arm));
-                tokio::spawn(async move {
-                    let (mut from_client, mut to_client) = client.into_split();
-                    let (mut from_server, mut to_server) =
-                        UnixStream::connect(server).await.unwrap().into_split();
-                    let answers =
-                        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-                    let mut buffer = vec![0; 65_536];
-                    while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-                        let commits = buffer[..read].windows(7).any(|part| part == b"commit\0");
-                        if commits && arm.swap(false, Ordering::SeqCst) {
-                            answers.abort();
-                            let _ = answers.await;
-                            to_server.write_all(&buffer[..read]).await.unwrap();
-                            // Long enough for it to happen; shorter would make the test easier.
-                            tokio::time::sleep(Duration::from_millis(50)).await;
-                            return;
-                        }
-                        to_server.write_all(&buffer[..read]).await.unwrap();
-                    }
-                    answers.abort();
-                });
-            }
-        });
-        Self { folder, armed }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_whose_answer_is_lost_is_asked_after_and_happens_once() {
-    let cluster = Cluster::shared();
-    let database = cluster.database();
-    let proxy = Proxy::new(cluster);
-    let folder = proxy.folder.path().to_string_lossy().replace('/', "%2F");
-    let settings = PostgresSettings {
-        address: format!("postgres://longhaul@{folder}/{database}"),
-        connections: 2,
-        node: Some("a".to_owned()),
-    };
-    let store = PostgresStore::open(settings).await.unwrap();
-    let id = start(&store, 1).await;
-    for line in 0..20 {
-        proxy.armed.store(true, std::sync::atomic::Ordering::SeqCst);
-        let text = MessageText::new(format!("line {line}")).unwrap();
-        let said = ReportItem::Message { level: Level::Info, text, step: None, key: None };
-        let told =
-            store.transact(id, Command::Report(Report { epoch: None, items: vec![said] }), context()).await;
-        assert_eq!(told.unwrap().counts.info, line + 1, "told that it happened");
-        assert!(!proxy.armed.load(std::sync::atomic::Ordering::SeqCst), "and its answer was lost");
-    }
-    assert_eq!(store.get(id).await.unwrap().unwrap().counts.info, 20, "once each");
-}
-
-/// After a crash another transaction may have the number of one that was lost. That it was committed must not
-/// be taken for the lost one's commit.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_transaction_is_not_mistaken_for_another_that_got_its_number() {
-    let cluster = Cluster::shared();
-    let database = cluster.database();
-    let store = open(cluster, &database, "a").await;
-    start(&store, 1).await;
-    let written = cluster.ask(&database, "select xid, node, jobs[1] from change order by xid desc limit 1");
-    let [xid, node, job] = written.split('|').collect::<Vec<_>>().try_into().unwrap();
-    let (node, job): (Uuid, i64) = (node.parse().unwrap(), job.parse().unwrap());
-    let client = Place::new(&cluster.address(&database)).unwrap().client().await.unwrap();
-    let happened = async |xid: &str, node: Uuid, job: i64| {
-        let commit = Doubtful { xid: xid.to_owned(), jobs: vec![job], at: Instant::now() };
-        writer::happened(&client, node, &commit).await.unwrap()
-    };
-    assert_eq!(happened(xid, node, job).await, Some(true));
-    assert_eq!(happened(xid, node, job + 1).await, Some(false), "it changed another job");
-    assert_eq!(happened(xid, Uuid::nil(), job).await, Some(false), "it was another server's");
-    assert_eq!(happened("4000000000", node, job).await, Some(false), "the number was not given again yet");
-    client.batch_execute("begin").await.unwrap();
-    let row = client.query_one("select pg_current_xact_id()::text", &[]).await.unwrap();
-    assert_eq!(happened(row.get(0), node, job).await, None, "it may still be committed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

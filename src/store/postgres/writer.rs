@@ -2,22 +2,27 @@
 //!
 //! Each node has one writer and one connection for it, so that what waits shares a commit and its sync. A
 //! transaction that the server gave up for a deadlock, or whose connection broke before its commit, has
-//! changed nothing and is tried again. One whose connection broke in the commit is asked after by what it
-//! would have left: it has happened or it has not, and callers are told which.
+//! changed nothing and is tried again. One whose commit was not answered with success is asked after by what
+//! it would have left: it has happened or it has not, and callers are told which.
+//!
+//! That the server answers a commit with an error says nothing of its fate: it may have been told to shut
+//! down, or to cancel the statement, when the commit was on its disk; and what stands between may make an
+//! error up when it loses the server.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::batch::{self, Answer};
-use super::connect::{DbError, Place};
+use super::connect::{ANSWERS_WITHIN, DbError, Place, answered_within, unavailable};
 use super::feed;
-use super::rows::Statements;
+use super::rows::{Statements, get};
 use super::shared::Shared;
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob};
 use crate::store::{CreateRules, Created, StoreError};
@@ -30,6 +35,8 @@ const MAX_BATCH: usize = 512;
 const TRIES: u32 = 3;
 /// How long the fate of a commit is asked after before its callers are told that it is not known.
 const ASK_FOR: Duration = Duration::from_secs(10);
+/// Who waits for the writer to finish what it has begun waits no longer than this.
+const CLOSES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What can be asked of the writer.
 pub(super) enum Op {
@@ -46,7 +53,7 @@ pub(super) enum Failure {
     Again(StoreError),
     /// It changed nothing.
     For(StoreError),
-    /// Its commit was sent and never answered.
+    /// Its commit was sent, and success was not the answer.
     Unknown(StoreError, Doubtful),
 }
 
@@ -60,8 +67,20 @@ pub(super) enum Failure {
 pub(super) struct Doubtful {
     pub(super) xid: String,
     pub(super) jobs: Vec<i64>,
-    /// When it was sent.
-    pub(super) at: Instant,
+    pub(super) removed: Vec<Uuid>,
+    /// When it began, by the database's clock: by that clock its row is cleared away, and this machine's
+    /// stands still while it sleeps. Milliseconds since the Unix epoch.
+    pub(super) at: i64,
+}
+
+impl Doubtful {
+    /// Of a transaction that said what it changes, from what `Statements::change` answered.
+    pub(super) fn new(said: &[Row], jobs: Vec<i64>, removed: Vec<Uuid>) -> Result<Self, StoreError> {
+        let Some(row) = said.first() else {
+            return Err(StoreError::Corrupt("the database answered too little".to_owned()));
+        };
+        Ok(Self { xid: get(row, 0)?, jobs, removed, at: get(row, 1)? })
+    }
 }
 
 impl From<DbError> for Failure {
@@ -70,13 +89,22 @@ impl From<DbError> for Failure {
     }
 }
 
-/// Whether a transaction was committed; nothing while it may still be.
+/// Commits. What an error means is for [`fate`] to find out.
+pub(super) async fn commit(client: &Client) -> Result<(), StoreError> {
+    answered_within(ANSWERS_WITHIN, async { client.batch_execute("commit").await.map_err(unavailable) }).await
+}
+
+/// Whether a transaction was committed; nothing while that cannot be told.
 pub(super) async fn happened(
     client: &Client,
     node: Uuid,
     commit: &Doubtful,
 ) -> Result<Option<bool>, tokio_postgres::Error> {
-    let Doubtful { xid, jobs, .. } = commit;
+    let Doubtful { xid, jobs, removed, at } = commit;
+    if client.query_one("select pg_is_in_recovery()", &[]).await?.try_get(0)? {
+        // A standby may not have heard of it yet.
+        return Ok(None);
+    }
     let status = match client.query_one("select pg_xact_status($1::text::xid8)", &[xid]).await {
         Ok(row) => row.try_get::<_, Option<String>>(0)?,
         // A number that was not given yet: the transaction went with the database, and left nothing.
@@ -87,8 +115,37 @@ pub(super) async fn happened(
         // Its session has not noticed yet that we are gone.
         return Ok(None);
     }
-    let sql = "select exists (select from change where xid = $1::text::xid8 and node = $2 and jobs = $3)";
-    client.query_one(sql, &[xid, &node, jobs]).await?.try_get(0).map(Some)
+    let sql = "select exists (select from change where xid = $1::text::xid8 and node = $2 and jobs = $3 \
+        and removed = $4), (extract(epoch from clock_timestamp()) * 1000)::bigint - $5::bigint";
+    let row = client.query_one(sql, &[xid, &node, jobs, removed, at]).await?;
+    let (there, age): (bool, i64) = (row.try_get(0)?, row.try_get(1)?);
+    // After long enough its row may have been there and been cleared away.
+    let would_be_there = status.as_deref() == Some("aborted") || age < feed::KEPT.as_millis() as i64 / 2;
+    Ok((there || would_be_there).then_some(there))
+}
+
+/// Whether a transaction happened; nothing where the database cannot be asked in time.
+pub(super) async fn fate(place: &Place, node: Uuid, commit: &Doubtful) -> Option<bool> {
+    let asked = async {
+        loop {
+            if let Ok((client, _driver)) = place.client().await
+                && let Ok(Some(happened)) = happened(&client, node, commit).await
+            {
+                return happened;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(ASK_FOR, asked).await.ok()
+}
+
+/// What is told of a transaction whose fate could not be found out.
+pub(super) fn in_doubt(error: &StoreError) -> StoreError {
+    let reason = match error {
+        StoreError::Unavailable(reason) => reason.clone(),
+        error => error.to_string(),
+    };
+    StoreError::Unavailable(format!("{reason}; whether the change was kept is not known"))
 }
 
 /// The way to the writer's task.
@@ -110,13 +167,21 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
+    /// Lets it finish what it has begun, if the database lets it.
     pub(super) async fn close(&self) {
-        let (reply, closed) = oneshot::channel();
-        if self.ops.send(Op::Close { reply }).is_ok() {
-            let _ = closed.await;
-        }
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (reply, closed) = oneshot::channel();
+        let closing = async {
+            if self.ops.send(Op::Close { reply }).is_ok() {
+                let _ = closed.await;
+            }
+        };
+        if tokio::time::timeout(CLOSES_WITHIN, closing).await.is_err() {
+            tracing::error!("The database does not answer; what was being written is given up");
+        }
         if let Some(task) = task {
+            // Those who still wait are told that the server is stopping.
+            task.abort();
             let _ = task.await;
         }
     }
@@ -135,6 +200,7 @@ fn slot(node: Uuid) -> i16 {
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) statements: Statements,
+    pub(super) _driver: AbortOnDropHandle<()>,
 }
 
 struct Task {
@@ -213,14 +279,14 @@ impl Task {
                         }
                         Err((Failure::Unknown(error, commit), done)) => {
                             self.session = None;
-                            match self.fate(&commit).await {
+                            match fate(&self.place, self.node, &commit).await {
                                 Some(true) => {
                                     tracing::warn!("A commit whose answer was lost has happened");
                                     self.succeed(done.changed, done.counts);
                                     return Ok(done.answers);
                                 }
                                 Some(false) => Failure::Again(error),
-                                None => Failure::For(error),
+                                None => Failure::For(in_doubt(&error)),
                             }
                         }
                         Err((failure, _)) => failure,
@@ -250,7 +316,7 @@ impl Task {
     }
 
     fn fail(&self, error: StoreError) -> StoreError {
-        tracing::error!(error = %error, "A transaction failed; nothing of it was kept");
+        tracing::error!(error = %error, "A transaction failed");
         self.shared.set_write_error(Some(error.to_string()));
         error
     }
@@ -263,23 +329,6 @@ impl Task {
             Some(session) => Ok(session),
             empty => Ok(empty.insert(Session::open(&self.place).await?)),
         }
-    }
-
-    /// Whether a transaction happened; nothing where the database cannot be asked in time.
-    async fn fate(&self, commit: &Doubtful) -> Option<bool> {
-        let asked = async {
-            loop {
-                if let Ok(client) = self.place.client().await
-                    && let Ok(Some(happened)) = happened(&client, self.node, commit).await
-                {
-                    return happened;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let fate = tokio::time::timeout(ASK_FOR, asked).await.ok();
-        // A server that stood still for long would look for a row that has been cleared away.
-        fate.filter(|_| commit.at.elapsed() < feed::KEPT / 2)
     }
 
     async fn probe(&mut self) -> Result<(), StoreError> {
