@@ -32,11 +32,11 @@ pub struct ListParams {
     author: Option<String>,
     /// With this label.
     tag: Option<String>,
-    /// Whose title, feature, author or error contains this, or whose id begins with it.
+    /// Whose title, feature, author or error contains this, or whose id begins with it; 200 characters at most.
     q: Option<String>,
     /// Where the page begins: a `nextCursor`.
     cursor: Option<String>,
-    /// The most jobs, 1 to 200; 50 where absent.
+    /// The most jobs, 1 to 200; 50 where absent. Fewer, where what they carry is over 8 MiB.
     limit: Option<u32>,
 }
 
@@ -98,7 +98,7 @@ pub struct StartBody {
     author: Option<String>,
     /// What people call it: up to 200 characters.
     title: Option<String>,
-    /// What it works on: any JSON.
+    /// What it works on: any JSON, nested 64 deep at most.
     input: Option<Value>,
     /// Labels: up to 20 of up to 50 characters.
     #[serde(default)]
