@@ -72,7 +72,7 @@ use crate::model::{
 };
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
 
-/// At most ten writes a second.
+/// At most ten writes a second, while one holds what there is to write.
 const WRITE_EVERY: Duration = Duration::from_millis(100);
 /// A run that says nothing is still heard of this often.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
@@ -81,6 +81,8 @@ const MAX_BATCH: usize = 2_000;
 /// The most bytes of messages that wait, 64 MiB. What is said beyond is left out and counted: the program the
 /// logger is in must not run out of memory because the store is away.
 const MAX_WAITING: usize = 64 << 20;
+/// Room beyond that for warnings and errors, which are what is looked for afterwards.
+const KEPT_FREE: usize = 8 << 20;
 /// The most mistakes that are said in a job's log.
 const MAX_COMPLAINTS: usize = 100;
 /// The most names of steps that are remembered.
@@ -452,7 +454,8 @@ impl State {
     /// Takes a message in while there is room for it.
     fn say(&mut self, message: ReportItem) {
         let bytes = weight(&message);
-        if self.waiting + bytes > MAX_WAITING {
+        let grave = matches!(message, ReportItem::Message { level: Level::Warning | Level::Error, .. });
+        if self.waiting + bytes > MAX_WAITING + if grave { KEPT_FREE } else { 0 } {
             self.left_out += 1;
             return;
         }
@@ -533,8 +536,9 @@ impl State {
         if self.said.is_empty() {
             if self.left_out > 0 {
                 let left_out = std::mem::take(&mut self.left_out);
-                let text =
-                    format!("{left_out} messages were left out here: the store did not take them as fast");
+                let text = format!(
+                    "{left_out} messages were left out here: they were said faster than they could be stored"
+                );
                 items.push(ReportItem::Message {
                     level: Level::Warning,
                     text: MessageText::cut(text),
@@ -673,11 +677,11 @@ impl Carrier {
                 break;
             }
             outcome = self.send(items).await;
-            let (more, waited_for) = {
+            let (more, hurry) = {
                 let state = self.shared.state();
-                (!state.is_empty(), !state.flushes.is_empty())
+                (!state.is_empty(), !state.flushes.is_empty() || state.said.len() >= MAX_BATCH)
             };
-            if outcome.is_err() || !more || !(ending || waited_for) {
+            if outcome.is_err() || !more || !(ending || hurry) {
                 break;
             }
         }
@@ -798,6 +802,14 @@ impl Carrier {
                 Err(error) => Err(error),
             };
             match ended {
+                // The work was done, but what it made cannot be kept: that is how the job ends, not in silence.
+                Err(StoreError::Refused(refusal @ Refusal::Invalid(_)))
+                    if matches!(end, End::Complete(_)) =>
+                {
+                    let error = Some(refusal.to_string());
+                    self.transact(Command::Fail { epoch, error, retryable: false }).await?;
+                    return Err(refusal.into());
+                }
                 Err(StoreError::Unavailable(_)) if Instant::now() < deadline => {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));

@@ -32,7 +32,7 @@ mod history_tests;
 
 pub use actor::{Actor, ActorKind};
 pub use command::{Command, Context, Report, ReportItem};
-pub use document::{check_document, document_bytes};
+pub use document::{check_document, check_imported_document, document_bytes};
 pub use event::{Cause, Event, EventKind, EventSource, Level, clock_words};
 pub use health::{HealthStatus, JobHealth, StaleReason, SystemHealth, Trouble, minutes};
 pub use job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, Shown, Spec};

@@ -216,7 +216,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
         tokio::spawn(take_up_leftovers(folder, client.clone(), job.clone(), notices.clone(), pace))
     });
     let beating =
-        tokio::spawn(reporter::heartbeats(client, job, delivery.away(), args.heartbeat, orders.clone()));
+        tokio::spawn(reporter::heartbeats(client, job, delivery.link(), args.heartbeat, orders.clone()));
     let mut delivering = tokio::spawn(async move {
         let fate = delivery.run().await;
         if let Fate::Over(how) = &fate {

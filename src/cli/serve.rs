@@ -121,7 +121,8 @@ async fn serve_store(
         } => tracing::warn!("Some connections were still open"),
     }
     closing.cancel();
-    let _ = sweeper.await;
+    // It may be in the midst of something long, which ends with its connection.
+    let _ = tokio::time::timeout(patience.max(Duration::from_secs(1)), sweeper).await;
     service.stop(patience.max(Duration::from_millis(100))).await;
     tracing::info!("Stopped");
     Ok(())

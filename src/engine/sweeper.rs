@@ -5,7 +5,8 @@
 //!
 //! While the store is away nobody can report, and while another server leads nobody is watched from here.
 //! Neither is the silence of a job. So whoever begins to judge, after a start, an outage or on gaining the
-//! lead, gives the jobs the time between two sweeps to report before it does.
+//! lead, gives the jobs the time between two sweeps to report before it does, but no more than [`GRACE`].
+//! History goes by when jobs ended, and waits for nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct SweeperSettings {
 
 /// A broken store is looked at this often, and the clock.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// The most time jobs are given to report before anybody judges them.
+const GRACE: Duration = Duration::from_secs(5 * 60);
 /// When looking took longer than this, the store or the whole server stood still meanwhile.
 const STOOD_STILL: Duration = Duration::from_secs(6);
 /// History is removed in transactions of this many jobs, so that writers never wait long.
@@ -72,11 +75,12 @@ impl Sweeper {
 
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut sweep = tokio::time::interval(self.settings.every);
         let mut probe = tokio::time::interval(PROBE_EVERY);
-        for ticks in [&mut sweep, &mut probe] {
-            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        }
+        probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (every, grace) = (self.settings.every, self.settings.every.min(GRACE));
+        // When it sweeps next, but not before the jobs had time to report; and when it removes history.
+        let mut sweep_at = Instant::now() + every;
+        let (mut judges_from, mut prune_at) = (sweep_at, sweep_at);
         // Whether it judges, and when it last looked whether it may.
         let (mut judges, mut looked) = (false, Instant::now());
         let mut told = Vec::new();
@@ -102,7 +106,7 @@ impl Sweeper {
                     looked = Instant::now();
                     judges = seen.is_ok() && self.may_judge();
                     if judges && !judged {
-                        sweep.reset();
+                        judges_from = Instant::now() + grace;
                     }
                     if !(judges && judged) {
                         self.runner.forget_signs();
@@ -111,8 +115,10 @@ impl Sweeper {
                         self.give_up_abandoned().await;
                     }
                 }
-                _ = sweep.tick(), if judges => {
+                () = tokio::time::sleep_until(sweep_at.max(judges_from)), if judges => {
                     if !self.may_judge() {
+                        // The next look says when it may again.
+                        judges = false;
                         continue;
                     }
                     match self.sweep().await {
@@ -120,11 +126,16 @@ impl Sweeper {
                         Ok(ended) => tracing::info!(jobs = ended.len(), "The sweep ended stale jobs"),
                         Err(error) => tracing::error!(error = %error, "The sweep failed"),
                     }
+                    // However long that took, it was no standstill.
+                    looked = Instant::now();
+                    sweep_at = looked + every;
+                }
+                () = tokio::time::sleep_until(prune_at), if self.store.leads() => {
                     if let Err(error) = self.prune().await {
                         tracing::error!(error = %error, "History could not be kept in bounds");
                     }
-                    // However long that took, it was no standstill.
                     looked = Instant::now();
+                    prune_at = looked + every;
                 }
             }
         }

@@ -188,8 +188,11 @@ impl Clock for Running {
     }
 }
 
+/// How often the servers here sweep.
+const EVERY: Duration = Duration::from_secs(300);
+
 /// A server over the store. It is open, and sweeps when it is told to.
-async fn sweeper(site: &Arc<Site>, clock: Arc<dyn Clock>) -> (Sweeper, Arc<Timekeeper>) {
+async fn sweeper(site: &Arc<Site>, clock: Arc<dyn Clock>, every: Duration) -> (Sweeper, Arc<Timekeeper>) {
     let store = Arc::clone(site) as Arc<dyn JobStore>;
     let board = Board::over(&store, 50, "build".to_owned(), clock.now()).await.unwrap();
     let limits = Limits { max_age: Some(Duration::from_secs(90 * 86_400)), ..Limits::MEMORY };
@@ -197,14 +200,18 @@ async fn sweeper(site: &Arc<Site>, clock: Arc<dyn Clock>) -> (Sweeper, Arc<Timek
     let keeper = Arc::clone(&timekeeper);
     let runner =
         Runner::new(&store, Arc::clone(&clock), keeper, PathBuf::from("nowhere"), limits, Vec::new());
-    let settings = SweeperSettings { every: Duration::from_secs(300), limits };
+    let settings = SweeperSettings { every, limits };
     (Sweeper::new(store, clock, board, Arc::clone(&timekeeper), runner, settings), timekeeper)
 }
 
 /// The same, going on by itself until the guard is dropped.
 async fn server(site: &Arc<Site>) -> (Arc<dyn Clock>, DropGuard) {
+    server_that_sweeps(site, EVERY).await
+}
+
+async fn server_that_sweeps(site: &Arc<Site>, every: Duration) -> (Arc<dyn Clock>, DropGuard) {
     let clock: Arc<dyn Clock> = Arc::new(Running(Instant::now()));
-    let (sweeper, _) = sweeper(site, Arc::clone(&clock)).await;
+    let (sweeper, _) = sweeper(site, Arc::clone(&clock), every).await;
     let stop = CancellationToken::new();
     tokio::spawn(sweeper.run(stop.clone()));
     (clock, stop.drop_guard())
@@ -275,6 +282,24 @@ async fn jobs_have_time_to_report_after_an_outage_and_when_another_server_takes_
     }
 }
 
+/// A moment without the store just before a sweep does not put it off by as long as there is between two.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_is_due_waits_for_the_jobs_to_report_and_no_longer() {
+    for lose in LOSSES {
+        let site = Site::new();
+        let hung = site.start(1, Execution::External, NOW).await;
+        let (_, _stop) = server_that_sweeps(&site, Duration::from_secs(3_600)).await;
+        sleep(Duration::from_secs(3_580)).await;
+        lose(&site, true);
+        sleep(Duration::from_secs(10)).await;
+        lose(&site, false);
+        sleep(Duration::from_secs(280)).await;
+        assert_eq!(site.status(hung).await, Status::Running);
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(site.status(hung).await, Status::Failed);
+    }
+}
+
 #[tokio::test]
 async fn a_server_whose_clock_is_not_the_stores_judges_nothing_and_says_so() {
     for by_ms in [YEAR_MS, -YEAR_MS] {
@@ -283,7 +308,7 @@ async fn a_server_whose_clock_is_not_the_stores_judges_nothing_and_says_so() {
         let past = site.start(2, Execution::External, NOW).await;
         site.inner.transact(past, COMPLETE, context(NOW)).await.unwrap();
         *site.clock.lock().unwrap() = Some(NOW.plus(Duration::from_secs(2)));
-        let (sweeper, timekeeper) = sweeper(&site, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        let (sweeper, timekeeper) = sweeper(&site, Arc::clone(&clock) as Arc<dyn Clock>, EVERY).await;
         timekeeper.look().await.unwrap();
         assert!(site.leads() && timekeeper.trouble().is_none(), "seconds are no matter");
 
@@ -315,7 +340,7 @@ async fn a_clock_that_is_set_together_with_the_stores_takes_the_jobs_with_it() {
     let (site, clock) = (Site::new(), Arc::new(ManualClock::new(NOW)));
     let job = site.start(1, Execution::External, NOW).await;
     *site.clock.lock().unwrap() = Some(NOW);
-    let (sweeper, timekeeper) = sweeper(&site, Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let (sweeper, timekeeper) = sweeper(&site, Arc::clone(&clock) as Arc<dyn Clock>, EVERY).await;
     let later = Timestamp(NOW.0 + YEAR_MS);
     clock.set(later);
     *site.clock.lock().unwrap() = Some(later);

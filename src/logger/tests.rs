@@ -317,13 +317,18 @@ async fn what_waits_for_a_store_that_is_away_is_bounded_and_what_found_no_room_i
     for _ in 0..8_000 {
         logger.info(line.as_str());
     }
+    logger.error("no space left");
     tokio::time::sleep(Duration::from_secs(5)).await;
     f.store.away.store(false, Ordering::SeqCst);
     logger.complete().await.unwrap();
-    let lines = f.lines().await;
+    let mut lines = f.lines().await;
+    assert_eq!(lines.remove(lines.len() - 2), "no space left", "there is room for what is grave");
     let kept = lines.len() - 1;
     assert!((MAX_WAITING - 1_000_000..MAX_WAITING).contains(&(kept * line.len())), "{kept}");
-    let said = format!("{} messages were left out here: the store did not take them as fast", 8_000 - kept);
+    let said = format!(
+        "{} messages were left out here: they were said faster than they could be stored",
+        8_000 - kept
+    );
     assert_eq!(lines[kept], said);
 }
 
@@ -337,4 +342,26 @@ async fn the_same_mistake_in_many_words_is_said_a_hundred_times_at_most() {
     }
     logger.complete().await.unwrap();
     assert_eq!(f.lines().await.len(), MAX_COMPLAINTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_fast_is_stored_as_fast() {
+    let f = fixture().await;
+    let logger = f.logger();
+    for n in 0..20_000 {
+        logger.info(format!("line {n}"));
+    }
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(f.lines().await.len(), 20_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_made_what_cannot_be_kept_fails_and_says_why() {
+    let f = fixture().await;
+    let deep = (0..100).fold(serde_json::json!(1), |value, _| serde_json::json!([value]));
+    let ended = f.logger().complete_with(deep).await;
+    assert!(matches!(ended, Err(StoreError::Refused(Refusal::Invalid(_)))));
+    let job = f.job().await;
+    assert_eq!(job.status, Status::Failed);
+    assert_eq!(job.error.as_deref(), Some("output may be nested 64 deep at most."));
 }

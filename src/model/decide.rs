@@ -284,9 +284,9 @@ impl Job {
                         log.project(kind);
                     }
                     match index {
-                        Some(index) => {
+                        Some(index) if moved.changed => {
                             unrecorded.retain(|other| *other != index);
-                            if moved.changed && !recorded {
+                            if !recorded {
                                 unrecorded.push(index);
                             }
                         }
@@ -294,7 +294,7 @@ impl Job {
                             whole = value;
                             unrecorded_whole = !recorded;
                         }
-                        None => {}
+                        _ => {}
                     }
                 }
                 ReportItem::Message { key: Some(key), .. } if key <= last_key => {}

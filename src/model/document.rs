@@ -16,8 +16,19 @@ const RESERVED: &str = "$serde_json::private::";
 
 /// Checks that a document can be read back wherever it is written.
 pub fn check_document(field: &str, document: &Value) -> Result<(), Invalid> {
+    check_to_depth(field, document, MAX_DEPTH)
+}
+
+/// The same for one that comes out of an export. What was read inside of that, however deep, is read back from
+/// where it is stored; and older versions took what goes deeper.
+pub fn check_imported_document(field: &str, document: &Value) -> Result<(), Invalid> {
+    const DEEPEST_READ: usize = 128;
+    check_to_depth(field, document, DEEPEST_READ)
+}
+
+fn check_to_depth(field: &str, document: &Value, depth: usize) -> Result<(), Invalid> {
     let mut level = vec![document];
-    for _ in 0..=MAX_DEPTH {
+    for _ in 0..=depth {
         let mut below = Vec::new();
         for value in level {
             match value {
@@ -39,7 +50,7 @@ pub fn check_document(field: &str, document: &Value) -> Result<(), Invalid> {
         }
         level = below;
     }
-    Err(Invalid::new(field, format!("may be nested {MAX_DEPTH} deep at most")))
+    Err(Invalid::new(field, format!("may be nested {depth} deep at most")))
 }
 
 /// About how long a document is as JSON, in bytes.

@@ -220,12 +220,16 @@ fn flaw_15_new_scope_is_shown_as_such_and_the_bar_never_goes_back() {
 /// scope takes the tree back.
 #[test]
 fn the_log_says_how_far_the_bar_was_before_scope_grew() {
-    for in_one_report in [false, true] {
+    for (in_one_report, again) in [(false, false), (true, false), (true, true)] {
         let (mut job, mut log) = started(Execution::External);
         let more = ReportItem::Steps(vec![StepSpec::new("b")]);
         let far = ReportItem::Progress { step: Some("a".to_owned()), value: 0.8 };
         must(&mut job, &mut log, steps(vec![StepSpec::new("a")]), 1);
         must(&mut job, &mut log, progress(Some("a"), 0.1), 2);
+        if again {
+            // What was said before does not move, and is still not in the log.
+            must(&mut job, &mut log, progress(Some("a"), 0.8), 2);
+        }
         if in_one_report {
             let report = Report { epoch: None, items: vec![far, more] };
             must(&mut job, &mut log, Command::Report(report), 3);

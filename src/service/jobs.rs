@@ -59,13 +59,6 @@ impl Service {
     pub async fn start_job(&self, caller: &Caller, request: StartRequest) -> Result<Created, ServiceError> {
         caller.must(Permission::Start)?;
         self.must_be_open()?;
-        // One that somebody else runs would pass for it, and keep it from being started for as long as it
-        // likes.
-        if self.runner.find(request.feature.trim()).is_some() {
-            let problem =
-                "is the name of a built-in job: choose another, or start it with `/api/admin/jobs/run`";
-            return Err(Invalid::new("feature", problem).into());
-        }
         let timeouts = self.settings.limits.timeouts;
         let (new, rules) = self.prepare(caller, request, timeouts, Execution::External)?;
         Ok(self.store.create(new, rules, self.context(caller)).await?)

@@ -54,11 +54,17 @@ pub fn admit<'a>(
     mut open: impl Iterator<Item = &'a Arc<Job>>,
 ) -> Result<(), Refusal> {
     if rules.one_per_feature
-        && let Some(other) = open.find(|job| !job.status.is_final() && job.spec.feature == new.spec.feature)
+        && let Some(other) = open.find(|job| !job.status.is_final() && is_another(&job.spec, &new.spec))
     {
         return Err(Refusal::Duplicate { feature: new.spec.feature.as_str().to_owned(), id: other.id });
     }
     admit_count(new, rules, counts)
+}
+
+/// Whether one job is another of the same sort. One that somebody else runs is none of the server's own,
+/// though it has the same name: it would keep that from being started for as long as it likes.
+fn is_another(one: &Spec, other: &Spec) -> bool {
+    one.feature == other.feature && one.execution == other.execution
 }
 
 /// Whether there is room for a job.

@@ -35,6 +35,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -127,6 +128,23 @@ impl SqliteStore {
         read
     }
 
+    /// The same for what people ask for, which has an end where it looks through texts.
+    async fn look<T: Send + 'static>(
+        &self,
+        looks: bool,
+        query: impl FnOnce(&Readers, Instant, &Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(&self.readers);
+        let read = blocking(move || {
+            let end = Instant::now() + SEARCH_LASTS;
+            let query = |db: &Connection| query(&readers, end, db);
+            if looks { readers.search(end, query) } else { readers.with(query) }
+        })
+        .await;
+        self.shared.note_read(&read);
+        read
+    }
+
     /// The same for long operations, which fail for reasons of their own: they are told to stop, or cannot
     /// write their copy. That says nothing of the store.
     async fn look_through<T: Send + 'static>(
@@ -188,11 +206,8 @@ impl JobStore for SqliteStore {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
-        let readers = Arc::clone(&self.readers);
-        let read =
-            blocking(move || readers.search(SEARCH_LASTS, |db| lists::list(db, &filter, after, size))).await;
-        self.shared.note_read(&read);
-        read
+        let looks = filter.text.is_some() || filter.tag.is_some();
+        self.look(looks, move |_, _, db| lists::list(db, &filter, after, size)).await
     }
 
     async fn active(&self) -> Result<Vec<Arc<Job>>, StoreError> {
@@ -212,11 +227,8 @@ impl JobStore for SqliteStore {
     }
 
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
-        let readers = Arc::clone(&self.readers);
-        let read =
-            blocking(move || readers.search(SEARCH_LASTS, |db| logs::log(&readers, db, id, &query))).await;
-        self.shared.note_read(&read);
-        read
+        let looks = query.filter.needs_scan();
+        self.look(looks, move |readers, end, db| logs::log(readers, end, db, id, &query)).await
     }
 
     async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {

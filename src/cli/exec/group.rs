@@ -198,8 +198,16 @@ mod session {
             // One that cannot be read has ended meanwhile, or is none that we could signal.
             let stat = std::fs::read(process.path().join("stat")).ok()?;
             member(&stat, leader)
+                .filter(|_| name.to_str().and_then(|pid| pid.parse().ok()).is_some_and(is_ours))
         });
         Some(members.collect())
+    }
+
+    /// Whether we may signal it. One that became another user is left alone, and not waited for.
+    fn is_ours(process: libc::pid_t) -> bool {
+        // SAFETY: signal 0 only asks.
+        let asked = unsafe { libc::kill(process, 0) };
+        asked == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
     }
 
     /// Reads a line of `/proc/PID/stat`: the name, in parentheses and of any bytes, then the state, the

@@ -81,8 +81,7 @@ pub struct Delivery {
     pace: Pace,
     /// Tries again until it is told to stop; otherwise once.
     persistent: bool,
-    /// Something waits that the server could not be told. Heartbeats want to know.
-    away: Arc<AtomicBool>,
+    link: Arc<Link>,
     said_refused: bool,
 }
 
@@ -97,7 +96,7 @@ impl Delivery {
             notices,
             pace,
             persistent: true,
-            away: Arc::default(),
+            link: Arc::default(),
             said_refused: false,
         }
     }
@@ -114,9 +113,9 @@ impl Delivery {
         self.job.subscribe()
     }
 
-    /// Tells whether reports wait for a server that takes none.
-    pub fn away(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.away)
+    /// What heartbeats and the delivery tell each other.
+    pub fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
     }
 
     /// Asks the server for the job.
@@ -218,8 +217,8 @@ impl Delivery {
                 // A server that forgot the job (its memory store was restarted) is no reason to stop the
                 // command.
                 Err(Trouble::Over { code, sentence }) if code != NOT_FOUND => {
-                    let is_unheard = self.away.load(Ordering::Relaxed) && batch.is_some();
-                    match if is_unheard { self.failed_for_silence().await } else { Ok(false) } {
+                    let was_cut = batch.is_some() && self.link.was_cut();
+                    match if was_cut { self.failed_for_silence().await } else { Ok(false) } {
                         Ok(true) => return Err(Fate::Unheard),
                         Err(Trouble::Away(_)) => {
                             tokio::time::sleep(pause).await;
@@ -318,20 +317,11 @@ impl Delivery {
         Ok(())
     }
 
-    /// Whether the job that has ended was failed because nothing was heard of it, by the words that this
-    /// always has. Somebody who ends it by hand gives other reasons.
     async fn failed_for_silence(&self) -> Result<bool, Trouble> {
-        #[derive(Deserialize)]
-        struct Ended {
-            status: Status,
-            #[serde(default)]
-            error: Option<String>,
+        match self.backlog.job() {
+            Some(job) => failed_for_silence(&self.client, job).await,
+            None => Ok(false),
         }
-        const SILENT: &str = "Job force-failed: Job inactive too long (";
-        let Some(job) = self.backlog.job() else { return Ok(false) };
-        let path = format!("/api/admin/jobs/{}/progress", job.job_id);
-        let ended: Ended = self.client.get(&path, &[]).await.map_err(Trouble::of)?;
-        Ok(ended.status == Status::Failed && ended.error.is_some_and(|error| error.starts_with(SILENT)))
     }
 
     async fn post(&self, job: JobRef, verb: &str, body: &impl serde::Serialize) -> Result<(), Trouble> {
@@ -355,7 +345,7 @@ impl Delivery {
 
     /// Says, once for each time, that the server takes nothing at the moment, and what it does instead.
     pub fn say_away(&mut self, what: &str) {
-        if self.persistent && !self.away.swap(true, Ordering::Relaxed) {
+        if self.persistent && !self.link.waits.swap(true, Ordering::Relaxed) {
             self.notices.say(&format!(
                 "server {} {what}; reports are kept in {} and delivered later",
                 self.client.server(),
@@ -365,7 +355,7 @@ impl Delivery {
     }
 
     fn say_back(&mut self) {
-        if self.away.swap(false, Ordering::Relaxed) {
+        if self.link.waits.swap(false, Ordering::Relaxed) {
             self.notices.say(&format!("server {} is back", self.client.server()));
         }
     }
@@ -395,12 +385,43 @@ impl<'a> Item<'a> {
     }
 }
 
+/// Whether the job that has ended was failed because nothing was heard of it, by the words that this always
+/// has. Somebody who ends it by hand gives other reasons.
+async fn failed_for_silence(client: &Client, job: JobRef) -> Result<bool, Trouble> {
+    #[derive(Deserialize)]
+    struct Ended {
+        status: Status,
+        #[serde(default)]
+        error: Option<String>,
+    }
+    const SILENT: &str = "Job force-failed: Job inactive too long (";
+    let path = format!("/api/admin/jobs/{}/progress", job.job_id);
+    let ended: Ended = client.get(&path, &[]).await.map_err(Trouble::of)?;
+    Ok(ended.status == Status::Failed && ended.error.is_some_and(|error| error.starts_with(SILENT)))
+}
+
+/// How it stands with the server, as the delivery and the heartbeats of one run see it.
+#[derive(Default)]
+pub struct Link {
+    /// Something waits that the server could not be told.
+    waits: AtomicBool,
+    /// It could not be reached since it last took a heartbeat.
+    unreached: AtomicBool,
+}
+
+impl Link {
+    /// Whether the server may have heard nothing for a while though the command lives.
+    fn was_cut(&self) -> bool {
+        self.waits.load(Ordering::Relaxed) || self.unreached.load(Ordering::Relaxed)
+    }
+}
+
 /// Says that the command lives, for as long as it does, and hears what the server wants of it. While reports
-/// wait for the server (`away`), what an end of the job means is for whoever delivers them to find out.
+/// wait for the server, what an end of the job means is for whoever delivers them to find out.
 pub async fn heartbeats(
     client: Client,
     mut job: watch::Receiver<Option<JobRef>>,
-    away: Arc<AtomicBool>,
+    link: Arc<Link>,
     every: Duration,
     orders: mpsc::UnboundedSender<Order>,
 ) {
@@ -419,11 +440,27 @@ pub async fn heartbeats(
     loop {
         tokio::time::sleep(every).await;
         let order = match client.post::<Answer>(&path, &body).await {
-            Ok(answer) if answer.abort_requested => Order::Abort,
-            Ok(_) => continue,
+            Ok(answer) => {
+                link.unreached.store(false, Ordering::Relaxed);
+                if !answer.abort_requested {
+                    continue;
+                }
+                Order::Abort
+            }
             Err(error) => match Trouble::of(error) {
-                Trouble::Over { code, sentence } if code != NOT_FOUND && !away.load(Ordering::Relaxed) => {
-                    Order::Over(sentence)
+                Trouble::Over { code, sentence }
+                    if code != NOT_FOUND && !link.waits.load(Ordering::Relaxed) =>
+                {
+                    match if link.was_cut() { failed_for_silence(&client, job).await } else { Ok(false) } {
+                        Ok(false) => Order::Over(sentence),
+                        // Whoever delivers finds out with the next report, and tells of it.
+                        Ok(true) => return,
+                        Err(_) => continue,
+                    }
+                }
+                Trouble::Away(_) => {
+                    link.unreached.store(true, Ordering::Relaxed);
+                    continue;
                 }
                 _ => continue,
             },

@@ -58,6 +58,16 @@ pub struct Shared {
     pub discard: AtomicBool,
 }
 
+impl Drop for Shared {
+    /// Lets go of the file's lock outright: a process that was just forked, and has not closed what it
+    /// inherited, would hold on to it.
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            let _ = file.unlock();
+        }
+    }
+}
+
 impl Shared {
     /// Around a file that is written up to `extent`.
     pub fn new(file: Option<File>, path: PathBuf, extent: Extent) -> Self {

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::model::{
     AbortRequest, Author, Dropped, Event, EventKind, EventSource, Feature, Job, JobId, LastMessage,
-    LogCounts, MessageText, Spec, Status, Step, StepTree, Tag, Timestamp, Title, Weight, check_document,
+    LogCounts, MessageText, Spec, Status, Step, StepTree, Tag, Timestamp, Title, Weight,
+    check_imported_document,
 };
 
 fn is_false(value: &bool) -> bool {
@@ -164,7 +165,7 @@ impl JobRecord {
             return wrong("has a progress that is not between 0 and 1");
         }
         for (field, document) in [("input", spec.input.as_ref()), ("output", self.output.as_deref())] {
-            if let Some(Err(invalid)) = document.map(|document| check_document(field, document)) {
+            if let Some(Err(invalid)) = document.map(|document| check_imported_document(field, document)) {
                 return wrong(&invalid.to_string());
             }
         }

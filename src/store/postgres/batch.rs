@@ -19,8 +19,8 @@ use super::job_columns::{ChangedJobs, NewJobs};
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::text::stored;
 use super::writer::{Doubtful, Failure, Op, Session, commit};
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
-use crate::store::record::status_number;
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
+use crate::store::record::{execution_number, status_number};
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
 /// Whoever holds it decides whether a job may be made: limits hold across nodes. "LHad".
@@ -71,8 +71,8 @@ struct Read {
     jobs: Vec<(i64, Job)>,
     numbers: Vec<i64>,
     counts: Counts,
-    /// The jobs that have not ended, by feature, where a rule asks.
-    of_feature: HashMap<String, Vec<JobId>>,
+    /// The jobs that have not ended, by feature and by who runs them, where a rule asks.
+    of_feature: HashMap<(String, i64), Vec<JobId>>,
     keys: HashMap<String, (String, JobId)>,
 }
 
@@ -170,9 +170,10 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
     let (_, _) = (next(), next());
     let (jobs, steps, numbers, counts, of_feature, _, keys) =
         (next(), next(), next(), next(), next(), next(), next());
-    let mut open_of: HashMap<String, Vec<JobId>> = HashMap::new();
+    let mut open_of: HashMap<(String, i64), Vec<JobId>> = HashMap::new();
     for row in &of_feature {
-        open_of.entry(get(row, 0)?).or_default().push(JobId(get(row, 1)?));
+        let sort = (get(row, 0)?, i64::from(get::<i16>(row, 2)?));
+        open_of.entry(sort).or_default().push(JobId(get(row, 1)?));
     }
     Ok(Read {
         jobs: rows::with_steps(&jobs, &steps)?,
@@ -203,10 +204,15 @@ struct Batch {
     jobs: HashMap<JobId, Pending>,
     numbers: Vec<i64>,
     counts: Counts,
-    of_feature: HashMap<String, Vec<JobId>>,
+    of_feature: HashMap<(String, i64), Vec<JobId>>,
     keys: HashMap<String, (String, JobId)>,
     new_keys: Vec<(IdempotencyKey, JobId, Timestamp)>,
     counters: BTreeMap<(String, i64), i64>,
+}
+
+/// What there may be only one of, where that is asked for: see `ledger::admit`.
+fn sort_of(spec: &Spec) -> (String, i64) {
+    (stored(spec.feature.as_str()).into_owned(), execution_number(spec.execution))
 }
 
 impl Batch {
@@ -268,7 +274,7 @@ impl Batch {
             self.keys.insert(stored(&key.key).into_owned(), known);
             self.new_keys.push((key.clone(), job.id, context.at));
         }
-        self.of_feature.entry(stored(job.spec.feature.as_str()).into_owned()).or_default().push(job.id);
+        self.of_feature.entry(sort_of(&job.spec)).or_default().push(job.id);
         self.count(job.spec.feature.as_str(), None, Some(job.status));
         self.jobs.insert(
             job.id,
@@ -287,7 +293,7 @@ impl Batch {
 
     fn admit(&self, new: &NewJob, rules: &CreateRules) -> Result<(), StoreError> {
         if rules.one_per_feature
-            && let Some(others) = self.of_feature.get(&*stored(new.spec.feature.as_str()))
+            && let Some(others) = self.of_feature.get(&sort_of(&new.spec))
             && let Some(other) = others.iter().find(|id| self.is_open(**id))
         {
             let feature = new.spec.feature.as_str().to_owned();

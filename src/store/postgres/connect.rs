@@ -21,6 +21,8 @@ mod embedded {
 
 /// Who waits for a connection is told within this time that there is none.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long one of several servers is tried.
+const TRIED_FOR: Duration = Duration::from_secs(2);
 /// A connection whose other end has gone silent is given up after about this time.
 const SILENT_FOR: Duration = Duration::from_secs(10);
 /// The other end of an idle connection is asked whether it is there this many times before it is given up,
@@ -68,6 +70,8 @@ pub(super) type Wire = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<S
 pub(super) struct Place {
     config: Config,
     tls: MakeRustlsConnect,
+    /// How long it may take until one of the servers has answered.
+    answers_within: Duration,
 }
 
 /// What the driver and the server say, as one sentence: the driver's own text hides the cause.
@@ -150,8 +154,15 @@ impl Place {
         if config.get_application_name().is_none() {
             config.application_name("longhaul");
         }
+        // They are tried one after the other, each under the two addresses that a name may have; one that is
+        // gone must not use up the time of the others.
+        let servers = u32::try_from(config.get_hosts().len()).unwrap_or(u32::MAX).clamp(1, 100);
+        let (each, all) = match servers {
+            1 => (CONNECT_WITHIN, CONNECT_WITHIN * 2),
+            several => (TRIED_FOR, TRIED_FOR * (2 * several + 1)),
+        };
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_WITHIN);
+            config.connect_timeout(each);
         }
         if config.get_options().is_none() {
             // Compiling a statement takes longer than any of ours runs.
@@ -173,13 +184,13 @@ impl Place {
             .and_then(|builder| builder.with_platform_verifier())
             .map_err(|error| PostgresError::Address(format!("TLS cannot be set up: {error}")))?
             .with_no_client_auth();
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls), answers_within: all })
     }
 
     /// A connection, and what must be driven for it to work.
     pub(super) async fn connect(&self) -> Result<(Client, Wire), StoreError> {
         // The driver's own limit ends with the socket; a server that accepts and says nothing is out there too.
-        match tokio::time::timeout(CONNECT_WITHIN * 2, self.config.connect(self.tls.clone())).await {
+        match tokio::time::timeout(self.answers_within, self.config.connect(self.tls.clone())).await {
             Ok(connected) => connected.map_err(unavailable),
             Err(_) => {
                 Err(StoreError::Unavailable("the database accepts connections and says nothing".to_owned()))
@@ -223,7 +234,7 @@ impl Place {
             .max_size(size.max(1))
             .runtime(deadpool_postgres::Runtime::Tokio1)
             .wait_timeout(Some(CONNECT_WITHIN))
-            .create_timeout(Some(CONNECT_WITHIN))
+            .create_timeout(Some(self.answers_within))
             .build()
             .map_err(|error| PostgresError::Address(error.to_string()))
     }

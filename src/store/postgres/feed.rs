@@ -333,8 +333,12 @@ impl Task {
             _ => {}
         }
         self.shared.set_leads(self.has_lock);
-        if led && self.has_lock {
-            self.answered(clear_away(client)).await?;
+        if led
+            && self.has_lock
+            && let Err(error) = self.answered(clear_away(client)).await
+        {
+            // What is left there longer costs room, and not the lead.
+            tracing::warn!(error = %error, "Old changes could not be cleared away");
         }
         let nodes = self.answered(nodes(client, self.node)).await?;
         self.shared.set_nodes(nodes);
@@ -400,11 +404,12 @@ impl Task {
 }
 
 /// Removes changes and nodes that nobody asks for any more. Of the changes only the oldest are looked at:
-/// all of them would take too long where there are many.
+/// all of them would take too long where there are many. Where they are few all are, also those whose number
+/// is still to come: they were restored from another server's dump.
 async fn clear_away(db: &Client) -> Result<(), StoreError> {
     let (kept, forgotten) = (KEPT.as_secs_f64(), FORGOTTEN_AFTER.as_secs_f64());
     let changes = "delete from change where at < now() - make_interval(secs => $1) and xid < coalesce(\
-         (select xid from change order by xid offset $2 limit 1), pg_snapshot_xmax(pg_current_snapshot()))";
+         (select xid from change order by xid offset $2 limit 1), '18446744073709551615'::xid8)";
     db.execute(changes, &[&kept, &CLEARED_AT_ONCE]).await.map_err(unavailable)?;
     let nodes = "delete from node where seen_at < now() - make_interval(secs => $1)";
     db.execute(nodes, &[&forgotten]).await.map_err(unavailable)?;

@@ -36,8 +36,9 @@ const SLOT: i16 = 64;
 const FOLD_EVERY: Duration = Duration::from_secs(3600);
 /// The most of them in one transaction.
 const FOLDED_AT_ONCE: usize = 1_000;
-/// A transaction of so many jobs and entries may take this long up to its commit.
-const TAKES_AT_MOST: Duration = Duration::from_secs(120);
+/// A transaction may take this long up to its commit. A job's log is imported and removed as one, and may have
+/// millions of lines.
+const TAKES_AT_MOST: Duration = Duration::from_secs(15 * 60);
 /// Whoever holds it decides how many jobs are too many: two who did so at once would each remove as many.
 /// "LHpr".
 const PRUNE_LOCK: i64 = 0x4c48_7072;

@@ -6,11 +6,12 @@
 //! It would double the file, and cost every message more than recording it does.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
-use super::reader::{Conditions, Readers, SEARCH_LASTS, containing};
+use super::reader::{Conditions, Readers, containing};
 use super::{entries, facts, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
 use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, StoreError};
@@ -129,6 +130,7 @@ fn parts((low, high): Span, forwards: bool) -> [Span; 3] {
 /// A search through a log that is long.
 struct LongSearch<'a> {
     readers: &'a Readers,
+    end: Instant,
     db: &'a Connection,
     n: i64,
     /// The last entry of the log.
@@ -178,9 +180,9 @@ impl LongSearch<'_> {
         here: Conditions,
         there: Conditions,
     ) -> Result<(T, T), StoreError> {
-        let readers = self.readers;
+        let (readers, end) = (self.readers, self.end);
         std::thread::scope(|scope| {
-            let there = scope.spawn(move || readers.search(SEARCH_LASTS, |db| ask(db, there)));
+            let there = scope.spawn(move || readers.search(end, |db| ask(db, there)));
             let here = ask(self.db, here);
             let there = there
                 .join()
@@ -192,6 +194,7 @@ impl LongSearch<'_> {
 
 pub(super) fn log(
     readers: &Readers,
+    end: Instant,
     db: &Connection,
     id: JobId,
     query: &LogQuery,
@@ -199,7 +202,7 @@ pub(super) fn log(
     // One snapshot for the counters and the lines.
     let db = db.unchecked_transaction().map_err(unavailable)?;
     let n = rows::number_of(&db, id).map_err(unavailable)?.ok_or(Refusal::NotFound { id })?;
-    let long = long_search(readers, &db, n, query)?;
+    let long = long_search(readers, end, &db, n, query)?;
     let (pages, counts) = queries(n, query);
     let mut lines: Vec<LogLine> = Vec::new();
     match &long {
@@ -282,6 +285,7 @@ pub(super) fn newest_messages(
 /// The search, where it has to go through the lines of a log that is long.
 fn long_search<'a>(
     readers: &'a Readers,
+    end: Instant,
     db: &'a Connection,
     n: i64,
     query: &'a LogQuery,
@@ -295,7 +299,7 @@ fn long_search<'a>(
         .and_then(|mut find| find.query_row([n], |row| row.get(0)))
         .map_err(unavailable)?;
     let last = last.unwrap_or(0) as u64;
-    Ok((last > LONG).then_some(LongSearch { readers, db, n, last, query }))
+    Ok((last > LONG).then_some(LongSearch { readers, end, db, n, last, query }))
 }
 
 pub(super) const LAST: &str = "select max(seq) from event where job = ?1";

@@ -117,7 +117,7 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
 /// hashes of passwords. SQLite gives the files beside it the same mode.
 pub(super) fn make_private(path: &Path) {
     // Where that cannot be done, SQLite says why.
-    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(resolved(path));
 }
 
 fn prepare_with(path: &Path, migrations: &Runner) -> Result<Connection, OpenError> {
@@ -258,17 +258,23 @@ fn check_version(path: &Path, migrations: &Runner) -> Result<(u32, u32), OpenErr
 
 /// The file that is meant, by whatever name it goes: SQLite follows links, so the lock must too.
 fn resolved(path: &Path) -> PathBuf {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let target = std::fs::read_link(path).map(|target| folder.join(target));
-    match (path.canonicalize(), target) {
-        (Ok(there), _) => there,
-        // A link to a file that is yet to be made.
-        (Err(_), Ok(target)) if target != path => resolved(&target),
-        _ => match (folder.canonicalize(), path.file_name()) {
-            (Ok(folder), Some(name)) => folder.join(name),
-            _ => path.to_owned(),
-        },
+    const MOST_LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match (path.canonicalize(), std::fs::read_link(&path)) {
+            (Ok(there), _) => return there,
+            // A link to a file that is yet to be made.
+            (Err(_), Ok(target)) => path = folder.join(target),
+            (Err(_), Err(_)) => {
+                return match (folder.canonicalize(), path.file_name()) {
+                    (Ok(folder), Some(name)) => folder.join(name),
+                    _ => path,
+                };
+            }
+        }
     }
+    path
 }
 
 /// Takes the lock that keeps other servers away from a file, which need not be there yet.

@@ -1,7 +1,8 @@
 //! Connections that read, the queries they are asked, and the counters, which are kept and never counted.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -36,27 +37,34 @@ impl Readers {
         self.lend(|db| query(db))
     }
 
-    /// The same for what people look for, which is given up when it takes too long: comparing texts can cost
-    /// as many steps as both have characters, multiplied.
+    /// The same for what people look for, which is given up at `end`: comparing texts can cost as many steps as
+    /// both have characters, multiplied.
     pub(super) fn search<T>(
         &self,
-        lasts: Duration,
+        end: Instant,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let end = Instant::now() + lasts;
-        self.lend(|db| {
-            let is_over = Some(move || Instant::now() >= end);
-            db.progress_handler(STEPS_BETWEEN_LOOKS, is_over).map_err(unavailable)?;
+        // Said by whoever stops it: that it is late does not say why a query failed.
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stopped);
+        let is_over = move || {
+            let over = Instant::now() >= end;
+            stops.fetch_or(over, Ordering::Relaxed);
+            over
+        };
+        let result = self.lend(|db| {
+            db.progress_handler(STEPS_BETWEEN_LOOKS, Some(is_over)).map_err(unavailable)?;
             let result = query(db);
             let nobody: Option<fn() -> bool> = None;
             db.progress_handler(0, nobody).map_err(unavailable)?;
-            match result {
-                Err(StoreError::Unavailable(_)) if Instant::now() >= end => {
-                    Err(Refusal::SearchTooLong { seconds: lasts.as_secs() }.into())
-                }
-                result => result,
+            result
+        });
+        match result {
+            Err(StoreError::Unavailable(_)) if stopped.load(Ordering::Relaxed) => {
+                Err(Refusal::SearchTooLong { seconds: SEARCH_LASTS.as_secs() }.into())
             }
-        })
+            result => result,
+        }
     }
 
     fn lend<T>(&self, query: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -174,9 +182,14 @@ mod tests {
                 db.query_row(count, [up_to], |row| row.get::<_, i64>(0)).map_err(unavailable)
             }
         };
-        let endless = readers.search(Duration::ZERO, counted(i64::MAX));
-        assert_eq!(endless, Err(StoreError::Refused(Refusal::SearchTooLong { seconds: 0 })));
+        let endless = readers.search(Instant::now(), counted(i64::MAX));
+        assert_eq!(endless, Err(StoreError::Refused(Refusal::SearchTooLong { seconds: 10 })));
         assert_eq!(readers.with(counted(100_000)), Ok(100_000), "nobody looks at the clock any more");
-        assert_eq!(readers.search(Duration::from_secs(60), counted(9)), Ok(9));
+        let minute = Instant::now() + Duration::from_secs(60);
+        assert_eq!(readers.search(minute, counted(9)), Ok(9));
+        // One that fails late, and was not stopped, failed for a reason of its own.
+        let failed =
+            readers.search(Instant::now(), |_| Err::<(), _>(StoreError::Unavailable("no".to_owned())));
+        assert_eq!(failed, Err(StoreError::Unavailable("no".to_owned())));
     }
 }

@@ -227,3 +227,25 @@ async fn a_job_failed_for_silence_while_the_server_was_away_does_not_stop_its_co
         assert!(kept.contains("two") && (by_hand || kept.contains("three")), "{kept}");
     }
 }
+
+/// Nothing waits to be told, so it is the heartbeats that notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_says_nothing_is_not_stopped_for_a_silence_that_was_the_networks() {
+    for by_hand in [false, true] {
+        let (mut fake, place) = (Fake::up(), Place::new());
+        let mut run = place.shell(&fake, &["--heartbeat", "10ms"], "await go; exit 3");
+        fake.until(|world| world.jobs.first().is_some_and(|job| job.heartbeats > 0)).await;
+        fake.kill().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        match by_hand {
+            false => fake.world().jobs[0].fail_for_silence(),
+            true => fake.world().jobs[0].force_fail(),
+        }
+        fake.revive();
+        if !by_hand {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            place.touch("go");
+        }
+        assert_eq!(run.code().await, if by_hand { 143 } else { 3 });
+    }
+}
