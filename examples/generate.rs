@@ -16,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
 use longhaul::model::{
-    Actor, Author, Command, Context, Event, Execution, Feature, Job, JobId, Level, MessageText, NewJob,
-    Reason, Report, ReportItem, Spec, StepSpec, Timeouts, Timestamp, Title,
+    Actor, Author, Command, Context, Event, Feature, Job, JobId, Level, MessageText, NewJob, Reason, Report,
+    ReportItem, Spec, StepSpec, Timestamp, Title,
 };
 use longhaul::store::{ImportedJob, JobStore, PostgresSettings, PostgresStore, SqliteStore};
 use uuid::Builder;
@@ -144,20 +144,8 @@ impl Life {
         for part in bytes.chunks_mut(8) {
             part.copy_from_slice(&random.next().to_le_bytes()[..part.len()]);
         }
-        let spec = Spec {
-            feature: Feature::new(feature)?,
-            author: Author::new(person)?,
-            owner,
-            title: title.map(Title::new).transpose()?,
-            tags: Vec::new(),
-            input: None,
-            timeouts: Timeouts::REQUIRED,
-            execution: Execution::External,
-            max_attempts: 1,
-            queue: "default".to_owned(),
-            priority: 0,
-            max_lines: Spec::MAX_LINES,
-        };
+        let title = title.map(Title::new).transpose()?;
+        let spec = Spec { title, ..Spec::new(Feature::new(feature)?, Author::new(person)?, owner) };
         let id = Builder::from_unix_timestamp_millis(u64::try_from(at).unwrap_or(0), &bytes).into_uuid();
         let new = NewJob { id: JobId(id), spec, enqueue: false, run_at: None };
         let (job, created) = Job::create(new, &Context { actor: actor.clone(), at: Timestamp(at) })?;

@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock};
 use crate::model::{
-    Actor, Author, Command, Context, Execution, Feature, Job, JobFilter, JobId, Limits, NewJob, PageSize,
-    Reason, Refusal, Spec, Status, SystemHealth, Timeouts, Trouble,
+    Actor, Author, Command, Context, Feature, Job, JobFilter, JobId, Limits, NewJob, PageSize, Reason,
+    Refusal, Spec, Status, SystemHealth, Timeouts, Trouble,
 };
 use crate::store::{CreateRules, JobStore, StoreError};
 
@@ -73,20 +73,10 @@ impl Jobs {
         author: &str,
         timeouts: Timeouts,
     ) -> Result<JobId, StoreError> {
-        let spec = Spec {
-            feature: Feature::new(feature).map_err(Refusal::from)?,
-            author: Author::new(author).map_err(Refusal::from)?,
-            owner: "library".to_owned(),
-            title: None,
-            tags: Vec::new(),
-            input: None,
-            timeouts,
-            execution: Execution::External,
-            max_attempts: 1,
-            queue: "default".to_owned(),
-            priority: 0,
-            max_lines: self.limits.max_lines,
-        };
+        let feature = Feature::new(feature).map_err(Refusal::from)?;
+        let author = Author::new(author).map_err(Refusal::from)?;
+        let max_lines = self.limits.max_lines;
+        let spec = Spec { timeouts, max_lines, ..Spec::new(feature, author, "library") };
         let new = NewJob { id: JobId(Uuid::now_v7()), spec, enqueue: false, run_at: None };
         let rules = CreateRules { max_active: Some(self.limits.max_active), ..CreateRules::default() };
         Ok(self.store.create(new, rules, self.context()).await?.job.id)

@@ -104,6 +104,28 @@ pub struct JobPage {
     pub next: Option<Cursor>,
 }
 
+/// How many more bytes an answer takes on. What crosses the limit is still taken: one thing is always answered.
+pub(crate) struct Room(usize);
+
+impl Room {
+    /// For so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(bytes)
+    }
+
+    /// Whether nothing more is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Takes something on. False, and it is left out, where the room is full.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        let fits = !self.is_full();
+        self.0 = self.0.saturating_sub(bytes);
+        fits
+    }
+}
+
 impl JobPage {
     /// So many bytes of documents, and a page ends: what a job works on and what it made are up to a megabyte
     /// each, and two hundred jobs of that would not fit into a small server's memory.
@@ -111,13 +133,8 @@ impl JobPage {
 
     /// Ends the page where it has enough, with the rest on the next.
     pub fn fit(&mut self) {
-        let mut left = Self::MAX_BYTES;
-        let fits = |job: &Arc<Job>| {
-            let goes_on = left > 0;
-            left = left.saturating_sub(documents_of(job));
-            goes_on
-        };
-        let count = self.jobs.iter().map(fits).take_while(|fits| *fits).count();
+        let mut room = Room::new(Self::MAX_BYTES);
+        let count = self.jobs.iter().take_while(|job| room.take(documents_of(job))).count();
         if count < self.jobs.len() {
             self.jobs.truncate(count);
             self.next = self.jobs.last().map(|job| memory::cursor_of(job));
@@ -131,14 +148,9 @@ pub const NEWEST_BYTES: usize = 8 << 20;
 /// Leaves the oldest messages out where they are too many bytes: a message may have 64 KiB. Errors come before
 /// warnings, and these before the rest.
 pub fn fit_messages(jobs: &mut [Newest]) {
-    let mut left = NEWEST_BYTES;
+    let mut room = Room::new(NEWEST_BYTES);
     for lines in jobs.iter_mut().flat_map(|newest| newest.iter_mut().rev()) {
-        let kept = lines.iter().rev().take_while(|line| {
-            let goes_on = left > 0;
-            left = left.saturating_sub(line.text.len());
-            goes_on
-        });
-        let kept = kept.count();
+        let kept = lines.iter().rev().take_while(|line| room.take(line.text.len())).count();
         lines.drain(..lines.len() - kept);
     }
 }

@@ -57,18 +57,9 @@ impl Site {
 
     async fn start(&self, number: u128, execution: Execution, at: Timestamp) -> JobId {
         let spec = Spec {
-            feature: Feature::new("import").unwrap(),
-            author: Author::new("anna").unwrap(),
-            owner: "user:anna".to_owned(),
-            title: None,
-            tags: Vec::new(),
-            input: None,
             timeouts: Timeouts { run: None, ..Timeouts::REQUIRED },
             execution,
-            max_attempts: 1,
-            queue: "default".to_owned(),
-            priority: 0,
-            max_lines: Spec::MAX_LINES,
+            ..Spec::new(Feature::new("import").unwrap(), Author::new("anna").unwrap(), "user:anna")
         };
         let id = JobId(Uuid::from_u128(number));
         let new = NewJob { id, spec, enqueue: false, run_at: None };

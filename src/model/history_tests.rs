@@ -10,18 +10,13 @@ use super::*;
 
 fn spec(execution: Execution, max_attempts: u32) -> Spec {
     Spec {
-        feature: Feature::new("argument-condensation").unwrap(),
-        author: Author::new("anna@example.org").unwrap(),
-        owner: "token:importer".to_owned(),
-        title: None,
-        tags: Vec::new(),
-        input: None,
-        timeouts: Timeouts::REQUIRED,
         execution,
         max_attempts,
-        queue: "default".to_owned(),
-        priority: 0,
-        max_lines: Spec::MAX_LINES,
+        ..Spec::new(
+            Feature::new("argument-condensation").unwrap(),
+            Author::new("anna@example.org").unwrap(),
+            "token:importer",
+        )
     }
 }
 

@@ -63,6 +63,24 @@ impl Spec {
     /// How many messages of each level a log keeps where nothing else is said.
     pub const MAX_LINES: u32 = 1_000_000;
 
+    /// What is asked for where only this is said: somebody elsewhere runs it, once, in the requirement's time.
+    pub fn new(feature: Feature, author: Author, owner: impl Into<String>) -> Self {
+        Self {
+            feature,
+            author,
+            owner: owner.into(),
+            title: None,
+            tags: Vec::new(),
+            input: None,
+            timeouts: Timeouts::REQUIRED,
+            execution: Execution::External,
+            max_attempts: 1,
+            queue: "default".to_owned(),
+            priority: 0,
+            max_lines: Self::MAX_LINES,
+        }
+    }
+
     fn default_max_lines() -> u32 {
         Self::MAX_LINES
     }

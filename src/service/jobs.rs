@@ -131,18 +131,13 @@ impl Service {
             }
         }
         let spec = Spec {
-            feature: Feature::new(request.feature)?,
-            author,
-            owner: caller.owner(),
             title: request.title.map(Title::new).transpose()?,
             tags: request.tags.into_iter().map(Tag::new).collect::<Result<_, _>>()?,
             input: request.input.filter(|input| !input.is_null()),
             timeouts: timeouts.with_seconds(request.timeouts.run, request.timeouts.activity),
             execution,
-            max_attempts: 1,
-            queue: "default".to_owned(),
-            priority: 0,
             max_lines: self.settings.limits.max_lines,
+            ..Spec::new(Feature::new(request.feature)?, author, caller.owner())
         };
         let rules = CreateRules {
             max_active: Some(self.settings.limits.max_active),

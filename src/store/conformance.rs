@@ -92,20 +92,11 @@ fn at(ms: i64) -> Context {
 fn job(number: u128, feature: &str) -> NewJob {
     NewJob {
         id: JobId(Uuid::from_u128(number << 64)),
-        spec: Spec {
-            feature: Feature::new(feature).unwrap(),
-            author: Author::new("anna@example.org").unwrap(),
-            owner: "user:anna".to_owned(),
-            title: None,
-            tags: Vec::new(),
-            input: None,
-            timeouts: Timeouts::REQUIRED,
-            execution: Execution::External,
-            max_attempts: 1,
-            queue: "default".to_owned(),
-            priority: 0,
-            max_lines: Spec::MAX_LINES,
-        },
+        spec: Spec::new(
+            Feature::new(feature).unwrap(),
+            Author::new("anna@example.org").unwrap(),
+            "user:anna",
+        ),
         enqueue: false,
         run_at: None,
     }

@@ -13,8 +13,8 @@ use super::connect::Place;
 use super::writer::Doubtful;
 use super::*;
 use crate::model::{
-    Actor, Author, Execution, Feature, Level, LineKind, LogFilter, MessageText, Reason, Report, ReportItem,
-    Spec, Status, StepSpec, Tag, Timeouts,
+    Actor, Author, Feature, Level, LineKind, LogFilter, MessageText, Reason, Report, ReportItem, Spec,
+    Status, StepSpec, Tag,
 };
 use crate::store::{Changes, IdempotencyKey, LogFrom};
 
@@ -30,18 +30,8 @@ fn context() -> Context {
 
 fn job(number: u128, feature: &str) -> NewJob {
     let spec = Spec {
-        feature: Feature::new(feature).unwrap(),
-        author: Author::new("anna").unwrap(),
-        owner: "user:anna".to_owned(),
-        title: None,
         tags: vec![Tag::new("nightly").unwrap()],
-        input: None,
-        timeouts: Timeouts::REQUIRED,
-        execution: Execution::External,
-        max_attempts: 1,
-        queue: "default".to_owned(),
-        priority: 0,
-        max_lines: Spec::MAX_LINES,
+        ..Spec::new(Feature::new(feature).unwrap(), Author::new("anna").unwrap(), "user:anna")
     };
     NewJob { id: JobId(Uuid::from_u128(number << 64)), spec, enqueue: false, run_at: None }
 }
@@ -74,7 +64,7 @@ impl ChangeSink for Known {
 }
 
 /// Waits for something that must come within a time.
-async fn within(limit: Duration, what: &str, holds: impl Fn() -> bool) {
+pub(super) async fn within(limit: Duration, what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");

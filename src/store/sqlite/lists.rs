@@ -15,7 +15,7 @@ use super::{interned, rows, unavailable};
 use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status};
 use crate::store::memory::cursor_of;
 use crate::store::record::status_number;
-use crate::store::{JobPage, StoreError, documents_of};
+use crate::store::{JobPage, Room, StoreError, documents_of};
 
 pub(super) fn list(
     db: &Connection,
@@ -48,13 +48,13 @@ pub(super) fn list(
 fn jobs(db: &Connection, numbers: &[i64]) -> Result<(Vec<Arc<Job>>, bool), StoreError> {
     let mut reader = rows::JobReader::new(db);
     let mut jobs = Vec::with_capacity(numbers.len());
-    let mut left = JobPage::MAX_BYTES;
+    let mut room = Room::new(JobPage::MAX_BYTES);
     for n in numbers {
-        if left == 0 {
+        if room.is_full() {
             return Ok((jobs, false));
         }
         if let Some(job) = reader.get(*n)? {
-            left = left.saturating_sub(documents_of(&job));
+            room.take(documents_of(&job));
             jobs.push(Arc::new(job));
         }
     }

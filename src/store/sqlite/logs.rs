@@ -14,7 +14,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::reader::{Conditions, Readers, containing};
 use super::{entries, facts, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
-use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, StoreError};
+use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, Room, StoreError};
 
 /// A log of more entries is searched by two threads.
 const LONG: u64 = 100_000;
@@ -251,7 +251,7 @@ pub(super) fn newest_messages(
     most: usize,
 ) -> Result<Vec<Newest>, StoreError> {
     let db = db.unchecked_transaction().map_err(unavailable)?;
-    let mut left = NEWEST_BYTES;
+    let mut room = Room::new(NEWEST_BYTES);
     let newest = |job: &Arc<Job>| {
         let mut newest = Newest::default();
         let Some(n) = rows::number_of(&db, job.id).map_err(unavailable)? else { return Ok(newest) };
@@ -267,11 +267,11 @@ pub(super) fn newest_messages(
                 let found =
                     find.query_map(params_from_iter(page.values), entries::line).map_err(unavailable)?;
                 for line in found {
-                    if left == 0 || lines.len() == most {
+                    if room.is_full() || lines.len() == most {
                         break;
                     }
                     let line = line.map_err(unavailable)?;
-                    left = left.saturating_sub(line.text.len());
+                    room.take(line.text.len());
                     lines.push(line);
                 }
             }

@@ -9,8 +9,8 @@
 use std::sync::{Arc, Mutex};
 
 use longhaul::model::{
-    Actor, Author, Command, Context, Event, EventKind, Execution, Feature, Job, JobId, NewJob, Reason,
-    Refusal, Spec, Status, Timeouts, Timestamp,
+    Actor, Author, Command, Context, Event, EventKind, Feature, Job, JobId, NewJob, Reason, Refusal, Spec,
+    Status, Timestamp,
 };
 use longhaul::store::{CreateRules, PostgresSettings, PostgresStore, StoreError};
 use longhaul::{JobStore, MemoryStore, SqliteStore};
@@ -31,20 +31,11 @@ fn context(at: Timestamp) -> Context {
 }
 
 pub fn job(number: u64) -> NewJob {
-    let spec = Spec {
-        feature: Feature::new(format!("race-{}", number % 3)).unwrap(),
-        author: Author::new("anna").unwrap(),
-        owner: "user:anna".to_owned(),
-        title: None,
-        tags: Vec::new(),
-        input: None,
-        timeouts: Timeouts::REQUIRED,
-        execution: Execution::External,
-        max_attempts: 1,
-        queue: "default".to_owned(),
-        priority: 0,
-        max_lines: Spec::MAX_LINES,
-    };
+    let spec = Spec::new(
+        Feature::new(format!("race-{}", number % 3)).unwrap(),
+        Author::new("anna").unwrap(),
+        "user:anna",
+    );
     NewJob { id: JobId(Uuid::from_u128(u128::from(number + 1) << 64)), spec, enqueue: false, run_at: None }
 }
 

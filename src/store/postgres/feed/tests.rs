@@ -7,9 +7,8 @@ use super::super::cluster::Cluster;
 use super::super::{PostgresSettings, PostgresStore, connection};
 use super::*;
 use crate::clock::{Clock as _, SystemClock};
-use crate::model::{
-    Actor, Author, Command, Context, Counts, Execution, Feature, NewJob, Spec, Status, Timeouts,
-};
+use crate::model::{Actor, Author, Command, Context, Counts, Feature, NewJob, Spec, Status};
+use crate::store::postgres::tests::within;
 use crate::store::{ChangeSink, Changes, CreateRules, JobStore as _};
 
 const COMPLETE: Command = Command::Complete { epoch: None, output: None };
@@ -25,20 +24,7 @@ async fn open(cluster: &Cluster, database: &str, node: Option<&str>) -> Arc<Post
 }
 
 async fn start(store: &PostgresStore) -> JobId {
-    let spec = Spec {
-        feature: Feature::new("import").unwrap(),
-        author: Author::new("anna").unwrap(),
-        owner: "user:anna".to_owned(),
-        title: None,
-        tags: Vec::new(),
-        input: None,
-        timeouts: Timeouts::REQUIRED,
-        execution: Execution::External,
-        max_attempts: 1,
-        queue: "default".to_owned(),
-        priority: 0,
-        max_lines: Spec::MAX_LINES,
-    };
+    let spec = Spec::new(Feature::new("import").unwrap(), Author::new("anna").unwrap(), "user:anna");
     let new = NewJob { id: JobId(Uuid::now_v7()), spec, enqueue: false, run_at: None };
     store.create(new, CreateRules::default(), context()).await.unwrap().job.id
 }
@@ -104,14 +90,6 @@ impl Node {
         let news = news(&moment(&mut self.client).await.unwrap(), &seen, me).await.unwrap();
         self.task.seen = news.seen;
         news.jobs.len()
-    }
-}
-
-async fn within(limit: Duration, what: &str, holds: impl Fn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

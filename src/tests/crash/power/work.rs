@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use longhaul::model::{
-    Actor, Author, Command, Context, Execution, Feature, JobId, Level, MessageText, NewJob, Reason, Report,
-    ReportItem, Role, Spec, StepSpec, Timeouts, Timestamp,
+    Actor, Author, Command, Context, Feature, JobId, Level, MessageText, NewJob, Reason, Report, ReportItem,
+    Role, Spec, StepSpec, Timestamp,
 };
 use longhaul::store::{AccountStore, ChangeSink, Changes, CreateRules, IdempotencyKey, TokenRecord};
 use longhaul::{JobStore, SqliteStore};
@@ -63,18 +63,12 @@ pub fn context(ms: i64) -> Context {
 
 pub fn new_job(number: u64) -> NewJob {
     let spec = Spec {
-        feature: Feature::new(format!("import-{}", number % 3)).unwrap(),
-        author: Author::new("anna").unwrap(),
-        owner: "user:anna".to_owned(),
-        title: None,
-        tags: Vec::new(),
         input: Some(serde_json::json!({"rows": number})),
-        timeouts: Timeouts::REQUIRED,
-        execution: Execution::External,
-        max_attempts: 1,
-        queue: "default".to_owned(),
-        priority: 0,
-        max_lines: Spec::MAX_LINES,
+        ..Spec::new(
+            Feature::new(format!("import-{}", number % 3)).unwrap(),
+            Author::new("anna").unwrap(),
+            "user:anna",
+        )
     };
     NewJob { id: JobId(Uuid::from_u128(u128::from(number + 1) << 64)), spec, enqueue: false, run_at: None }
 }
