@@ -3,15 +3,20 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::gathered::{MAX_COMPLAINTS, MAX_WAITING};
 use super::*;
 use crate::library::Jobs;
-use crate::model::{Counts, Cursor, Event, JobFilter, NewJob, OutcomeCounts, PageSize, Reason, Timestamp};
+use crate::model::{
+    Actor, Command, Context, Counts, Cursor, Event, Job, JobFilter, NewJob, OutcomeCounts, PageSize, Reason,
+    Refusal, Timestamp,
+};
 use crate::store::{
-    CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, LogFrom, LogPage, LogQuery,
-    MemoryStore, Pruned, StoreProgress,
+    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, LogFrom, LogPage,
+    LogQuery, MemoryStore, Pruned, StoreProgress,
 };
 
 /// A store that counts its writes, and refuses them while it is told to.
