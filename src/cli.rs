@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 
 use self::client::CallError;
 use self::exit::Exit;
-use crate::server::SettingsArgs;
+use crate::settings::SettingsArgs;
 
 /// `longhaul`.
 #[derive(Debug, Parser)]

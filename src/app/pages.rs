@@ -18,9 +18,9 @@ use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::{SsrMode, path};
 
 use crate::app::components::{NoticeBar, TopBar};
+use crate::http::status_of;
 use crate::model::Permission;
 use crate::rpc::{Notice, RpcError, caller, service};
-use crate::server::api::error::status_of;
 use crate::service::{Caller, Service, ServiceError};
 
 /// The pages, by address.

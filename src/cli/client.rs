@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use super::exit::Exit;
 use crate::model::visible;
-use crate::server::client_settings;
+use crate::settings::client_settings;
 
 /// Where the server is when nothing says so.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";

@@ -1,6 +1,6 @@
 //! `longhaul config`: every setting as a server would have it, and where it comes from.
 
-use crate::server::{Settings, SettingsArgs};
+use crate::settings::{Settings, SettingsArgs};
 
 /// Prints the settings.
 pub fn run(args: &SettingsArgs) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::server::{Database, Settings, SettingsArgs};
+use crate::settings::{Database, Settings, SettingsArgs};
 use crate::store::{
     AccountStore, JobStore, PostgresAccounts, PostgresSettings, PostgresStore, SqliteAccounts, SqliteStore,
     StoreProgress,

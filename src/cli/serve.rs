@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::clock::SystemClock;
+use crate::http::AppState;
 use crate::jobs;
-use crate::server::{AppState, Database, Settings, SettingsArgs, build, build_id, has_assets};
+use crate::server::{build, build_id, has_assets};
 use crate::service::{Service, ServiceSettings};
+use crate::settings::{Database, Settings, SettingsArgs};
 use crate::store::{AccountStore, JobStore, MemoryStore, PostgresSettings, PostgresStore, SqliteStore};
 
 /// Runs a server until it is told to stop.

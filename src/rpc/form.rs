@@ -10,9 +10,9 @@ use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 
 use super::RpcError;
-use crate::server::api::error::status_of;
-use crate::server::{Settings, percent_encode};
+use crate::http::{percent_encode, status_of};
 use crate::service::{Caller, Service, ServiceError};
+use crate::settings::Settings;
 
 /// What a page says after a form was sent, by a code in its address. Only these are shown, so that a
 /// forged link cannot put words into the dashboard's mouth.

@@ -15,7 +15,7 @@ pub async fn sign_in(
     let session = service()?.sign_in(&name, password).await;
     let back = match local(&next) {
         "/admin/jobs" => "/login".to_owned(),
-        next => format!("/login?next={}", crate::server::percent_encode(next)),
+        next => format!("/login?next={}", crate::http::percent_encode(next)),
     };
     enter(session, &back, local(&next))
 }
@@ -28,7 +28,7 @@ pub async fn choose_password(
     #[server(default)] again: String,
 ) -> Result<(), RpcError> {
     use super::form::{service, turn_back};
-    let back = format!("/login?link={}", crate::server::percent_encode(&link));
+    let back = format!("/login?link={}", crate::http::percent_encode(&link));
     if password != again {
         return turn_back(&back, "password_differs");
     }
@@ -46,10 +46,10 @@ pub async fn choose_password(
 pub async fn sign_out() -> Result<(), RpcError> {
     use super::form::{go, parts, refuse, service, settings};
     let secure = settings()?.secure_cookie();
-    if let Some(cookie) = parts().and_then(|parts| crate::server::session_cookie(&parts.headers, secure)) {
+    if let Some(cookie) = parts().and_then(|parts| crate::http::session_cookie(&parts.headers, secure)) {
         service()?.sign_out(&cookie).await.map_err(|error| refuse(&error))?;
     }
-    put_cookies(crate::server::no_cookie(secure));
+    put_cookies(crate::http::no_cookie(secure));
     go("/login", "signed-out");
     Ok(())
 }
@@ -82,7 +82,7 @@ fn enter(
     use super::form::{answer, settings};
     match session {
         Ok(session) => {
-            put_cookies(crate::server::new_cookie(&session, settings()?.secure_cookie()));
+            put_cookies(crate::http::new_cookie(&session, settings()?.secure_cookie()));
             leptos_axum::redirect(to);
             Ok(())
         }

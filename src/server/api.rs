@@ -1,10 +1,7 @@
 //! The REST API, a file a resource. Handlers read the request, call `service/`, and write the answer; what
-//! they share is how a request is read ([`body`]), how a job looks ([`job_dto`]) and how no is said
-//! ([`error`]).
+//! they share beyond [`http`](crate::http) is how a job looks ([`job_dto`]).
 
 mod accounts;
-mod body;
-pub mod error;
 mod events;
 mod health;
 mod job_dto;
@@ -19,7 +16,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
-use super::router::AppState;
+use crate::http::{AppState, PLAIN_COOKIE, messages_limit};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,7 +51,7 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(run::run))
         .routes(routes!(progress::get, progress::post))
         .routes(routes!(messages::get))
-        .routes(routes!(messages::post).layer(super::router::messages_limit()))
+        .routes(routes!(messages::post).layer(messages_limit()))
         .routes(routes!(progress::heartbeat))
         .routes(routes!(progress::complete))
         .routes(routes!(progress::fail))
@@ -79,7 +76,7 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
     );
     components.add_security_scheme(
         "session",
-        SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(super::auth::PLAIN_COOKIE))),
+        SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(PLAIN_COOKIE))),
     );
     (router, document)
 }

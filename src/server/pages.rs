@@ -5,14 +5,13 @@ use std::sync::{Arc, LazyLock};
 use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
-use leptos::config::LeptosOptions;
 use leptos::nonce::use_nonce;
 use leptos::prelude::{expect_context, provide_context};
 use leptos_axum::{AxumRouteListing, LeptosRoutes as _, ResponseOptions, generate_route_list};
 
-use super::router::AppState;
 use super::security::page_policy;
 use crate::app::{App, shell};
+use crate::http::AppState;
 use crate::service::Service;
 
 /// The dashboard's pages. Listed once for the whole process: listing sets a flag that every page being
@@ -22,16 +21,6 @@ static PAGES: LazyLock<Vec<AxumRouteListing>> = LazyLock::new(|| generate_route_
 /// The paths of the dashboard's pages.
 pub fn paths() -> Vec<String> {
     PAGES.iter().map(|page| page.path().to_owned()).collect()
-}
-
-/// What leptos needs to know.
-pub fn options(build: &str) -> LeptosOptions {
-    LeptosOptions::builder()
-        .output_name("longhaul")
-        .site_root("target/site")
-        // The build is a part of the path, see `assets`.
-        .site_pkg_dir(format!("pkg/{build}"))
-        .build()
 }
 
 /// Pages and server functions.

@@ -1,19 +1,15 @@
 //! The one router, and the list of everything it answers.
 
 use std::convert::Infallible;
-use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use leptos::config::LeptosOptions;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -21,57 +17,14 @@ use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::api::error::ApiError;
 use super::compress::CompressLayer;
-use super::{Settings, api, assets, auth, pages, security};
+use super::gate::GateLayer;
+use super::{api, assets, pages, security};
+use crate::http::{ApiError, AppState, SignedIn, body_limit};
 use crate::model::{Permission, visible};
-use crate::server::auth::{GateLayer, SignedIn};
-use crate::service::Service;
 
-/// A request body may have this many bytes…
-const BODY_LIMIT: usize = 1024 * 1024;
-/// …and a list of messages this many.
-const MESSAGES_LIMIT: usize = 8 * 1024 * 1024;
 /// A page that is not rendered by then is given up.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What handlers share. Every layer and handler takes a copy for each request, so it is one pointer.
-#[derive(Clone)]
-pub struct AppState(Arc<Shared>);
-
-impl Deref for AppState {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
-
-/// What there is to share.
-pub struct Shared {
-    /// Everything that can be done.
-    pub service: Arc<Service>,
-    /// How the server is set up.
-    pub settings: Arc<Settings>,
-    /// What leptos needs to know.
-    pub options: LeptosOptions,
-    /// Is cancelled when the server stops: streams end.
-    pub closing: CancellationToken,
-}
-
-impl AppState {
-    /// The state of a server.
-    pub fn new(service: Arc<Service>, settings: Arc<Settings>, closing: CancellationToken) -> Self {
-        let options = pages::options(service.board().build());
-        Self(Arc::new(Shared { service, settings, options, closing }))
-    }
-}
-
-impl FromRef<AppState> for LeptosOptions {
-    fn from_ref(app: &AppState) -> Self {
-        app.options.clone()
-    }
-}
 
 /// Everything the server answers, as method and path. What is not listed here is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,8 +105,8 @@ pub fn build(app: AppState) -> Site {
         .route("/pkg/{build}/{name}", get(assets::package))
         .route("/favicon.svg", get(|headers: HeaderMap| assets::public("favicon.svg", headers)))
         .route("/robots.txt", get(|headers: HeaderMap| assets::public("robots.txt", headers)))
-        .fallback(auth::not_found)
-        .method_not_allowed_fallback(auth::wrong_method)
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(app.clone());
     // Around the router rather than layers of it, which it boxes and copies for each request and each route.
     // The first is the outermost.
@@ -164,14 +117,31 @@ pub fn build(app: AppState) -> Site {
         .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site()))
         .layer(GateLayer(app))
         // One route has a larger limit of its own.
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(body_limit())
         .service(router);
     BoxCloneSyncService::new(site)
 }
 
-/// The limit of a list of messages, for the route that takes one.
-pub fn messages_limit() -> DefaultBodyLimit {
-    DefaultBodyLimit::max(MESSAGES_LIMIT)
+/// What is answered where no route is.
+async fn not_found(request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    ApiError::request(
+        StatusCode::NOT_FOUND,
+        "no_such_path",
+        format!("There is nothing at {path}. `/api/docs` lists what there is."),
+    )
+    .into_response()
+}
+
+/// What is answered where a route is, but not for that method.
+async fn wrong_method(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    ApiError::request(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{path} does not answer {method}. `/api/docs` lists what there is."),
+    )
+    .into_response()
 }
 
 async fn ready(State(app): State<AppState>, SignedIn(caller): SignedIn) -> Result<&'static str, ApiError> {

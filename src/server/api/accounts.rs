@@ -8,11 +8,8 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::Body;
-use super::error::{ApiError, ErrorBody};
+use crate::http::{ApiError, AppState, Body, ErrorBody, SignedIn};
 use crate::model::{Invalid, Role};
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
 use crate::service::NewToken;
 use crate::view::iso;
 

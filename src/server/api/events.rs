@@ -20,11 +20,8 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::body::Params;
-use super::error::{ApiError, ErrorBody};
+use crate::http::{ApiError, AppState, ErrorBody, Params, SignedIn};
 use crate::model::{JobId, Permission};
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
 
 /// Changes within this time are one event.
 const GATHER: Duration = Duration::from_millis(15);

@@ -6,10 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ApiError;
+use crate::http::{ApiError, AppState, SignedIn};
 use crate::model::SystemHealth;
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
 use crate::store::NodeRecord;
 use crate::view::iso;
 

@@ -9,12 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, Params};
-use super::error::{ApiError, ErrorBody};
 use super::job_dto::{JobDto, MESSAGES_IN_LIST};
+use crate::http::{ApiError, AppState, Body, ErrorBody, Params, SignedIn};
 use crate::model::{Invalid, JobFilter, JobId, PageSize, Status};
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
 use crate::service::{StartRequest, StartTimeouts};
 
 /// Which jobs.

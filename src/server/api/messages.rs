@@ -9,11 +9,8 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::body::{Body, JobPath, Params};
-use super::error::{ApiError, ErrorBody};
+use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, Params, SignedIn};
 use crate::model::{Invalid, Level, LineKind, LogFilter, MessageText, Report, ReportItem};
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
 use crate::store::{LogFrom, LogQuery};
 use crate::view::iso;
 

@@ -11,12 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::body::{Body, JobPath, OptionalBody};
-use super::error::{ApiError, ErrorBody};
 use super::job_dto::{JobDto, MESSAGES_OF_ONE};
+use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, OptionalBody, SignedIn};
 use crate::model::{Invalid, Job, JobId, Report, ReportItem, Status, StepSpec};
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
 use crate::view::{JobRow, attention};
 
 /// Look at a job

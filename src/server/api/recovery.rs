@@ -6,12 +6,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{Body, JobPath};
-use super::error::{ApiError, ErrorBody};
 use super::progress::Reported;
+use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, SignedIn};
 use crate::model::{Job, JobId, Status};
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
 use crate::service::{CleanupOutcome, CleanupReport};
 
 /// Why.

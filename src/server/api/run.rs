@@ -6,11 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::body::Body;
-use super::error::{ApiError, ErrorBody};
 use super::jobs::{Started, started};
-use crate::server::auth::SignedIn;
-use crate::server::router::AppState;
+use crate::http::{ApiError, AppState, Body, ErrorBody, SignedIn};
 
 /// Which job to run.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use longhaul::clock::{Clock, ManualClock};
 use longhaul::engine::AdminJob;
+use longhaul::http::AppState;
 use longhaul::model::{Limits, Role, Timestamp};
-use longhaul::server::{AppState, Settings, SettingsArgs, Site, build, build_id};
+use longhaul::server::{Site, build, build_id};
 use longhaul::service::accounts::{add_token, add_user, set_password};
 use longhaul::service::{NewToken, Service, ServiceSettings};
+use longhaul::settings::{Settings, SettingsArgs};
 use longhaul::store::AccountStore;
 use longhaul::{JobStore, MemoryStore, SqliteStore, jobs};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -11,6 +11,21 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use crate::model::JobId;
+
+/// A request body may have this many bytes…
+const BODY_LIMIT: usize = 1024 * 1024;
+/// …and a list of messages this many.
+const MESSAGES_LIMIT: usize = 8 * 1024 * 1024;
+
+/// The limit of a request's body, for every route that does not set its own.
+pub fn body_limit() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(BODY_LIMIT)
+}
+
+/// The limit of a list of messages, for the route that takes one.
+pub fn messages_limit() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(MESSAGES_LIMIT)
+}
 
 /// A JSON body. An empty one is refused.
 pub struct Body<T>(pub T);
