@@ -9,6 +9,7 @@ pub mod backup;
 pub mod check;
 pub mod cleanup;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod database;
 pub mod exec;
@@ -56,6 +57,8 @@ pub enum Command {
     Cleanup(cleanup::CleanupArgs),
     /// Force-fail every job, to get a stuck system going again
     EmergencyCleanup(cleanup::EmergencyCleanupArgs),
+    /// Say that a server's clock is right, where it is not believed
+    Clock(clock::ClockArgs),
     /// Manage who may sign in
     User(user::UserArgs),
     /// Manage the credentials of programs
@@ -85,6 +88,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Health(args) => called(health::run(args).await),
         Command::Cleanup(args) => called(cleanup::run(args).await),
         Command::EmergencyCleanup(args) => called(cleanup::run_emergency(args).await),
+        Command::Clock(args) => called(clock::run(args).await),
         Command::User(args) => done(user::run(args).await.map(|()| true)),
         Command::Token(args) => done(token::run(args).await.map(|()| true)),
         Command::Backup(args) => done(backup::run(args).await.map(|()| true)),

@@ -103,6 +103,8 @@ impl Service {
         let board =
             Board::over(&store, settings.limits.max_active, settings.build.clone(), clock.now()).await?;
         let timekeeper = Arc::new(Timekeeper::new(Arc::clone(&store), Arc::clone(&clock)));
+        // Before anything is judged by the clock, or asks how it is.
+        timekeeper.look().await?;
         let runner = Runner::new(
             &store,
             Arc::clone(&clock),
@@ -162,6 +164,7 @@ impl Service {
     pub fn sweeper(&self) -> Sweeper {
         Sweeper::new(
             Arc::clone(&self.store),
+            Arc::clone(&self.accounts),
             Arc::clone(&self.clock),
             Arc::clone(&self.board),
             Arc::clone(&self.timekeeper),

@@ -263,6 +263,15 @@ pub struct IntegrityReport {
     pub problems: Vec<String>,
 }
 
+/// What a store remembers of its server's clock, for the next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockMark {
+    /// The last moment at which the clock was believed.
+    pub believed: Timestamp,
+    /// A server runs by a clock that nobody believes: what it writes says nothing about the time.
+    pub doubted: bool,
+}
+
 /// A server that shares the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {
@@ -362,6 +371,27 @@ pub trait JobStore: Send + Sync + 'static {
     /// beyond the newest `keep`. One transaction of a bounded size, however long a log is; call it again
     /// while there is more.
     async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError>;
+
+    /// Forgets the idempotency keys of requests that came before `before`. Until then a key is remembered, whatever
+    /// the clock shows. Returns how many.
+    async fn forget_keys(&self, _before: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    /// What was last said to [`JobStore::mark_clock`], by any server.
+    async fn clock_mark(&self) -> Result<Option<ClockMark>, StoreError> {
+        Ok(None)
+    }
+
+    /// Remembers what a server believes of its clock.
+    async fn mark_clock(&self, _mark: ClockMark) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The newest moment that its jobs tell of; `None` where there are none.
+    async fn newest_moment(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
 
     /// Tells `sink` of every change from now on.
     fn changes(&self, sink: Arc<dyn ChangeSink>);

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Board, Runner, Timekeeper};
 use crate::clock::Clock;
 use crate::library;
-use crate::model::{Actor, Context, Job, Limits, Trouble};
-use crate::store::{JobStore, StoreError};
+use crate::model::{Actor, Context, Job, Limits, Refusal, Trouble};
+use crate::store::{AccountStore, IdempotencyKey, JobStore, StoreError};
 use crate::view::clock_time;
 
 /// How often the parts run.
@@ -53,6 +53,7 @@ pub fn troubles(store: &dyn JobStore, timekeeper: &Timekeeper) -> Vec<Trouble> {
 /// Ends what is stale and keeps history in bounds.
 pub struct Sweeper {
     store: Arc<dyn JobStore>,
+    accounts: Arc<dyn AccountStore>,
     clock: Arc<dyn Clock>,
     board: Arc<Board>,
     timekeeper: Arc<Timekeeper>,
@@ -64,13 +65,14 @@ impl Sweeper {
     /// A sweeper over a store.
     pub fn new(
         store: Arc<dyn JobStore>,
+        accounts: Arc<dyn AccountStore>,
         clock: Arc<dyn Clock>,
         board: Arc<Board>,
         timekeeper: Arc<Timekeeper>,
         runner: Arc<Runner>,
         settings: SweeperSettings,
     ) -> Self {
-        Self { store, clock, board, timekeeper, runner, settings }
+        Self { store, accounts, clock, board, timekeeper, runner, settings }
     }
 
     /// Runs until `stop`.
@@ -115,7 +117,7 @@ impl Sweeper {
                         self.give_up_abandoned().await;
                     }
                 }
-                () = tokio::time::sleep_until(sweep_at.max(judges_from)), if judges => {
+                () = tokio::time::sleep_until(sweep_at.max(judges_from)), if judges && self.timekeeper.may_judge() => {
                     if !self.may_judge() {
                         // The next look says when it may again.
                         judges = false;
@@ -170,6 +172,9 @@ impl Sweeper {
             // The jobs were not moved with this clock, so it cannot judge them.
             return Err(StoreError::Unavailable(trouble.sentence()));
         }
+        if !self.timekeeper.may_judge() {
+            return Err(Refusal::ClockDoubted.into());
+        }
         let context = Context { actor, at: self.clock.now() };
         library::sweep(&*self.store, &context).await
     }
@@ -185,9 +190,15 @@ impl Sweeper {
             let some = self.store.prune(u64::from(limits.max_past), before, PRUNE_BATCH).await?;
             removed += some.jobs;
             if !some.more {
-                return Ok(removed);
+                break;
             }
             tokio::task::yield_now().await;
         }
+        if self.timekeeper.may_remove_by_age() {
+            let now = self.clock.now();
+            self.accounts.forget_sessions(now).await?;
+            while self.store.forget_keys(now.minus(IdempotencyKey::KEPT)).await? > 0 {}
+        }
+        Ok(removed)
     }
 }

@@ -192,7 +192,18 @@ async fn sweeper(site: &Arc<Site>, clock: Arc<dyn Clock>, every: Duration) -> (S
     let runner =
         Runner::new(&store, Arc::clone(&clock), keeper, PathBuf::from("nowhere"), limits, Vec::new());
     let settings = SweeperSettings { every, limits };
-    (Sweeper::new(store, clock, board, Arc::clone(&timekeeper), runner, settings), timekeeper)
+    (
+        Sweeper::new(
+            store,
+            Arc::new(MemoryStore::new(1)),
+            clock,
+            board,
+            Arc::clone(&timekeeper),
+            runner,
+            settings,
+        ),
+        timekeeper,
+    )
 }
 
 /// The same, going on by itself until the guard is dropped.

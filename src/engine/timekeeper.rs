@@ -11,9 +11,14 @@
 //!
 //! Which of two times is right nobody here can know. A person is told, by a critical condition that ends
 //! when the clock is set back, or when the new time has stood for [`BELIEVED_AFTER`]: a machine that started
-//! with a wrong clock and was put right must not stay critical. Given up: noticing a clock that was set
-//! while the server was not running, which looks the same as a server that was off for a year. Where several
-//! nodes share a store, this belongs to the one that sweeps: it is its clock that jobs are judged by.
+//! with a wrong clock and was put right must not stay critical. Where several nodes share a store, this belongs
+//! to the one that sweeps: it is its clock that jobs are judged by.
+//!
+//! A clock that was set while no server was running looks the same as a server that was off for a year. So the
+//! store remembers when the clock was last believed, and a server that starts more than [`FAR_AHEAD`] later
+//! removes and forgets nothing for its age and ends no job for its silence, until an operator has said that the
+//! clock is right, or it has gone on for [`HELD_FOR`]. A store without such a note is asked for the newest moment
+//! its jobs tell of. Where the clock is set back in that time, jobs keep the times they had from before.
 //!
 //! A shared store has a clock of its own, which all its nodes can be held against. One whose clock is more
 //! than [`JUMP`] off would end everybody's jobs and remove everybody's history, so it does not lead, judges
@@ -24,7 +29,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::model::{Actor, Command, Context, Job, JobId, Timestamp, Trouble, clock_words};
-use crate::store::{JobStore, StoreError};
+use crate::store::{ClockMark, JobStore, StoreError};
 
 /// Corrections of the clock below this pass unnoticed: they make a job a minute older.
 const JUMP: Duration = Duration::from_secs(60);
@@ -32,7 +37,11 @@ const JUMP: Duration = Duration::from_secs(60);
 const BELIEVED_AFTER: Duration = Duration::from_secs(10 * 60);
 /// History is not removed by age for so long after the clock jumped ahead: what is removed is gone, and
 /// somebody must have had the time to see that the clock is wrong.
-const HISTORY_HELD_FOR: Duration = Duration::from_secs(24 * 3600);
+const HELD_FOR: Duration = Duration::from_secs(24 * 3600);
+/// A server that starts so long after the clock was last believed does not believe it.
+const FAR_AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// How often it is written down that the clock is believed.
+const MARK_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Watches the clock.
 pub struct Timekeeper {
@@ -57,6 +66,12 @@ struct State {
     to_move: Vec<(JobId, i64)>,
     /// How far the clock is ahead of the store's own, where that is too far.
     off_ms: Option<i64>,
+    /// Whether the clock was held against what the store remembers, as it is once after the start.
+    compared: bool,
+    /// When the clock was last believed, where it is not now, and since when it is not, by the stopwatch.
+    doubt: Option<(Timestamp, Duration)>,
+    /// When it was last written down that the clock is believed, by the stopwatch.
+    marked: Option<Duration>,
 }
 
 impl State {
@@ -69,13 +84,18 @@ impl State {
     /// Takes note that the clock was set, while these jobs ran.
     fn note(&mut self, drift: i64, active: &[Arc<Job>]) {
         for job in active {
+            // Of a job that began before the clock was doubted only what was recorded since is wrong: that is
+            // ahead of the time now, and is no longer once it was "moved" by nothing.
+            let before = self.doubt.is_some() && drift < 0 && job.start_time() <= self.wall;
+            let drift = if before { 0 } else { drift };
             match self.to_move.iter_mut().find(|(id, _)| *id == job.id) {
                 // Not moved yet for an earlier jump: once, for both.
                 Some((_, by_ms)) => *by_ms = by_ms.saturating_add(drift),
                 None => self.to_move.push((job.id, drift)),
             }
         }
-        self.to_move.retain(|(_, by_ms)| is_jump(*by_ms));
+        let doubted = self.doubt.is_some();
+        self.to_move.retain(|(_, by_ms)| is_jump(*by_ms) || (*by_ms == 0 && doubted));
         if self.steady.saturating_sub(self.set_at) >= BELIEVED_AFTER {
             self.offset_ms = 0;
         }
@@ -84,9 +104,13 @@ impl State {
         if !is_jump(self.offset_ms) {
             self.history_held_until = Duration::ZERO;
         } else if drift > 0 {
-            self.history_held_until = self.steady + HISTORY_HELD_FOR;
+            self.history_held_until = self.steady + HELD_FOR;
         }
     }
+}
+
+fn is_far_ahead(now: Timestamp, believed: Timestamp) -> bool {
+    now.since(believed) > FAR_AHEAD
 }
 
 fn is_jump(ms: i64) -> bool {
@@ -104,6 +128,9 @@ impl Timekeeper {
             history_held_until: Duration::ZERO,
             to_move: Vec::new(),
             off_ms: None,
+            compared: false,
+            doubt: None,
+            marked: None,
         };
         Self { store, clock, state: Mutex::new(state), looking: tokio::sync::Mutex::default() }
     }
@@ -125,6 +152,7 @@ impl Timekeeper {
         if let (Some(off), None) = (off_ms, std::mem::replace(&mut self.state().off_ms, off_ms)) {
             tracing::error!(off_ms = off, "The clock is not the database's; this server does not lead");
         }
+        self.compare().await?;
         let (wall, steady) = (self.clock.now(), self.clock.steady());
         let drift = self.state().drift_ms(wall, steady);
         let jumped = is_jump(drift);
@@ -138,6 +166,18 @@ impl Timekeeper {
                 state.note(drift, &active);
                 tracing::error!("The clock was set {}; running jobs move with it", clock_words(drift));
             }
+            if state.doubt.is_some_and(|(believed, _)| !is_far_ahead(wall, believed)) {
+                // Set back to about where it was: whoever was told of the doubt need not be told of this.
+                (state.doubt, state.offset_ms, state.marked) = (None, 0, None);
+            }
+            if state.doubt.is_some_and(|(_, since)| steady.saturating_sub(since) >= HELD_FOR) {
+                tracing::warn!("The clock has gone on for a day as it does, and is believed");
+                (state.doubt, state.marked) = (None, None);
+            }
+        }
+        if let Err(error) = self.mark().await {
+            // Tried again at the next look; that the store refuses writes is told elsewhere.
+            tracing::debug!(error = %error, "What is believed of the clock could not be written down");
         }
         loop {
             let Some((id, by_ms)) = self.state().to_move.first().copied() else { return Ok(jumped) };
@@ -148,6 +188,88 @@ impl Timekeeper {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Holds the clock against what the store remembers: once after the start, and as long as it is doubted, for
+    /// another server may have been told that it is right.
+    async fn compare(&self) -> Result<(), StoreError> {
+        let (compared, doubted) = {
+            let state = self.state();
+            (state.compared, state.doubt.is_some())
+        };
+        if (compared && !doubted) || !self.store.leads() {
+            return Ok(());
+        }
+        let mark = self.store.clock_mark().await?;
+        let now = self.clock.now();
+        let believed = match mark {
+            Some(mark) if mark.doubted || doubted => Some(mark.believed),
+            mark => {
+                // What lies ahead of the clock was recorded by another one.
+                let newest = self.store.newest_moment().await?.filter(|newest| *newest <= now);
+                newest.max(mark.map(|mark| mark.believed))
+            }
+        };
+        let mut state = self.state();
+        state.compared = true;
+        let Some(believed) = believed.filter(|believed| is_far_ahead(now, *believed)) else {
+            if doubted && mark.is_some_and(|mark| !mark.doubted) {
+                state.doubt = None;
+            }
+            return Ok(());
+        };
+        if state.doubt.is_none() {
+            state.doubt = Some((believed, self.clock.steady()));
+            state.marked = None;
+            let ahead = clock_words(now.0.saturating_sub(believed.0));
+            tracing::error!("The clock is {ahead} of the newest moment in the store, and is not believed");
+        }
+        Ok(())
+    }
+
+    /// Writes down what is believed of the clock, now and then.
+    async fn mark(&self) -> Result<(), StoreError> {
+        let steady = self.clock.steady();
+        let mark = {
+            let state = self.state();
+            let fresh = state.marked.is_some_and(|at| steady.saturating_sub(at) < MARK_EVERY);
+            // While history is held the clock may yet be set back, also by a restart.
+            let held = state.off_ms.is_some() || steady < state.history_held_until;
+            match state.doubt {
+                _ if fresh || held || !state.compared => return Ok(()),
+                Some((believed, _)) => ClockMark { believed, doubted: true },
+                None => ClockMark { believed: state.wall, doubted: false },
+            }
+        };
+        if self.store.leads() {
+            self.store.mark_clock(mark).await?;
+            self.state().marked = Some(steady);
+        }
+        Ok(())
+    }
+
+    /// Somebody says that the clock is right as it is. Returns whether it was doubted.
+    pub async fn accept(&self) -> Result<bool, StoreError> {
+        // Jobs move first, where it was set and nobody has looked since.
+        self.look().await?;
+        let _one = self.looking.lock().await;
+        let doubted = {
+            let mut state = self.state();
+            let doubted = state.doubt.is_some()
+                || is_jump(state.offset_ms)
+                || self.clock.steady() < state.history_held_until;
+            (state.doubt, state.offset_ms, state.history_held_until) = (None, 0, Duration::ZERO);
+            state.marked = None;
+            doubted
+        };
+        let mark = ClockMark { believed: self.clock.now(), doubted: false };
+        self.store.mark_clock(mark).await?;
+        Ok(doubted)
+    }
+
+    /// Whether jobs may be ended for their silence or their length: not by a clock that nobody believes.
+    pub fn may_judge(&self) -> bool {
+        self.state().doubt.is_none()
     }
 
     /// What a person must know of the clock, where there is something.
@@ -166,6 +288,20 @@ impl Timekeeper {
             });
         }
         let (wall, steady) = (self.clock.now(), self.clock.steady());
+        if let Some((believed, since)) = state.doubt {
+            let left = HELD_FOR.saturating_sub(steady.saturating_sub(since)).as_secs().div_ceil(3_600);
+            return Some(Trouble {
+                critical: true,
+                what: format!(
+                    "The server's clock is {} of the newest moment in the store",
+                    clock_words(wall.0.saturating_sub(believed.0))
+                ),
+                detail: format!(
+                    "it ends no stale jobs and removes no history for its age. If the clock shows the right time, \
+                     say so with `longhaul clock accept`; otherwise set it. It is believed after {left} hours"
+                ),
+            });
+        }
         // What nobody has looked at yet counts: the condition is the present one.
         let drift = Some(state.drift_ms(wall, steady)).filter(|drift| is_jump(*drift));
         let offset = state.offset_ms.saturating_add(drift.unwrap_or(0));
@@ -189,6 +325,6 @@ impl Timekeeper {
     /// clock that is known to be wrong.
     pub fn may_remove_by_age(&self) -> bool {
         let state = self.state();
-        state.off_ms.is_none() && self.clock.steady() >= state.history_held_until
+        state.off_ms.is_none() && state.doubt.is_none() && self.clock.steady() >= state.history_held_until
     }
 }

@@ -65,6 +65,7 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
             | Refusal::NotStale
             | Refusal::Duplicate { .. }
             | Refusal::Exists { .. }
+            | Refusal::ClockDoubted
             | Refusal::KeyReused => StatusCode::CONFLICT,
             Refusal::ActiveLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
         },

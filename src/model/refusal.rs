@@ -114,6 +114,11 @@ pub enum Refusal {
         /// How long it went on.
         seconds: u64,
     },
+    /// The server's clock is far ahead of what its store tells of, and nobody has said that it is right.
+    #[error(
+        "This server's clock is not believed, so no job is ended for its age. Look at its health; if the clock is right, say so with `longhaul clock accept`."
+    )]
+    ClockDoubted,
     /// An idempotency key came back with another request.
     #[error("This Idempotency-Key was already used for another request.")]
     KeyReused,
@@ -139,6 +144,7 @@ impl Refusal {
             Self::ActiveLimit { .. } => "active_limit",
             Self::Exists { .. } => "job_exists",
             Self::SearchTooLong { .. } => "search_too_long",
+            Self::ClockDoubted => "clock_doubted",
             Self::KeyReused => "idempotency_key_reused",
         }
     }
@@ -160,6 +166,7 @@ impl Refusal {
             | Self::DuplicateStep { .. }
             | Self::StepHasParts { .. }
             | Self::SearchTooLong { .. }
+            | Self::ClockDoubted
             | Self::KeyReused => None,
         }
     }

@@ -62,6 +62,7 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(recovery::unpin))
         .routes(routes!(recovery::emergency_cleanup))
         .routes(routes!(recovery::cleanup))
+        .routes(routes!(recovery::accept_clock))
         .routes(routes!(health::health))
         .routes(routes!(events::events))
         .routes(routes!(accounts::users, accounts::add_user))

@@ -122,6 +122,18 @@ impl Service {
         Ok(ended)
     }
 
+    /// Says that the server's clock is right, where it was doubted. Returns whether it was.
+    pub async fn accept_clock(&self, caller: &Caller) -> Result<bool, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        let doubted = self.timekeeper.accept().await?;
+        if doubted {
+            tracing::warn!(by = %caller.actor, "The clock was said to be right");
+            self.board.nudge();
+        }
+        Ok(doubted)
+    }
+
     /// Ends every job that has not ended; with `dry_run`, only says which. Every job is told apart in the
     /// report: one that ends by itself meanwhile keeps its own outcome.
     pub async fn emergency_cleanup(

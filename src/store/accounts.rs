@@ -62,8 +62,11 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn put_user(&self, user: UserRecord) -> Result<(), StoreError>;
     /// Removes a user with all sessions. False where there was none.
     async fn remove_user(&self, name: &str) -> Result<bool, StoreError>;
-    /// Adds a session, and forgets those that have expired.
+    /// Adds a session.
     async fn add_session(&self, session: SessionRecord) -> Result<(), StoreError>;
+    /// Forgets the sessions that expired before `before`. For when the clock is believed: what is forgotten does not
+    /// come back with the right time.
+    async fn forget_sessions(&self, before: Timestamp) -> Result<(), StoreError>;
     /// A session with its user, expired or not.
     async fn session(&self, hash: &[u8; 32]) -> Result<Option<(SessionRecord, UserRecord)>, StoreError>;
     /// Ends a session.

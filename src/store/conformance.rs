@@ -184,6 +184,7 @@ conformance!(
     the_51st_job_is_refused_and_none_of_the_running_is_hurt,
     one_per_feature_counts_running_and_aborting,
     an_idempotency_key_makes_one_job,
+    what_is_believed_of_the_clock_is_kept,
     pages_meet_without_gap_or_repeat,
     filters_find_what_they_name,
     a_log_is_filtered_searched_and_paged,
@@ -309,8 +310,29 @@ async fn an_idempotency_key_makes_one_job<S: Engine>(f: Fixture<S>) {
     assert_eq!(other, Err(StoreError::Refused(Refusal::KeyReused)));
     let f = f.reopen().await;
     assert!(f.store.create(job(4, "import"), rules("a"), at(2)).await.unwrap().replayed);
-    let day_after = at(25 * 3_600_000);
-    assert!(!f.store.create(job(5, "import"), rules("b"), day_after).await.unwrap().replayed);
+    // However much later, by a clock that may be wrong: until it is told that a key is old.
+    let year_after = at(365 * 86_400_000);
+    assert!(f.store.create(job(5, "import"), rules("a"), year_after).await.unwrap().replayed);
+    assert_eq!(f.store.forget_keys(Timestamp(0)).await, Ok(0));
+    assert!(f.store.create(job(6, "import"), rules("a"), at(3)).await.unwrap().replayed);
+    assert_eq!(f.store.forget_keys(Timestamp(1)).await, Ok(1));
+    assert!(!f.store.create(job(7, "import"), rules("b"), at(4)).await.unwrap().replayed);
+}
+
+async fn what_is_believed_of_the_clock_is_kept<S: Engine>(f: Fixture<S>) {
+    assert_eq!((f.store.clock_mark().await, f.store.newest_moment().await), (Ok(None), Ok(None)));
+    start(&*f.store, 1, "import", 5).await;
+    f.store.transact(start(&*f.store, 2, "import", 6).await.id, COMPLETE, at(20)).await.unwrap();
+    start(&*f.store, 3, "import", 7).await;
+    assert_eq!(f.store.newest_moment().await, Ok(Some(Timestamp(20))));
+    for (believed, doubted) in [(20, false), (20, true)] {
+        f.store.mark_clock(ClockMark { believed: Timestamp(believed), doubted }).await.unwrap();
+    }
+    start(&*f.store, 4, "import", 30).await;
+    let f = f.reopen().await;
+    let mark = ClockMark { believed: Timestamp(20), doubted: true };
+    assert_eq!(f.store.clock_mark().await, Ok(Some(mark)));
+    assert_eq!(f.store.newest_moment().await, Ok(Some(Timestamp(30))));
 }
 
 async fn pages_meet_without_gap_or_repeat<S: Engine>(f: Fixture<S>) {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
 use super::{
-    ChangeSink, Changes, CreateRules, Created, FeatureCounts, IdempotencyKey, ImportedJob, IntegrityReport,
+    ChangeSink, Changes, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport,
     JobPage, JobStore, LogFrom, LogPage, LogQuery, Pruned, StoreError, StoreProgress, ledger,
 };
 use crate::model::{
@@ -32,6 +32,7 @@ struct Tables {
     by_feature: BTreeMap<String, Counts>,
     by_day: HashMap<i64, OutcomeCounts>,
     keys: HashMap<String, (String, JobId, Timestamp)>,
+    clock: Option<ClockMark>,
     sinks: Vec<Arc<dyn ChangeSink>>,
     closed: bool,
     users: BTreeMap<String, UserRecord>,
@@ -172,8 +173,6 @@ impl JobStore for MemoryStore {
     async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
         let mut tables = self.open_tables()?;
         if let Some(key) = &rules.idempotency {
-            let oldest = context.at.minus(IdempotencyKey::KEPT);
-            tables.keys.retain(|_, (_, _, at)| *at >= oldest);
             if let Some((fingerprint, id, _)) = tables.keys.get(&key.key) {
                 if *fingerprint != key.fingerprint {
                     return Err(Refusal::KeyReused.into());
@@ -339,6 +338,27 @@ impl JobStore for MemoryStore {
         Ok(pruned)
     }
 
+    async fn forget_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut tables = self.open_tables()?;
+        let known = tables.keys.len();
+        tables.keys.retain(|_, (_, _, at)| *at >= before);
+        Ok((known - tables.keys.len()) as u64)
+    }
+
+    async fn clock_mark(&self) -> Result<Option<ClockMark>, StoreError> {
+        Ok(self.tables().clock)
+    }
+
+    async fn mark_clock(&self, mark: ClockMark) -> Result<(), StoreError> {
+        self.open_tables()?.clock = Some(mark);
+        Ok(())
+    }
+
+    async fn newest_moment(&self) -> Result<Option<Timestamp>, StoreError> {
+        let newest = |job: &Job| job.ended_at.unwrap_or(job.activity_at);
+        Ok(self.tables().jobs.values().map(|entry| newest(&entry.job)).max())
+    }
+
     fn changes(&self, sink: Arc<dyn ChangeSink>) {
         let mut tables = self.tables();
         tables.sinks.retain(|sink| !sink.is_gone());
@@ -419,9 +439,13 @@ impl AccountStore for MemoryStore {
         Ok(tables.users.remove(name).is_some())
     }
 
+    async fn forget_sessions(&self, before: Timestamp) -> Result<(), StoreError> {
+        self.tables().sessions.retain(|_, session| session.expires_at >= before);
+        Ok(())
+    }
+
     async fn add_session(&self, session: SessionRecord) -> Result<(), StoreError> {
         let mut tables = self.tables();
-        tables.sessions.retain(|_, other| other.expires_at > session.created_at);
         tables.sessions.insert(session.hash, session);
         Ok(())
     }

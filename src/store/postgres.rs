@@ -43,8 +43,8 @@ use shared::Shared;
 use writer::{Op, Writer};
 
 use super::{
-    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
-    LogPage, LogQuery, Newest, NodeRecord, Pruned, StoreError, StoreProgress,
+    ChangeSink, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage,
+    JobStore, LogPage, LogQuery, Newest, NodeRecord, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
@@ -200,6 +200,22 @@ impl JobStore for PostgresStore {
 
     async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         self.history.prune(&self.shared, keep, before, batch).await
+    }
+
+    async fn forget_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
+        maintenance::forget_keys(&self.db().await?, before).await
+    }
+
+    async fn clock_mark(&self) -> Result<Option<ClockMark>, StoreError> {
+        maintenance::clock_mark(&self.db().await?).await
+    }
+
+    async fn mark_clock(&self, mark: ClockMark) -> Result<(), StoreError> {
+        maintenance::mark_clock(&self.db().await?, mark).await
+    }
+
+    async fn newest_moment(&self) -> Result<Option<Timestamp>, StoreError> {
+        maintenance::newest_moment(&self.db().await?).await
     }
 
     fn changes(&self, sink: Arc<dyn ChangeSink>) {

@@ -48,8 +48,8 @@ pub use restore::{RestoreError, restore};
 use writer::{Op, Shared, Writer};
 
 use super::{
-    ChangeSink, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage, JobStore,
-    LogPage, LogQuery, Newest, Pruned, StoreError, StoreProgress,
+    ChangeSink, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage,
+    JobStore, LogPage, LogQuery, Newest, Pruned, StoreError, StoreProgress,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, NewJob, OutcomeCounts, PageSize,
@@ -254,6 +254,23 @@ impl JobStore for SqliteStore {
 
     async fn prune(&self, keep: u64, before: Option<Timestamp>, batch: usize) -> Result<Pruned, StoreError> {
         self.ask(|reply| Op::Prune { keep, before, batch, reply }).await
+    }
+
+    async fn forget_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.ask(|reply| Op::ForgetKeys { before, reply }).await
+    }
+
+    async fn clock_mark(&self) -> Result<Option<ClockMark>, StoreError> {
+        self.read(reader::clock_mark).await
+    }
+
+    async fn mark_clock(&self, mark: ClockMark) -> Result<(), StoreError> {
+        self.ask(|reply| Op::MarkClock { mark, reply }).await
+    }
+
+    async fn newest_moment(&self) -> Result<Option<Timestamp>, StoreError> {
+        let open = self.active().await?.iter().map(|job| job.activity_at).max();
+        Ok(open.max(self.read(reader::newest_moment).await?))
     }
 
     fn changes(&self, sink: Arc<dyn ChangeSink>) {

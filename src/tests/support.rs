@@ -8,7 +8,7 @@ mod reply;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub use app::TestApp;
+pub use app::{Builder, TestApp};
 pub use client::{Client, Credential, Started};
 pub use events::EventReader;
 pub use reply::Reply;

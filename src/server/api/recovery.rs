@@ -258,7 +258,7 @@ pub struct SweepReport {
     post,
     path = "/api/admin/jobs/cleanup",
     tag = "recovery",
-    responses((status = 200, body = SweepReport))
+    responses((status = 200, body = SweepReport), (status = 409, body = ErrorBody))
 )]
 pub async fn cleanup(
     State(app): State<AppState>,
@@ -272,4 +272,32 @@ pub async fn cleanup(
     };
     let jobs: Vec<SweptJob> = ended.iter().map(|job| swept(job)).collect();
     Ok(Json(SweepReport { cleaned_jobs: jobs.len() as u64, jobs }))
+}
+
+/// What became of a word about the clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClockAccepted {
+    /// The clock was doubted, or had been set a short while ago.
+    doubted: bool,
+    /// In a sentence.
+    message: &'static str,
+}
+
+/// Say that the server's clock is right
+///
+/// A server whose clock, at its start, is more than a day ahead of the newest moment in the store ends no stale jobs
+/// and removes nothing for its age until this was said, or a day has passed.
+#[utoipa::path(
+    post,
+    path = "/api/admin/clock/accept",
+    tag = "recovery",
+    responses((status = 200, body = ClockAccepted), (status = 403, body = ErrorBody))
+)]
+pub async fn accept_clock(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+) -> Result<Json<ClockAccepted>, ApiError> {
+    let doubted = app.service.accept_clock(&caller).await?;
+    let message = if doubted { "The clock is believed" } else { "The clock was not in doubt" };
+    Ok(Json(ClockAccepted { doubted, message }))
 }

@@ -117,8 +117,11 @@ impl AccountStore for PostgresAccounts {
         Ok(change(self, sql, &[&name]).await? > 0)
     }
 
+    async fn forget_sessions(&self, before: Timestamp) -> Result<(), StoreError> {
+        change(self, "delete from session where expires_at < $1", &[&before.0]).await.map(drop)
+    }
+
     async fn add_session(&self, session: SessionRecord) -> Result<(), StoreError> {
-        change(self, "delete from session where expires_at <= $1", &[&session.created_at.0]).await?;
         change(
             self,
             "insert into session (hash, account, created_at, expires_at) values ($1, $2, $3, $4)",

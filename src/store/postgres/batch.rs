@@ -110,13 +110,13 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
     let mut ids = BTreeSet::new();
     let mut features = BTreeSet::new();
     let mut keys = BTreeSet::new();
-    let (mut creates, mut guarded, mut oldest) = (0_i64, false, None::<i64>);
+    let (mut creates, mut guarded) = (0_i64, false);
     for op in ops {
         match op {
             Op::Transact { id, .. } => {
                 ids.insert(id.0);
             }
-            Op::Create { new, rules, context, .. } => {
+            Op::Create { new, rules, .. } => {
                 creates += 1;
                 guarded |= rules.max_active.is_some() || rules.one_per_feature || rules.idempotency.is_some();
                 if rules.one_per_feature {
@@ -124,8 +124,6 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
                 }
                 if let Some(key) = &rules.idempotency {
                     keys.insert(stored(&key.key).into_owned());
-                    let since = context.at.minus(IdempotencyKey::KEPT).0;
-                    oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
                 }
             }
             Op::Probe { .. } | Op::Close { .. } => {}
@@ -158,18 +156,12 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
             &statements.open_of,
             [&features as &(dyn tokio_postgres::types::ToSql + Sync)]
         ),
-        ask!(
-            oldest.is_some(),
-            &statements.forget_keys,
-            [&oldest as &(dyn tokio_postgres::types::ToSql + Sync)]
-        ),
         ask!(!keys.is_empty(), &statements.keys, [&keys as &(dyn tokio_postgres::types::ToSql + Sync)]),
     ];
     let mut answered = in_order(flight).await?.into_iter();
     let mut next = || answered.next().unwrap_or_default();
     let (_, _) = (next(), next());
-    let (jobs, steps, numbers, counts, of_feature, _, keys) =
-        (next(), next(), next(), next(), next(), next(), next());
+    let (jobs, steps, numbers, counts, of_feature, keys) = (next(), next(), next(), next(), next(), next());
     let mut open_of: HashMap<(String, i64), Vec<JobId>> = HashMap::new();
     for row in &of_feature {
         let sort = (get(row, 0)?, i64::from(get::<i16>(row, 2)?));

@@ -2,11 +2,12 @@
 
 use deadpool_postgres::GenericClient;
 
-use super::connect::unavailable;
+use super::connect::{READS_WITHIN, answered_within, unavailable};
 use super::reader;
 use super::rows::{self, get};
+use crate::model::Timestamp;
 use crate::store::ledger::Replay;
-use crate::store::{IntegrityReport, StoreError, StoreProgress, told_to_stop};
+use crate::store::{ClockMark, IntegrityReport, StoreError, StoreProgress, told_to_stop};
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
@@ -14,6 +15,36 @@ const MAX_PROBLEMS: usize = 100;
 const AT_ONCE: i64 = 200;
 /// How many entries of a log are read at once.
 const ENTRIES: usize = 10_000;
+
+/// Forgets the idempotency keys of requests that came before `before`.
+pub(super) async fn forget_keys(db: &impl GenericClient, before: Timestamp) -> Result<u64, StoreError> {
+    let forget = "delete from idempotency where at < $1";
+    answered_within(READS_WITHIN, async { db.execute(forget, &[&before.0]).await.map_err(unavailable) }).await
+}
+
+/// What was last believed of the clock.
+pub(super) async fn clock_mark(db: &impl GenericClient) -> Result<Option<ClockMark>, StoreError> {
+    let marks = db.query_opt("select believed, doubted from clock", &[]);
+    let mark = answered_within(READS_WITHIN, async { marks.await.map_err(unavailable) }).await?;
+    mark.map(|row| Ok(ClockMark { believed: Timestamp(get(&row, 0)?), doubted: get(&row, 1)? })).transpose()
+}
+
+/// Remembers what a server believes of its clock.
+pub(super) async fn mark_clock(db: &impl GenericClient, mark: ClockMark) -> Result<(), StoreError> {
+    let put = "insert into clock (one, believed, doubted) values (true, $1, $2) \
+               on conflict (one) do update set believed = excluded.believed, doubted = excluded.doubted";
+    let put = async { db.execute(put, &[&mark.believed.0, &mark.doubted]).await };
+    answered_within(READS_WITHIN, async { put.await.map(drop).map_err(unavailable) }).await
+}
+
+/// When the last job ended, or the last of those that have not was active.
+pub(super) async fn newest_moment(db: &impl GenericClient) -> Result<Option<Timestamp>, StoreError> {
+    let newest = "select greatest((select max(ended_at) from job where ended_at is not null), \
+                  (select max(activity_at) from job where ended_at is null))";
+    let newest = db.query_one(newest, &[]);
+    let row = answered_within(READS_WITHIN, async { newest.await.map_err(unavailable) }).await?;
+    Ok(get::<Option<i64>>(&row, 0)?.map(Timestamp))
+}
 
 /// Looks whether log, jobs and counters agree. `db` sees one moment.
 pub(super) async fn check(

@@ -205,7 +205,6 @@ statements! {
     numbers = "select nextval('job_n') from generate_series(1::bigint, $1)";
     counts = COUNTS;
     open_of = "select feature, id, execution from job where ended_at is null and feature = any($1)";
-    forget_keys = "delete from idempotency where at < $1";
     keys = "select key, fingerprint, job from idempotency where key = any($1)";
     insert = job_columns::insert();
     update = job_columns::update();

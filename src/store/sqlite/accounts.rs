@@ -107,9 +107,13 @@ impl<S: HasAccounts> AccountStore for S {
         .await
     }
 
+    async fn forget_sessions(&self, before: Timestamp) -> Result<(), StoreError> {
+        with(self, move |db| db.execute("delete from session where expires_at < ?1", [before.0]).map(drop))
+            .await
+    }
+
     async fn add_session(&self, session: SessionRecord) -> Result<(), StoreError> {
         with(self, move |db| {
-            db.execute("delete from session where expires_at <= ?1", [session.created_at.0])?;
             db.execute(
                 "insert into session (hash, account, created_at, expires_at) values (?1, ?2, ?3, ?4)",
                 params![session.hash, session.user, session.created_at.0, session.expires_at.0],

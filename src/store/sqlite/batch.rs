@@ -110,6 +110,29 @@ impl<'a> Batch<'a> {
                 let result = self.prune(keep, before, batch);
                 answer(reply, result, answers)
             }
+            Op::ForgetKeys { before, reply } => {
+                // A few at a time: everybody waits.
+                let forgotten = self
+                    .db
+                    .prepare_cached(
+                        "delete from idempotency where key in (select key from idempotency where at < ?1 limit 1000)",
+                    )
+                    .and_then(|mut delete| delete.execute([before.0]))
+                    .map(|forgotten| forgotten as u64)
+                    .map_err(unavailable);
+                answer(reply, forgotten, answers)
+            }
+            Op::MarkClock { mark, reply } => {
+                let marked = self
+                    .db
+                    .execute(
+                        "insert or replace into clock (one, believed, doubted) values (1, ?1, ?2)",
+                        params![mark.believed.0, mark.doubted],
+                    )
+                    .map(drop)
+                    .map_err(unavailable);
+                answer(reply, marked, answers)
+            }
             Op::Probe { reply } => {
                 let result = self
                     .db
@@ -124,7 +147,7 @@ impl<'a> Batch<'a> {
 
     fn create(&mut self, new: NewJob, rules: CreateRules, context: &Context) -> Result<Created, StoreError> {
         if let Some(key) = &rules.idempotency
-            && let Some(job) = self.recall(key, context.at)?
+            && let Some(job) = self.recall(key)?
         {
             return Ok(Created { job, replayed: true });
         }
@@ -169,21 +192,11 @@ impl<'a> Batch<'a> {
     }
 
     /// The job an earlier request with this key had made.
-    fn recall(&mut self, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Arc<Job>>, StoreError> {
-        let oldest = now.minus(IdempotencyKey::KEPT).0;
-        // A few at a time: everybody waits, and more went out of date than comes.
-        self.db
-            .prepare_cached(
-                "delete from idempotency where key in (select key from idempotency where at < ?1 limit 100)",
-            )
-            .and_then(|mut delete| delete.execute([oldest]))
-            .map_err(unavailable)?;
+    fn recall(&mut self, key: &IdempotencyKey) -> Result<Option<Arc<Job>>, StoreError> {
         let found: Option<(String, [u8; 16])> = self
             .db
-            .prepare_cached("select fingerprint, job from idempotency where key = ?1 and at >= ?2")
-            .and_then(|mut find| {
-                find.query_row(params![key.key, oldest], |row| Ok((row.get(0)?, row.get(1)?))).optional()
-            })
+            .prepare_cached("select fingerprint, job from idempotency where key = ?1")
+            .and_then(|mut find| find.query_row([&key.key], |row| Ok((row.get(0)?, row.get(1)?))).optional())
             .map_err(unavailable)?;
         match found {
             None => Ok(None),

@@ -166,9 +166,9 @@ fn whatever_is_asked_for_by_name_is_found_by_name() {
         ("select id from step where job = ?1 order by i", "PRIMARY KEY"),
         ("select n from name where text = ?1", "sqlite_autoindex_name_1"),
         ("select status, n from ended where day = ?1", "PRIMARY KEY"),
-        ("select fingerprint from idempotency where key = ?1 and at >= ?2", "PRIMARY KEY"),
+        ("select fingerprint from idempotency where key = ?1", "PRIMARY KEY"),
         (
-            "delete from idempotency where key in (select key from idempotency where at < ?1 limit 100)",
+            "delete from idempotency where key in (select key from idempotency where at < ?1 limit 1000)",
             "idempotency_at",
         ),
         ("select name from token where hash = ?1", "sqlite_autoindex_token"),

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{open, rows, unavailable};
-use crate::model::{Counts, OutcomeCounts, Refusal, Status};
-use crate::store::{FeatureCounts, StoreError};
+use crate::model::{Counts, OutcomeCounts, Refusal, Status, Timestamp};
+use crate::store::{ClockMark, FeatureCounts, StoreError};
 
 /// Connections that only read, handed out and taken back.
 pub(super) struct Readers {
@@ -133,6 +133,20 @@ pub(super) fn ended_on(db: &Connection, day: i64) -> Result<OutcomeCounts, Store
         }
     }
     Ok(counts)
+}
+
+/// What was last believed of the clock.
+pub(super) fn clock_mark(db: &Connection) -> Result<Option<ClockMark>, StoreError> {
+    let mark = |row: &Row<'_>| Ok(ClockMark { believed: Timestamp(row.get(0)?), doubted: row.get(1)? });
+    db.query_row("select believed, doubted from clock", [], mark).optional().map_err(unavailable)
+}
+
+/// When the last job ended, or the last of those that have not began.
+pub(super) fn newest_moment(db: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    let newest = "select max(at) from (select max(ended_at) as at from job where ended_at is not null \
+                  union all select max(created_at) from job where ended_at is null)";
+    let newest = db.query_row(newest, [], |row| row.get::<_, Option<i64>>(0)).map_err(unavailable)?;
+    Ok(newest.map(Timestamp))
 }
 
 pub(super) fn features(db: &Connection, limit: usize) -> Result<Vec<FeatureCounts>, StoreError> {

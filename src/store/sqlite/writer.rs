@@ -28,7 +28,7 @@ use super::interned::Interned;
 use super::open::{Lock, OpenError, reconnect};
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
-use crate::store::{ChangeSink, Changes, CreateRules, Created, ImportedJob, Pruned, StoreError};
+use crate::store::{ChangeSink, Changes, ClockMark, CreateRules, Created, ImportedJob, Pruned, StoreError};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -42,6 +42,8 @@ pub(super) enum Op {
     Transact { id: JobId, command: Command, context: Context, reply: Reply<Arc<Job>> },
     Import { jobs: Vec<ImportedJob>, reply: Reply<u64> },
     Prune { keep: u64, before: Option<Timestamp>, batch: usize, reply: Reply<Pruned> },
+    ForgetKeys { before: Timestamp, reply: Reply<u64> },
+    MarkClock { mark: ClockMark, reply: Reply<()> },
     Probe { reply: Reply<()> },
     Close { reply: oneshot::Sender<()> },
 }
@@ -405,6 +407,8 @@ fn refuse(op: Op, answers: &mut Vec<Answer>) {
         Op::Transact { reply, .. } => later(reply, answers),
         Op::Import { reply, .. } => later(reply, answers),
         Op::Prune { reply, .. } => later(reply, answers),
+        Op::ForgetKeys { reply, .. } => later(reply, answers),
+        Op::MarkClock { reply, .. } => later(reply, answers),
         Op::Probe { reply } => later(reply, answers),
         Op::Close { .. } => {}
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use longhaul::Jobs;
 use longhaul::clock::Clock;
-use longhaul::model::{Status, Timestamp};
+use longhaul::model::{Role, Status, Timestamp};
 use serde_json::{Value, json};
 
 use super::vfs::Disk;
-use crate::support::{Client, TestApp, eventually};
+use crate::support::{Builder, Client, Started, TestApp, eventually};
 
 const YEAR_MS: i64 = 365 * 86_400_000;
 const HEALTH: &str = "/api/admin/jobs/health";
@@ -187,7 +187,6 @@ async fn pages_and_cursors_do_not_mind_a_clock_that_jumped_back() {
 /// Old history is removed by age, which a clock that jumped ahead must not decide.
 #[tokio::test]
 async fn history_is_not_removed_because_the_clock_jumped() {
-    let days = |days: u64| Duration::from_secs(days * 86_400);
     let (app, _, viewer, reporter, operator, _) = TestApp::with().history_lasts(days(90)).init().await;
     reporter.completed("import").await;
     let past = async || {
@@ -252,4 +251,143 @@ async fn a_jump_while_the_disk_is_full_ends_nobody_either() {
         let told: Vec<_> = log.iter().filter(|line| line.contains("clock")).collect();
         assert_eq!(told, ["The server's clock was set 730 days ahead; the run keeps its age"]);
     }
+}
+
+const ACCEPT: &str = "/api/admin/clock/accept";
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 86_400)
+}
+
+fn keeps_history() -> Builder {
+    TestApp::with().history_lasts(days(90))
+}
+
+/// A server with a past job and a running one, started again after so many milliseconds by its clock.
+async fn started_again_after(ms: i64) -> (TestApp, Client, Started) {
+    let (app, _, _, reporter, ..) = keeps_history().init_sqlite().await;
+    reporter.completed("past").await;
+    let running = reporter.start("running").await;
+    jump(&app, ms);
+    let (app, admin) = app.restart_as(keeps_history()).await;
+    (app, admin, running)
+}
+
+async fn past_jobs(admin: &Client) -> u64 {
+    admin.get(HEALTH).await.json()["pastJobs"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_starts_with_a_clock_far_ahead_removes_and_ends_nothing() {
+    let (app, admin, running) = started_again_after(2 * YEAR_MS).await;
+    let (status, warning) = health(&admin).await;
+    assert_eq!(status, "critical");
+    assert!(warning.contains("730 days ahead of the newest moment in the store"), "{warning}");
+    assert!(warning.contains("longhaul clock accept"), "{warning}");
+    admin.post_nothing(CLEANUP).await.assert_refused(409, "clock_doubted");
+    let sweeper = app.service.sweeper();
+    assert_eq!(sweeper.prune().await, Ok(0));
+    let run = admin.run(json!({"feature": "retention"})).await;
+    eventually("the run has ended", async || (admin.job(&run).await["status"] == "completed").then_some(()))
+        .await;
+    assert_eq!(admin.job(&run).await["output"], json!({"removedJobs": 0}));
+    assert_eq!(admin.job(&running).await["status"], "running");
+    // What the doubted clock has written is no proof of it at the next start.
+    let (app, admin) = app.restart_as(keeps_history()).await;
+    assert_eq!((health(&admin).await.0.as_str(), past_jobs(&admin).await), ("critical", 2));
+
+    // An operator's word.
+    let said = admin.post_nothing(ACCEPT).await;
+    assert_eq!((said.status().as_u16(), &said.json()["doubted"]), (200, &json!(true)));
+    assert_ne!(health(&admin).await.0, "critical");
+    assert_eq!(admin.post_nothing(CLEANUP).await.json()["cleanedJobs"], 1);
+    assert_eq!(admin.job(&running).await["status"], "failed");
+    assert_eq!(past_jobs(&admin).await, 2, "the run of today, and the job that was just ended");
+    assert_eq!(admin.post_nothing(ACCEPT).await.json()["doubted"], false);
+    let (_app, admin) = app.restart_as(keeps_history()).await;
+    assert_eq!(health(&admin).await.0, "healthy", "it was said once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_far_ahead_is_believed_after_a_day() {
+    let (app, admin, running) = started_again_after(YEAR_MS).await;
+    app.minutes_pass(24 * 60 - 1);
+    admin.post_nothing(CLEANUP).await.assert_refused(409, "clock_doubted");
+    app.minutes_pass(1);
+    assert_eq!(admin.post_nothing(CLEANUP).await.json()["cleanedJobs"], 1);
+    assert_eq!((admin.job(&running).await["status"].clone(), past_jobs(&admin).await), ("failed".into(), 1));
+    assert_eq!(health(&admin).await.0, "healthy");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_off_for_a_day_or_started_by_an_earlier_clock_works_on() {
+    for ms in [0, 24 * 3_600_000, -YEAR_MS] {
+        let (app, admin, running) = started_again_after(ms).await;
+        assert_ne!(health(&admin).await.0, "critical", "{ms}");
+        assert_eq!(past_jobs(&admin).await, 1);
+        app.minutes_pass(11);
+        let ended = if ms < 0 { 0 } else { 1 };
+        assert_eq!(admin.post_nothing(CLEANUP).await.json()["cleanedJobs"], ended, "{ms}");
+        let status = if ms < 0 { "running" } else { "failed" };
+        assert_eq!(admin.job(&running).await["status"], status);
+    }
+}
+
+/// A quiet server is no server that was off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_jobs_for_a_week_is_not_told_that_its_clock_is_wrong() {
+    let (app, _, _, reporter, operator, _) = keeps_history().init_sqlite().await;
+    reporter.completed("past").await;
+    app.minutes_pass(7 * 24 * 60);
+    operator.post_nothing(CLEANUP).await;
+    let (_app, admin) = app.restart_as(keeps_history()).await;
+    assert_eq!(health(&admin).await.0, "healthy");
+}
+
+/// The machine's clock is put right while the server runs: jobs have the times they had, and what began by the
+/// wrong clock moves with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_far_ahead_that_is_put_right_takes_back_what_it_brought() {
+    let (app, admin, running) = started_again_after(2 * YEAR_MS).await;
+    let reporter = app.token("another", Role::Admin).await;
+    let began = admin.job(&running).await["startTime"].clone();
+    app.minutes_pass(5);
+    alive(&reporter, &running.at("message")).await;
+    let wrong = reporter.start("by the wrong clock").await;
+    app.minutes_pass(1);
+    jump(&app, -2 * YEAR_MS);
+    assert_eq!(admin.post_nothing(CLEANUP).await.json()["cleanedJobs"], 0);
+    assert_eq!(health(&admin).await.0, "healthy");
+    assert_eq!((admin.job(&running).await["startTime"].clone(), past_jobs(&admin).await), (began, 1));
+    let now = app.clock.now().0;
+    assert_eq!(admin.job(&wrong).await["startTime"], longhaul::view::iso(Timestamp(now - 60_000)));
+    // Both are as silent as they are.
+    app.minutes_pass(11);
+    assert_eq!(admin.post_nothing(CLEANUP).await.json()["cleanedJobs"], 2);
+    let (_app, admin) = app.restart_as(keeps_history()).await;
+    assert_eq!((health(&admin).await.0.as_str(), past_jobs(&admin).await), ("healthy", 3));
+}
+
+/// Sessions and idempotency keys outlive a wrong clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_clock_forgets_no_session_and_no_idempotency_key() {
+    let (app, .., admin) = keeps_history().init_sqlite().await;
+    let browser = app.signed_in("anna", Role::Operator).await;
+    let start = async |client: &Client| {
+        let request = client.request("POST", "/api/admin/jobs/start").header("idempotency-key", "k1");
+        request.json(&json!({"feature": "import"})).send().await.json()
+    };
+    let first = start(&admin).await;
+    jump(&app, 2 * YEAR_MS);
+    let (app, admin) = app.restart_as(keeps_history()).await;
+    // Whoever signs in by the wrong clock does not put the others out.
+    app.signed_in("maria", Role::Operator).await;
+    assert_eq!(app.service.sweeper().prune().await, Ok(0));
+    let again = start(&admin).await;
+    assert_eq!(again["jobId"], first["jobId"], "the same request, by whatever clock");
+    jump(&app, -2 * YEAR_MS);
+    assert_eq!(app.service.sweeper().prune().await, Ok(0));
+    assert_eq!(browser.at(&app).get(HEALTH).await.status(), 200, "she is signed in for days yet");
+    let again = start(&admin).await;
+    assert_eq!(again["jobId"], first["jobId"]);
 }

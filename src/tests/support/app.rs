@@ -161,6 +161,11 @@ impl TestApp {
     /// Stops as a server does that nobody waits for, and starts again over the same file and by the same
     /// clock. Old tokens do not work any more; here is the new admin's.
     pub async fn restart(self) -> (Self, Client) {
+        self.restart_as(Self::with()).await
+    }
+
+    /// The same, as an application that is set up otherwise.
+    pub async fn restart_as(self, builder: Builder) -> (Self, Client) {
         self.service.stop(Duration::ZERO).await;
         let folder = self.folder.clone().unwrap();
         let (clock, files) = (Arc::clone(&self.clock), self.files.clone());
@@ -169,7 +174,7 @@ impl TestApp {
         for token in store.tokens().await.unwrap() {
             store.remove_token(&token.name).await.unwrap();
         }
-        let (app, .., admin) = Self::with().over(store, clock, files, Some(folder)).await;
+        let (app, .., admin) = builder.over(store, clock, files, Some(folder)).await;
         (app, admin)
     }
 

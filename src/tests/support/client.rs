@@ -92,6 +92,11 @@ impl Client {
         Self { router, credential }
     }
 
+    /// The same person, at another application.
+    pub fn at(&self, app: &super::TestApp) -> Self {
+        app.client(self.credential.clone())
+    }
+
     /// What it shows, as a header.
     pub fn credential_header(&self) -> Option<(&'static str, String)> {
         match &self.credential {

@@ -289,7 +289,7 @@ async fn a_file_that_an_older_server_has_open_is_not_upgraded_under_it() {
     assert_eq!(version(&Connection::open(&path).unwrap()), Ok(1), "it keeps its hands off");
     drop(server);
     let accounts = SqliteAccounts::open(&path).unwrap();
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(4));
     assert_eq!(accounts.tokens().await.unwrap().len(), 1);
     // And beside a server of this release nothing stands in the way.
     let store = SqliteStore::open(&path).unwrap();
