@@ -1,7 +1,7 @@
-//! As little HTTP as a load needs: a kept-alive connection, requests that are put together once.
+//! A small HTTP client: a kept-alive connection, and requests that are put together once.
 //!
-//! A client library would cost the load's core more than the server's work costs the server's, and the
-//! figures would be the client's.
+//! A client library would need more time on the load's core than the server needs on its own, so the
+//! bench would measure the client.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,5 @@
-//! What a figure is worth nothing without: the machine, the disk at that moment, who runs on which core.
+//! What is recorded beside each figure: the machine, the disk's speed at that moment, and which process
+//! ran on which core.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};

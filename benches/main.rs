@@ -1,9 +1,9 @@
 //! `make bench`: the figures of the README, measured on this machine.
 //!
-//! A release of Longhaul, with signing in as always, on a core of its own; the load on another; contenders in
-//! turns; a warm-up that does not count; every figure with what was asked for beside it. A row in which a
-//! single request failed is void. What was measured is written to `target/bench/*.json` too, with the
-//! machine and all percentiles.
+//! The server is a release build and runs on one core, with sign-in as always; the load runs on another.
+//! Contenders take turns, a warm-up is not counted, and every figure is printed beside its target. A row in
+//! which a request failed is void. The figures are also written to `target/bench/*.json`, with the machine
+//! and all percentiles.
 //!
 //! Made as an example and not as a bench target: cargo would build the server itself anew for a bench
 //! target, with the libraries of the tests, over the one that is to be measured.
@@ -99,7 +99,7 @@ async fn main() {
     }
 }
 
-/// A folder on the project's own disk, gone with its owner: the system's temporary one may be memory.
+/// A folder on the project's own disk, removed when dropped. The system's temporary folder may be in memory.
 struct Folder(PathBuf);
 
 impl Folder {

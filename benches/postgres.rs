@@ -24,7 +24,7 @@ pub async fn against_pgbench(folder: &Path) -> Vec<Row> {
     let database = cluster.database();
     let address = cluster.address(&database);
     let service = longhaul(folder, &address, false).await;
-    // A database of its own with the same tables, so that neither works on what the other left.
+    // pgbench has a database of its own with the same tables, so that neither finds the other's rows.
     let other = cluster.database();
     longhaul(folder, &cluster.address(&other), false).await.stop();
     pgbench(&cluster, &other, 2);

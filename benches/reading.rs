@@ -1,4 +1,4 @@
-//! What a long history costs those who look: the same requests with a thousand finished jobs and with
+//! What a long history costs readers: the same requests with a thousand finished jobs and with
 //! many, searches in a log of a million lines, memory, disk, and the first page after a start.
 
 use std::path::Path;
@@ -105,7 +105,7 @@ pub async fn history(cache: &Path, scale: u64) -> Vec<Row> {
             }
         }
         let at = |side: usize, quantile| times[side].value_at_quantile(quantile) as f64 / 1e3;
-        // The requests differ in what they show, because the jobs do: the middle says what the size costs.
+        // The two histories have different jobs, so answers differ in size. Their medians are compared.
         let ratio = at(1, 0.5) / at(0, 0.5);
         worst = worst.max(at(1, 0.99));
         ratios = ratios.max(ratio);

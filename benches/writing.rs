@@ -35,7 +35,7 @@ pub async fn race(folder: &Path, peer: bool) -> Vec<Row> {
         let place = folder.join(if pin { "one" } else { "both" });
         std::fs::create_dir_all(&place).expect("a folder for the server");
         services.push(longhaul(&place, "sqlite://jobs.db", pin).await);
-        // Sixty-four twice: what one measurement differs from the next without a reason.
+        // 64 connections are measured twice: the difference between the two is the noise.
         for connections in if pin { vec![16, 64, 64] } else { vec![64] } {
             lanes.push(Lane { name, connections, service: services.len() - 1, rates: Vec::new(), all: None });
         }
@@ -49,7 +49,7 @@ pub async fn race(folder: &Path, peer: bool) -> Vec<Row> {
     }
     let mut syncs = Vec::new();
     for round in 0..ROUNDS {
-        // Whoever comes first in one round comes later in the next.
+        // The order changes from round to round.
         let count = lanes.len();
         for place in 0..count {
             let lane = &mut lanes[(place + round) % count];
@@ -63,7 +63,7 @@ pub async fn race(folder: &Path, peer: bool) -> Vec<Row> {
         }
     }
     let mut rows = Vec::new();
-    // What was acknowledged is there.
+    // Every acknowledged job must be in the store.
     for (number, service) in services.iter().enumerate().take(2) {
         let acknowledged: u64 = lanes
             .iter()
@@ -131,7 +131,7 @@ pub async fn one_at_a_time(folder: &Path) -> Vec<Row> {
     let (mut http, id) = started(&service).await;
     let (mut times, mut syncs, mut errors) = (Vec::new(), Vec::new(), 0);
     for round in 0..60_u32 {
-        // Beside each other in time, so that both see the same disk.
+        // Call and sync take turns, so that both are measured on the disk in the same condition.
         syncs.push(milliseconds(sync_time(folder)));
         for call in 0..50_u32 {
             let body = format!("{{\"type\":\"info\",\"message\":\"line {round}-{call}\"}}");
@@ -183,7 +183,7 @@ pub async fn lists(folder: &Path) -> Vec<Row> {
                         }
                     }
                     let ended = Instant::now();
-                    // What was acknowledged is there.
+                    // Every acknowledged job must be in the store.
                     let log = path.replace("/message", "/messages?limit=1");
                     let answer = http.get(&log).await.expect("an answer");
                     let page: Value = serde_json::from_slice(answer.body).expect("an answer in JSON");

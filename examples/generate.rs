@@ -5,9 +5,10 @@
 //! cargo run --release --features ssr --example generate -- --jobs 1000000 --database sqlite://million.db
 //! ```
 //!
-//! Every job is made by the rules themselves, command by command, so that what is written passes
-//! `longhaul check`. A seed and a moment decide all of it. It writes through the store's import, hence to any
-//! database. Given up: open jobs, and times of day.
+//! Every job is made by the model's own rules, command by command, so that the result passes `longhaul
+//! check`. The same seed and moment make the same jobs. It writes through the store's import, so any
+//! database will do. It makes no open jobs, and no working hours: jobs
+//! end at any time of the day alike.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ struct Args {
     /// sqlite://FILE, made where it is missing, or postgres://USER@HOST/NAME
     #[arg(long)]
     database: String,
-    /// Another seed, other jobs
+    /// Which jobs: the same seed makes the same ones
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How long their logs are: none, short (three lines) or real (a dozen on average, some hundreds)
@@ -91,7 +92,8 @@ const WORDS: [&str; 16] = [
     "messages",
 ];
 
-/// SplitMix64: small, good enough, and the same for ever.
+/// SplitMix64. Written here, because a library's generator may change with its version, and a seed must
+/// always make the same jobs.
 struct Random(u64);
 
 impl Random {
@@ -111,7 +113,7 @@ impl Random {
         choices[self.below(choices.len() as u64) as usize]
     }
 
-    /// Small numbers often, large ones seldom.
+    /// A number below `limit`; small ones are more likely.
     fn skewed(&mut self, limit: u64) -> u64 {
         let (a, b) = (self.below(limit), self.below(limit));
         a * b / limit.max(1)

@@ -11,9 +11,8 @@ pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
 
-    /// How long it has been since some moment that never changes: what a stopwatch shows. Setting the
-    /// clock does not touch it, and it stands still while the machine sleeps, when nobody could have
-    /// reported either.
+    /// The time since a fixed moment, by the system's monotonic clock. Setting the wall clock does not
+    /// change it. It stands still while the machine sleeps, when no run could have reported.
     fn steady(&self) -> Duration;
 }
 

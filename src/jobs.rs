@@ -35,7 +35,7 @@ fn dated(files: &Path, stem: &str, at: Timestamp, ending: &str) -> Result<PathBu
     let cannot = |error: std::io::Error| {
         JobError::Failed(format!("The folder {} cannot be used: {error}", files.display()))
     };
-    // Backups and exports have everything in them: the folder is its owner's.
+    // Backups and exports contain users, tokens and logs: only the owner may read the folder.
     DirBuilder::new().recursive(true).mode(0o700).create(files).map_err(cannot)?;
     let stamp: String = iso(at).chars().filter(|c| c.is_ascii_alphanumeric()).collect();
     Ok(files.join(format!("{stem}-{stamp}.{ending}")))

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use longhaul::cli::{self, Cli, Command};
 
-/// Small and steady under many short-lived allocations, which is what a page is.
+/// mimalloc: rendering a page makes many short-lived allocations, under which its memory stays small.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

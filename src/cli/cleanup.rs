@@ -103,7 +103,7 @@ async fn emergency(client: &Client, reason: &str, dry_run: bool) -> Result<Value
     client.post("/api/admin/jobs/emergency-cleanup", &body).await
 }
 
-/// Asks for the number of jobs: unlike a yes, it cannot be typed without having looked.
+/// Asks for the number of jobs. Who types it must have read the list; a `yes` could be typed without.
 fn is_confirmed(preview: &Value, count: u64, from: &mut impl BufRead, to: &mut impl Write) -> bool {
     let _ = write!(
         to,
@@ -147,7 +147,7 @@ fn jobs_table(result: &Value) -> String {
         let text = |name: &str| job[name].as_str().unwrap_or_default();
         let title = Some(text("title")).filter(|title| *title != text("feature")).unwrap_or_default();
         let outcome = match (text("outcome"), text("detail")) {
-            // What everybody was told already, in the line above.
+            // The line above says this for all jobs already.
             ("would_fail" | "failed", _) => text("error").to_owned(),
             ("ended_meanwhile", status) => format!("had ended meanwhile ({status})"),
             ("not_done", why) => format!("NOT ENDED: {why}"),

@@ -1,5 +1,6 @@
-//! What the commands have in common that work on the database itself, beside a server or without one: who
-//! may come in, and what becomes of the history, is decided by whoever holds the file.
+//! What the commands have in common that work on the database itself, beside a server or without one.
+//! They ask for no sign-in: whoever can write the database file, or knows the database's password, may
+//! manage users, tokens and history.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -113,7 +114,7 @@ pub fn progress_line(what: &'static str) -> StoreProgress {
         if watched && percent != said {
             said = percent;
             let end = if done >= total { "\n" } else { "" };
-            // A terminal that went away is no reason to stop.
+            // Where the terminal was closed, the operation goes on unseen.
             let _ = write!(std::io::stderr(), "\r{what}: {percent} %{end}");
         }
         true

@@ -1,7 +1,7 @@
-//! The exit codes, which scripts rely on: a number never changes its meaning.
+//! The exit codes. Scripts rely on them, so a number never changes its meaning.
 //!
-//! `exec` is the exception that proves them useful: it exits as its command does, and keeps to the
-//! numbers that `env`, `timeout` and shells use where there is no command to speak for.
+//! `exec` is the exception: it exits with its command's code. Where no command ran, it uses the numbers
+//! that `env`, `timeout` and shells use in that case.
 
 use std::process::ExitCode;
 

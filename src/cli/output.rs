@@ -65,7 +65,7 @@ fn columns() -> Option<usize> {
     size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20)
 }
 
-/// Prints a text as it is. That nobody reads it is no error.
+/// Prints a text as it is. A reader that went away is not an error.
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -159,7 +159,7 @@ pub fn bar(share: f64, width: usize) -> String {
     bar
 }
 
-/// Whole percents, rounded down: 100 means done.
+/// Whole percents, rounded down, so that 100 is printed for nothing less than 1.
 pub fn percent(share: f64) -> u8 {
     (share * 100.0 + 1e-9).floor().clamp(0.0, 100.0) as u8
 }

@@ -70,7 +70,7 @@ async fn serve_store(
     store: Arc<dyn JobStore>,
     accounts: Arc<dyn AccountStore>,
 ) -> anyhow::Result<()> {
-    // Before anything is changed: a port that is taken is the commonest mistake.
+    // The port is taken before anything is changed: one that is in use is the commonest mistake.
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {}: {error}. Choose another with --listen.", settings.listen)
     })?;
@@ -101,7 +101,7 @@ async fn serve_store(
     let stopping = (Arc::clone(&service), closing.clone());
     let server = axum::serve(
         listener.tap_io(|connection| {
-            // Small answers, at once.
+            // TCP_NODELAY: small answers are sent without waiting for more data.
             let _ = connection.set_nodelay(true);
         }),
         axum::ServiceExt::<Request>::into_make_service(build(app)),
@@ -123,7 +123,7 @@ async fn serve_store(
         } => tracing::warn!("Some connections were still open"),
     }
     closing.cancel();
-    // It may be in the midst of something long, which ends with its connection.
+    // A sweep that still waits for the store is not waited for beyond this; it ends with its connection.
     let _ = tokio::time::timeout(patience.max(Duration::from_secs(1)), sweeper).await;
     service.stop(patience.max(Duration::from_millis(100))).await;
     tracing::info!("Stopped");

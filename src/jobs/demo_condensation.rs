@@ -1,6 +1,6 @@
 //! A demonstration: the requirement's pipeline of two questions, with paced steps.
 //!
-//! It does nothing but show what a run looks like. Its title, its log and its summary say so.
+//! It does no work and only shows what a run looks like. Its title, its log and its summary say so.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ impl AdminJob for DemoCondensation {
                         return Err(JobError::Failed("API rate limit exceeded".to_owned()));
                     }
                     if flag("hang") {
-                        // As a hung program does: it neither works nor listens.
+                        // Like a program that hangs, it does not look whether it is asked to stop.
                         std::future::pending::<()>().await;
                     }
                 }

@@ -1,4 +1,4 @@
-//! Does the log, the jobs and the counters agree?
+//! Compares the log with the jobs and the counters, and reports where they differ.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};

@@ -33,7 +33,8 @@ impl AdminJob for Retention {
         let logger = &context.logger;
         logger.initialize_pipeline(Pipeline::new().operation("remove"));
         let keep = u64::from(context.limits.max_past);
-        // What is removed is gone: not by a clock that is not to be believed.
+        // Removal cannot be undone, so no job is removed for its age while the server's clock is known to be
+        // wrong or was just set.
         context.timekeeper.look().await?;
         let before = match context.limits.max_age {
             Some(_) if !context.timekeeper.may_remove_by_age() => {
@@ -60,7 +61,7 @@ impl AdminJob for Retention {
             if !some.more {
                 break;
             }
-            // Leave the writer to others for a moment.
+            // Let other writes of the server take their turn.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         logger.update_sub_operation("remove", 1.0);

@@ -13,7 +13,7 @@ pub use client::{Client, Credential, Started};
 pub use events::EventReader;
 pub use reply::Reply;
 
-/// Text that a page must never obey.
+/// Markup and a script, which a page must show as text.
 pub const HOSTILE: &str =
     "</title><script>alert('x')</script><img src=x onerror=alert(1)>\"'&\u{202e}\u{1b}[31m";
 

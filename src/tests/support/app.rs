@@ -126,7 +126,7 @@ impl Builder {
 
 /// An application.
 pub struct TestApp {
-    /// Everything that can be done, for what no request can do.
+    /// The services, for what no request can do.
     pub service: Arc<Service>,
     /// The time, moved by hand.
     pub clock: Arc<ManualClock>,

@@ -70,7 +70,7 @@ impl EventReader {
                 Some(("id", value)) => id = value.to_owned(),
                 Some(("event", value)) => kind = value.to_owned(),
                 Some(("data", value)) if kind == "revision" => {
-                    // The order of an event's fields is the server's business.
+                    // An event's fields may come in any order.
                     while id.is_empty() {
                         let line = self.lines.next_line().await.unwrap()?;
                         if let Some(value) = line.strip_prefix("id: ") {
