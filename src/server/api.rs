@@ -2,6 +2,7 @@
 //! they share beyond [`http`](crate::http) is how a job looks ([`job_dto`]).
 
 mod accounts;
+mod document;
 mod events;
 mod health;
 mod job_dto;
@@ -39,6 +40,7 @@ use crate::http::{AppState, PLAIN_COOKIE, messages_limit};
         (name = "system", description = "Health and live changes"),
         (name = "accounts", description = "Users and tokens"),
     ),
+    servers((url = "/", description = "The server this description comes from")),
     security(("bearer" = []), ("session" = []))
 )]
 struct Document;
@@ -70,6 +72,7 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(accounts::tokens, accounts::add_token))
         .routes(routes!(accounts::remove_token))
         .split_for_parts();
+    document::complete(&mut document);
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(
         "bearer",

@@ -25,8 +25,8 @@ fn role(text: Option<&str>) -> Result<Role, Invalid> {
 pub struct UserDto {
     /// As typed at sign-in.
     name: String,
-    /// `viewer`, `reporter`, `operator` or `admin`.
-    role: &'static str,
+    /// What the user may do.
+    role: Role,
     /// Whether the user has chosen a password.
     has_password: bool,
     /// Since when.
@@ -35,7 +35,13 @@ pub struct UserDto {
 }
 
 /// List users
-#[utoipa::path(get, path = "/api/admin/users", tag = "accounts", responses((status = 200, body = Vec<UserDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/admin/users",
+    operation_id = "listUsers",
+    tag = "accounts",
+    responses((status = 200, body = Vec<UserDto>, description = "The users"))
+)]
 pub async fn users(
     State(app): State<AppState>,
     SignedIn(caller): SignedIn,
@@ -43,7 +49,7 @@ pub async fn users(
     let users = app.service.users(&caller).await?;
     let dto = users.into_iter().map(|user| UserDto {
         name: user.name,
-        role: user.role.name(),
+        role: user.role,
         has_password: user.password.is_some(),
         created_at: iso(user.created_at),
     });
@@ -53,9 +59,11 @@ pub async fn users(
 /// A user to add.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewUserBody {
-    /// As typed at sign-in.
+    /// As typed at sign-in: 1 to 200 characters, none of them a control character.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     name: String,
-    /// `viewer` (where absent), `reporter`, `operator` or `admin`.
+    /// What the user may do; `viewer` where absent.
+    #[schema(value_type = Option<Role>)]
     role: Option<String>,
 }
 
@@ -73,9 +81,13 @@ pub struct UserAdded {
 #[utoipa::path(
     post,
     path = "/api/admin/users",
+    operation_id = "addUser",
     tag = "accounts",
     request_body = NewUserBody,
-    responses((status = 201, body = UserAdded), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody))
+    responses(
+        (status = 201, body = UserAdded, description = "The user was added"),
+        (status = 409, body = ErrorBody, description = "`conflict`: there is a user of that name"),
+    )
 )]
 pub async fn add_user(
     State(app): State<AppState>,
@@ -91,9 +103,14 @@ pub async fn add_user(
 #[utoipa::path(
     delete,
     path = "/api/admin/users/{name}",
+    operation_id = "removeUser",
     tag = "accounts",
-    params(("name" = String, Path)),
-    responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+    params(("name" = String, Path, description = "The user")),
+    responses(
+        (status = 204, description = "The user is gone, with all sessions"),
+        (status = 404, body = ErrorBody, description = "`not_found`: there is no such user"),
+        (status = 409, body = ErrorBody, description = "`conflict`: it is the only admin"),
+    )
 )]
 pub async fn remove_user(
     State(app): State<AppState>,
@@ -110,8 +127,8 @@ pub async fn remove_user(
 pub struct TokenDto {
     /// The name its actions are recorded under.
     name: String,
-    /// `viewer`, `reporter`, `operator` or `admin`.
-    role: &'static str,
+    /// What it may do.
+    role: Role,
     /// Whether it may name another author than itself.
     act_as: bool,
     /// Since when.
@@ -124,7 +141,13 @@ pub struct TokenDto {
 }
 
 /// List tokens
-#[utoipa::path(get, path = "/api/admin/tokens", tag = "accounts", responses((status = 200, body = Vec<TokenDto>)))]
+#[utoipa::path(
+    get,
+    path = "/api/admin/tokens",
+    operation_id = "listTokens",
+    tag = "accounts",
+    responses((status = 200, body = Vec<TokenDto>, description = "The tokens, without their secrets"))
+)]
 pub async fn tokens(
     State(app): State<AppState>,
     SignedIn(caller): SignedIn,
@@ -132,7 +155,7 @@ pub async fn tokens(
     let tokens = app.service.tokens(&caller).await?;
     let dto = tokens.into_iter().map(|token| TokenDto {
         name: token.name,
-        role: token.role.name(),
+        role: token.role,
         act_as: token.act_as,
         created_at: iso(token.created_at),
         expires_at: token.expires_at.map(iso),
@@ -144,14 +167,17 @@ pub async fn tokens(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewTokenBody {
-    /// The name its actions are recorded under.
+    /// The name its actions are recorded under: 1 to 200 characters, none of them a control character.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     name: String,
-    /// `viewer` (where absent), `reporter`, `operator` or `admin`.
+    /// What it may do; `viewer` where absent.
+    #[schema(value_type = Option<Role>)]
     role: Option<String>,
     /// Whether it may name another author than itself.
     #[serde(default)]
     act_as: bool,
-    /// Seconds it is good for; until revoked where absent.
+    /// Seconds it is good for, up to ten years; until revoked where absent.
+    #[schema(minimum = 1, maximum = 315619200)]
     expires_in: Option<u64>,
 }
 
@@ -168,9 +194,13 @@ pub struct TokenAdded {
 #[utoipa::path(
     post,
     path = "/api/admin/tokens",
+    operation_id = "addToken",
     tag = "accounts",
     request_body = NewTokenBody,
-    responses((status = 201, body = TokenAdded), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody))
+    responses(
+        (status = 201, body = TokenAdded, description = "The token was made"),
+        (status = 409, body = ErrorBody, description = "`conflict`: there is a token of that name"),
+    )
 )]
 pub async fn add_token(
     State(app): State<AppState>,
@@ -191,9 +221,13 @@ pub async fn add_token(
 #[utoipa::path(
     delete,
     path = "/api/admin/tokens/{name}",
+    operation_id = "revokeToken",
     tag = "accounts",
-    params(("name" = String, Path)),
-    responses((status = 204), (status = 404, body = ErrorBody))
+    params(("name" = String, Path, description = "The token")),
+    responses(
+        (status = 204, description = "The token is not good any more"),
+        (status = 404, body = ErrorBody, description = "`not_found`: there is no such token"),
+    )
 )]
 pub async fn remove_token(
     State(app): State<AppState>,

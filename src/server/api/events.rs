@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use crate::http::{ApiError, AppState, ErrorBody, Params, SignedIn};
+use crate::http::{ApiError, AppState, Params, SignedIn};
 use crate::model::{JobId, Permission};
 
 /// Changes within this time are one event.
@@ -49,9 +49,10 @@ pub struct EventParams {
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/events",
+    operation_id = "followEvents",
     tag = "system",
-    params(EventParams, ("Last-Event-ID" = Option<String>, Header)),
-    responses((status = 200, content_type = "text/event-stream", body = String), (status = 401, body = ErrorBody))
+    params(EventParams, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard")),
+    responses((status = 200, content_type = "text/event-stream", body = String, description = "Events, as they come"))
 )]
 pub async fn events(
     State(app): State<AppState>,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::{ApiError, AppState, SignedIn};
-use crate::model::SystemHealth;
+use crate::model::{HealthStatus, SystemHealth};
 use crate::store::NodeRecord;
 use crate::view::iso;
 
@@ -40,7 +40,7 @@ impl From<NodeRecord> for NodeDto {
 pub struct HealthDto {
     /// `healthy`, `degraded` (a stale job, a limit above 80 %, a late server) or `critical` (the store refuses writes,
     /// or the limit of active jobs is reached).
-    status: &'static str,
+    status: HealthStatus,
     /// Jobs running or aborting.
     active_jobs: u64,
     /// The most that may be.
@@ -63,8 +63,9 @@ pub struct HealthDto {
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/health",
+    operation_id = "getHealth",
     tag = "system",
-    responses((status = 200, body = HealthDto))
+    responses((status = 200, body = HealthDto, description = "The system's condition, whatever it is"))
 )]
 pub async fn health(
     State(app): State<AppState>,
@@ -73,7 +74,7 @@ pub async fn health(
     let SystemHealth { status, active_jobs, max_active_jobs, queued_jobs, past_jobs, stale_jobs, warnings } =
         app.service.system_health(&caller)?;
     Ok(Json(HealthDto {
-        status: status.name(),
+        status,
         active_jobs,
         max_active_jobs,
         queued_jobs,

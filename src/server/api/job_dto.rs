@@ -35,6 +35,7 @@ pub struct StepDto {
     /// How much it counts among its siblings.
     pub weight: f64,
     /// 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     pub progress: f64,
     /// When it was first reported on.
     #[schema(format = DateTime)]
@@ -61,11 +62,21 @@ pub struct TruncatedDto {
     pub error: u64,
 }
 
+/// When a job needs a person.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Urgency {
+    /// It needs one now.
+    Now,
+    /// It will need one.
+    Soon,
+}
+
 /// The system's reading of a job's condition.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VerdictDto {
     /// `now` or `soon`: when it needs a person.
-    pub severity: String,
+    pub severity: Urgency,
     /// Why, in a sentence.
     pub text: String,
 }
@@ -83,10 +94,10 @@ pub struct JobDto {
     pub author: String,
     /// What people call it.
     pub title: String,
-    /// `scheduled`, `queued`, `running`, `aborting`, `completed`, `failed` or `aborted`.
-    #[schema(value_type = String)]
+    /// Where it stands.
     pub status: Status,
     /// 0 to 1. Never falls, and is 1 once completed.
+    #[schema(minimum = 0, maximum = 1)]
     pub progress: f64,
     /// When the run began.
     #[schema(format = DateTime)]
@@ -123,20 +134,26 @@ pub struct JobDto {
     /// Its progress tree.
     pub steps: Vec<StepDto>,
     /// An estimate of the time left; null while there is none.
+    #[schema(required = true)]
     pub eta: Option<Value>,
     /// What is wrong with it; null where nothing is.
+    #[schema(required = true)]
     pub verdict: Option<VerdictDto>,
     /// Its labels.
     pub tags: Vec<String>,
     /// What it works on.
+    #[schema(required = true)]
     pub input: Option<Value>,
     /// What it produced.
+    #[schema(required = true)]
     pub output: Option<Value>,
     /// What went wrong.
+    #[schema(required = true)]
     pub error: Option<String>,
     /// Whether somebody asked it to stop.
     pub abort_requested: bool,
     /// Who asked it to stop, why, and when; null where nobody did.
+    #[schema(required = true)]
     pub abort: Option<AbortDto>,
     /// How many messages were not kept, because the log had as many of that level as it may have.
     pub dropped: TruncatedDto,
@@ -156,8 +173,8 @@ pub struct AbortDto {
     /// Who.
     pub by: String,
     /// When.
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
+    #[schema(format = DateTime)]
+    pub at: String,
 }
 
 /// How many messages of each level a job carries when it is asked for alone.
@@ -201,8 +218,8 @@ impl JobDto {
             messages.map(|lines| lines.into_iter().map(message).collect());
         let verdict = attention(&JobRow::from(job), now).map(|need| VerdictDto {
             severity: match need.severity {
-                Severity::Now => "now".to_owned(),
-                Severity::Soon => "soon".to_owned(),
+                Severity::Now => Urgency::Now,
+                Severity::Soon => Urgency::Soon,
             },
             text: format!("{} {} {}", job.title(), need.verdict, need.evidence),
         });
@@ -238,7 +255,7 @@ impl JobDto {
             abort: job.abort.as_ref().map(|abort| AbortDto {
                 reason: abort.reason.as_str().to_owned(),
                 by: abort.by.clone(),
-                at: abort.at,
+                at: iso(abort.at),
             }),
             dropped: TruncatedDto {
                 info: job.dropped.info,

@@ -22,18 +22,24 @@ pub struct ListParams {
     /// Also those that have ended. Without it, only those that have not.
     include_past: Option<bool>,
     /// Of this feature, exactly.
+    #[param(max_length = 200)]
     feature: Option<String>,
     /// With this status. A final one implies `includePast`.
+    #[param(value_type = Option<Status>)]
     status: Option<String>,
     /// Of this author, exactly.
+    #[param(max_length = 200)]
     author: Option<String>,
     /// With this label.
+    #[param(max_length = 200)]
     tag: Option<String>,
     /// Whose title, feature, author or error contains this, or whose id begins with it; 200 characters at most.
+    #[param(max_length = 200)]
     q: Option<String>,
     /// Where the page begins: a `nextCursor`.
     cursor: Option<String>,
     /// The most jobs, 1 to 200; 50 where absent. Fewer, where what they carry is over 8 MiB.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
 }
 
@@ -53,9 +59,10 @@ pub struct JobList {
 #[utoipa::path(
     get,
     path = "/api/admin/jobs",
+    operation_id = "listJobs",
     tag = "jobs",
     params(ListParams),
-    responses((status = 200, body = JobList), (status = 400, body = ErrorBody))
+    responses((status = 200, body = JobList, description = "A page of jobs"))
 )]
 pub async fn list(
     State(app): State<AppState>,
@@ -84,25 +91,36 @@ pub async fn list(
     Ok(Json(JobList { jobs, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
 }
 
+/// A label on a job.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 50, pattern = "\\S")]
+pub struct Label(#[expect(dead_code, reason = "it stands for a text, in the description only")] String);
+
 /// What a start asks for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StartBody {
     /// The job's type: 1 to 100 characters.
-    #[schema(example = "argument-condensation")]
+    #[schema(value_type = String, min_length = 1, max_length = 100, pattern = "\\S", example = "argument-condensation")]
     feature: Option<String>,
-    /// Whom it is for. The credential's own name where absent; another needs a token made with `--act-as`.
+    /// Whom it is for: up to 200 characters. The credential's own name where absent; another needs a token made
+    /// with `--act-as`.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     author: Option<String>,
     /// What people call it: up to 200 characters.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     title: Option<String>,
     /// What it works on: any JSON, nested 64 deep at most.
     input: Option<Value>,
     /// Labels: up to 20 of up to 50 characters.
+    #[schema(value_type = Vec<Label>, max_items = 20)]
     #[serde(default)]
     tags: Vec<String>,
-    /// Seconds it may take; 0 for no limit. The installation's default where absent.
+    /// Seconds it may take, up to a year; 0 for no limit. The installation's default where absent.
+    #[schema(maximum = 31622400)]
     timeout: Option<u64>,
-    /// Seconds it may be silent; 0 for no limit. The installation's default where absent.
+    /// Seconds it may be silent, up to a year; 0 for no limit. The installation's default where absent.
+    #[schema(maximum = 31622400)]
     activity_timeout: Option<u64>,
     /// Refuse while a job of the same feature has not ended.
     #[serde(default)]
@@ -129,14 +147,30 @@ pub struct Started {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/start",
+    operation_id = "startJob",
     tag = "jobs",
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key with the same body gives the same job, for 24 hours")),
+    params((
+        "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200,
+        description = "The same key with the same body gives the same job, for 24 hours"
+    )),
     request_body = StartBody,
     responses(
-        (status = 201, body = Started, headers(("Location" = String, description = "The job"))),
-        (status = 400, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "`duplicate_job`, `idempotency_key_reused`"),
-        (status = 429, body = ErrorBody, description = "`active_limit`"),
+        (
+            status = 201, body = Started, description = "The job runs", headers(("Location" = String, description = "The job")),
+            links(
+                ("job" = (operation_id = "getJob", parameters(("id" = "$response.body#/jobId")))),
+                ("progress" = (operation_id = "reportProgress", parameters(("id" = "$response.body#/jobId")))),
+                ("messages" = (operation_id = "addMessages", parameters(("id" = "$response.body#/jobId")))),
+                ("log" = (operation_id = "listMessages", parameters(("id" = "$response.body#/jobId")))),
+                ("heartbeat" = (operation_id = "heartbeat", parameters(("id" = "$response.body#/jobId")))),
+                ("complete" = (operation_id = "completeJob", parameters(("id" = "$response.body#/jobId")))),
+                ("fail" = (operation_id = "failJob", parameters(("id" = "$response.body#/jobId")))),
+                ("abort" = (operation_id = "abortJob", parameters(("id" = "$response.body#/jobId")))),
+                ("aborted" = (operation_id = "acknowledgeAbort", parameters(("id" = "$response.body#/jobId")))),
+            )
+        ),
+        (status = 409, body = ErrorBody, description = "`duplicate_job`: `onePerFeature` was asked for, and one runs. `idempotency_key_reused`: the key came with another request."),
+        (status = 429, body = ErrorBody, description = "`active_limit`: as many jobs are active as may be", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
     )
 )]
 pub async fn start(

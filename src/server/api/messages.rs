@@ -7,8 +7,10 @@ use axum::extract::State;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::{ArrayBuilder, OneOfBuilder, Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use super::document::NOT_RECORDED;
 use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, Params, SignedIn};
 use crate::model::{Invalid, Level, LineKind, LogFilter, MessageText, Report, ReportItem};
 use crate::store::{LogFrom, LogQuery};
@@ -20,12 +22,14 @@ const MAX_LIST: usize = 10_000;
 const MAX_PAGE: u32 = 1_000;
 
 /// A message.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct MessageBody {
     /// `info`, `warning` or `error`.
+    #[schema(value_type = Level)]
     #[serde(rename = "type")]
     kind: Option<String>,
     /// What it says: 1 byte to 64 KiB. Control characters are kept as data.
+    #[schema(value_type = String, min_length = 1, max_length = 65536)]
     message: Option<String>,
     /// The step it belongs to, by path, or by id where that is unique.
     step: Option<String>,
@@ -33,17 +37,37 @@ pub struct MessageBody {
     epoch: Option<u32>,
     /// A number that rises with each message the runner sends, from 1. One that was recorded before is
     /// skipped, so a list may be sent again after a lost answer.
+    #[schema(minimum = 1)]
     key: Option<u64>,
 }
 
 /// One message, or a list of them. A list is recorded whole or not at all.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub enum MessagesBody {
     /// A list: up to 10 000.
     Many(Vec<MessageBody>),
     /// One.
     One(MessageBody),
+}
+
+impl PartialSchema for MessagesBody {
+    fn schema() -> RefOr<Schema> {
+        let one = Ref::from_schema_name(MessageBody::name());
+        let many = ArrayBuilder::new().items(one.clone()).min_items(Some(1)).max_items(Some(MAX_LIST));
+        let either = OneOfBuilder::new().item(one).item(many);
+        either
+            .description(Some(
+                "One message, or a list of up to 10 000, which is recorded whole or not at all.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for MessagesBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((MessageBody::name().into_owned(), MessageBody::schema()));
+        MessageBody::schemas(schemas);
+    }
 }
 
 /// By hand rather than `untagged`: whatever is wrong inside is then said, instead of "did not match any
@@ -103,15 +127,13 @@ fn item(body: MessageBody) -> Result<ReportItem, Invalid> {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/message",
+    operation_id = "addMessages",
     tag = "reporting",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = MessagesBody,
     responses(
-        (status = 200, body = MessageRecorded),
-        (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "`job_finished`, `stale_epoch`"),
-        (status = 413, body = ErrorBody, description = "More than 8 MiB"),
+        (status = 200, body = MessageRecorded, description = "Recorded"),
+        (status = 409, body = ErrorBody, description = NOT_RECORDED),
     )
 )]
 pub async fn post(
@@ -163,9 +185,11 @@ pub struct MessageParams {
     level: Option<String>,
     /// Of this step or one within it, by path.
     step: Option<String>,
-    /// That contain this text; ASCII letters match either case.
+    /// That contain this text; ASCII letters match either case. 200 characters at most.
+    #[param(max_length = 200)]
     q: Option<String>,
     /// The most messages, 1 to 1000; 100 where absent.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
 }
 
@@ -178,6 +202,7 @@ pub struct RecordedMessage {
     #[schema(format = DateTime)]
     timestamp: String,
     /// `info`, `warning` or `error`; `system` or `operator` where those were asked for.
+    #[schema(value_type = LineKind)]
     #[serde(rename = "type")]
     kind: &'static str,
     /// What it says.
@@ -220,9 +245,10 @@ fn kinds(level: Option<&str>) -> Result<Vec<LineKind>, Invalid> {
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/{id}/messages",
+    operation_id = "listMessages",
     tag = "jobs",
-    params(("id" = uuid::Uuid, Path), MessageParams),
-    responses((status = 200, body = MessagePage), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody))
+    params(("id" = uuid::Uuid, Path, description = "The job"), MessageParams),
+    responses((status = 200, body = MessagePage, description = "A page of messages"))
 )]
 pub async fn get(
     State(app): State<AppState>,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::document::NOT_RECORDED;
 use super::job_dto::{JobDto, MESSAGES_OF_ONE};
 use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, OptionalBody, SignedIn};
 use crate::model::{Invalid, Job, JobId, Report, ReportItem, Status, StepSpec};
@@ -20,12 +21,15 @@ use crate::view::{JobRow, attention};
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/{id}/progress",
+    operation_id = "getJob",
     tag = "jobs",
-    params(("id" = uuid::Uuid, Path)),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The job"),
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag` that was answered before")
+    ),
     responses(
-        (status = 200, body = JobDto, headers(("ETag" = String))),
+        (status = 200, body = JobDto, description = "The job", headers(("ETag" = String, description = "Changes with the job"))),
         (status = 304, description = "Not changed since the `ETag` in `If-None-Match`"),
-        (status = 404, body = ErrorBody),
     )
 )]
 pub async fn get(
@@ -60,10 +64,13 @@ pub async fn get(
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct StepBody {
     /// Names it among its siblings: up to 200 characters, without `/`.
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^/]+$")]
     id: String,
-    /// What people read; the id where absent.
+    /// What people read: up to 200 characters; the id where absent.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     title: Option<String>,
     /// How much it counts among its siblings: 0 to 1 000 000 000; 1 where absent. 0 is honoured.
+    #[schema(minimum = 0, maximum = 1000000000)]
     weight: Option<f64>,
     /// The steps it is made of.
     #[schema(no_recursion)]
@@ -87,6 +94,7 @@ impl From<StepBody> for StepSpec {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ProgressBody {
     /// 0 to 1. A number lower than the last is ignored.
+    #[schema(minimum = 0, maximum = 1)]
     progress: Option<f64>,
     /// The step, by path (`load/parse`), or by id where that is unique.
     step: Option<String>,
@@ -104,9 +112,9 @@ pub struct Reported {
     #[schema(value_type = uuid::Uuid)]
     job_id: JobId,
     /// The job's progress, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     progress: f64,
     /// Where the job stands.
-    #[schema(value_type = String)]
     status: Status,
     /// Grows with every change to the job.
     revision: u64,
@@ -131,14 +139,14 @@ impl Reported {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/progress",
+    operation_id = "reportProgress",
     tag = "reporting",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = ProgressBody,
     responses(
-        (status = 200, body = Reported),
-        (status = 400, body = ErrorBody, description = "Outside 0 to 1, or a step that is not there"),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "`job_finished`, `stale_epoch`"),
+        (status = 200, body = Reported, description = "Recorded"),
+        (status = 400, body = ErrorBody, description = "A number outside 0 to 1, a step that is not there or not clear (`step_needed`, `unknown_step`, `ambiguous_step`, `duplicate_step`, `step_has_parts`), or a request that cannot be read"),
+        (status = 409, body = ErrorBody, description = NOT_RECORDED),
     )
 )]
 pub async fn post(
@@ -177,7 +185,6 @@ pub struct Heard {
     /// Somebody asked the job to stop. Stop the work, then call `…/aborted`.
     abort_requested: bool,
     /// Where the job stands.
-    #[schema(value_type = String)]
     status: Status,
 }
 
@@ -185,10 +192,14 @@ pub struct Heard {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/heartbeat",
+    operation_id = "heartbeat",
     tag = "reporting",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = Option<EpochBody>,
-    responses((status = 200, body = Heard), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+    responses(
+        (status = 200, body = Heard, description = "Heard"),
+        (status = 409, body = ErrorBody, description = NOT_RECORDED),
+    )
 )]
 pub async fn heartbeat(
     State(app): State<AppState>,
@@ -213,10 +224,14 @@ pub struct CompleteBody {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/complete",
+    operation_id = "completeJob",
     tag = "reporting",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = Option<CompleteBody>,
-    responses((status = 200, body = Reported), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+    responses(
+        (status = 200, body = Reported, description = "The job is completed"),
+        (status = 409, body = ErrorBody, description = NOT_RECORDED),
+    )
 )]
 pub async fn complete(
     State(app): State<AppState>,
@@ -244,10 +259,14 @@ pub struct FailBody {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/fail",
+    operation_id = "failJob",
     tag = "reporting",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = Option<FailBody>,
-    responses((status = 200, body = Reported), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+    responses(
+        (status = 200, body = Reported, description = "The job is failed"),
+        (status = 409, body = ErrorBody, description = NOT_RECORDED),
+    )
 )]
 pub async fn fail(
     State(app): State<AppState>,
@@ -264,10 +283,14 @@ pub async fn fail(
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/aborted",
+    operation_id = "acknowledgeAbort",
     tag = "reporting",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = Option<EpochBody>,
-    responses((status = 200, body = Reported), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
+    responses(
+        (status = 200, body = Reported, description = "The job is aborted"),
+        (status = 409, body = ErrorBody, description = "`wrong_state`: nobody asked the job to stop. `job_finished`, `stale_epoch`: as for a report"),
+    )
 )]
 pub async fn aborted(
     State(app): State<AppState>,

@@ -15,7 +15,9 @@ use crate::service::{CleanupOutcome, CleanupReport};
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ReasonBody {
     /// 1 to 1000 characters. It is kept in the job's log.
-    #[schema(example = "stuck in Reduce for an hour")]
+    #[schema(
+        value_type = String, min_length = 1, max_length = 1000, pattern = "\\S", example = "stuck in Reduce for an hour"
+    )]
     reason: Option<String>,
 }
 
@@ -25,14 +27,13 @@ pub struct ReasonBody {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/abort",
+    operation_id = "abortJob",
     tag = "recovery",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = ReasonBody,
     responses(
-        (status = 202, body = Reported),
-        (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody),
+        (status = 202, body = Reported, description = "The job is asked to stop, or has ended where it had not begun"),
+        (status = 409, body = ErrorBody, description = "`job_finished`: it has ended. `wrong_state`: it was asked already"),
     )
 )]
 pub async fn abort(
@@ -52,14 +53,13 @@ pub async fn abort(
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/force-fail",
+    operation_id = "forceFailJob",
     tag = "recovery",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     request_body = ReasonBody,
     responses(
-        (status = 200, body = Reported),
-        (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody),
+        (status = 200, body = Reported, description = "The job is failed, and its run fenced off"),
+        (status = 409, body = ErrorBody, description = "`job_finished`: it has ended"),
     )
 )]
 pub async fn force_fail(
@@ -78,11 +78,11 @@ pub async fn force_fail(
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/pin",
+    operation_id = "pinJob",
     tag = "recovery",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     responses(
-        (status = 200, body = Reported),
-        (status = 404, body = ErrorBody),
+        (status = 200, body = Reported, description = "The job is pinned"),
         (status = 409, body = ErrorBody, description = "`wrong_state`: it has not ended"),
     )
 )]
@@ -101,11 +101,11 @@ pub async fn pin(
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/{id}/unpin",
+    operation_id = "unpinJob",
     tag = "recovery",
-    params(("id" = uuid::Uuid, Path)),
+    params(("id" = uuid::Uuid, Path, description = "The job")),
     responses(
-        (status = 200, body = Reported),
-        (status = 404, body = ErrorBody),
+        (status = 200, body = Reported, description = "The job is not pinned any more"),
         (status = 409, body = ErrorBody, description = "`wrong_state`: it has not ended"),
     )
 )]
@@ -123,10 +123,25 @@ pub async fn unpin(
 #[serde(rename_all = "camelCase")]
 pub struct EmergencyBody {
     /// Why: 1 to 1000 characters. It is kept in every job's log.
+    #[schema(value_type = String, min_length = 1, max_length = 1000, pattern = "\\S")]
     reason: Option<String>,
     /// Only say what would be done.
     #[serde(default)]
     dry_run: bool,
+}
+
+/// What an emergency cleanup did to a job.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cleaned {
+    /// It would be force-failed: nothing was done.
+    WouldFail,
+    /// It was force-failed.
+    Failed,
+    /// It had ended by itself.
+    EndedMeanwhile,
+    /// It could not be ended.
+    NotDone,
 }
 
 /// What became of one job.
@@ -141,10 +156,9 @@ pub struct CleanedJob {
     /// What people call it.
     title: String,
     /// Where it stood.
-    #[schema(value_type = String)]
     status_before: Status,
     /// `would_fail` (dry run), `failed`, `ended_meanwhile` or `not_done`.
-    outcome: &'static str,
+    outcome: Cleaned,
     /// What it ended as, or why it was not done.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -177,10 +191,12 @@ impl From<&CleanupReport> for EmergencyReport {
             .iter()
             .map(|cleaned| {
                 let (outcome, detail) = match &cleaned.outcome {
-                    CleanupOutcome::Would => ("would_fail", None),
-                    CleanupOutcome::Failed => ("failed", None),
-                    CleanupOutcome::EndedMeanwhile(status) => ("ended_meanwhile", Some(status.to_string())),
-                    CleanupOutcome::NotDone(reason) => ("not_done", Some(reason.clone())),
+                    CleanupOutcome::Would => (Cleaned::WouldFail, None),
+                    CleanupOutcome::Failed => (Cleaned::Failed, None),
+                    CleanupOutcome::EndedMeanwhile(status) => {
+                        (Cleaned::EndedMeanwhile, Some(status.to_string()))
+                    }
+                    CleanupOutcome::NotDone(reason) => (Cleaned::NotDone, Some(reason.clone())),
                 };
                 CleanedJob {
                     id: cleaned.job.id,
@@ -215,9 +231,10 @@ impl From<&CleanupReport> for EmergencyReport {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/emergency-cleanup",
+    operation_id = "emergencyCleanup",
     tag = "recovery",
     request_body = EmergencyBody,
-    responses((status = 200, body = EmergencyReport), (status = 400, body = ErrorBody))
+    responses((status = 200, body = EmergencyReport, description = "What became of each job"))
 )]
 pub async fn emergency_cleanup(
     State(app): State<AppState>,
@@ -257,8 +274,12 @@ pub struct SweepReport {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/cleanup",
+    operation_id = "cleanup",
     tag = "recovery",
-    responses((status = 200, body = SweepReport), (status = 409, body = ErrorBody))
+    responses(
+        (status = 200, body = SweepReport, description = "The jobs that were ended"),
+        (status = 409, body = ErrorBody, description = "`clock_doubted`: nothing is ended by a clock that is in doubt"),
+    )
 )]
 pub async fn cleanup(
     State(app): State<AppState>,
@@ -290,8 +311,9 @@ pub struct ClockAccepted {
 #[utoipa::path(
     post,
     path = "/api/admin/clock/accept",
+    operation_id = "acceptClock",
     tag = "recovery",
-    responses((status = 200, body = ClockAccepted), (status = 403, body = ErrorBody))
+    responses((status = 200, body = ClockAccepted, description = "The clock is believed"))
 )]
 pub async fn accept_clock(
     State(app): State<AppState>,

@@ -13,7 +13,7 @@ use crate::http::{ApiError, AppState, Body, ErrorBody, SignedIn};
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RunBody {
     /// `backup`, `integrity-check`, `history-export`, `retention` or `demo-condensation`.
-    #[schema(example = "backup")]
+    #[schema(min_length = 1, max_length = 100, example = "backup")]
     feature: String,
     /// What it is given.
     input: Option<Value>,
@@ -25,13 +25,17 @@ pub struct RunBody {
 #[utoipa::path(
     post,
     path = "/api/admin/jobs/run",
+    operation_id = "runJob",
     tag = "jobs",
     request_body = RunBody,
     responses(
-        (status = 201, body = Started),
-        (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "`duplicate_job`"),
-        (status = 429, body = ErrorBody, description = "`active_limit`"),
+        (
+            status = 201, body = Started, description = "The job runs", headers(("Location" = String, description = "The job")),
+            links(("job" = (operation_id = "getJob", parameters(("id" = "$response.body#/jobId")))))
+        ),
+        (status = 404, body = ErrorBody, description = "`not_found`: there is no such built-in job"),
+        (status = 409, body = ErrorBody, description = "`duplicate_job`: it runs already"),
+        (status = 429, body = ErrorBody, description = "`active_limit`: as many jobs are active as may be", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
     )
 )]
 pub async fn run(

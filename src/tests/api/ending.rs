@@ -84,7 +84,9 @@ async fn an_abort_is_acknowledged_only_where_it_was_asked_for() {
     assert_eq!(app.everything().await, before);
     let asked = operator.post(&job.at("abort"), json!({"reason": "enough"})).await;
     assert_eq!((asked.status().as_u16(), &asked.json()["status"]), (202, &json!("aborting")));
-    assert_eq!(viewer.job(&job).await["abortRequested"], true);
+    let asking = viewer.job(&job).await;
+    assert_eq!(asking["abortRequested"], true);
+    assert_eq!(asking["abort"]["at"], asking["lastActivityTime"], "a moment, as any other is written");
     let reply = reporter.post_nothing(&job.at("aborted")).await;
     assert_eq!((reply.status().as_u16(), &reply.json()["status"]), (200, &json!("aborted")));
     assert_eq!(reply.json()["message"], "Job marked as aborted");

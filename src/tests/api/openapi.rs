@@ -1,7 +1,8 @@
 //! The API's description, and the page that shows it.
 
+use longhaul::model::{Author, Feature, MessageText, PageSize, Reason, Role, Status, Tag, Title};
 use longhaul::server::{openapi, routes};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::TestApp;
 
@@ -47,13 +48,105 @@ fn every_route_says_what_it_answers_and_what_it_refuses() {
         let responses = operation["responses"].as_object().unwrap();
         assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
         let refuses = responses.keys().any(|status| status.starts_with('4'));
-        // The sweep takes nothing that could be wrong.
-        assert!(refuses || method == "GET" || path.ends_with("/cleanup"), "{method} {path} refuses nothing?");
-        for (status, response) in responses.iter().filter(|(status, _)| status.starts_with('4')) {
-            let schema = &response["content"]["application/json"]["schema"]["$ref"];
-            assert_eq!(schema, "#/components/schemas/ErrorBody", "{method} {path} {status}");
+        assert!(refuses, "{method} {path} refuses nothing?");
+        for (status, response) in responses {
+            let response = resolved(&document, response);
+            assert!(
+                response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{method} {path} {status}"
+            );
+            if status.starts_with(['4', '5']) {
+                let schema = &response["content"]["application/json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/ErrorBody", "{method} {path} {status}");
+            }
+        }
+        // What any request may meet.
+        let mut shared = vec!["401", "403", "503"];
+        if !operation["requestBody"].is_null() {
+            shared.extend(["400", "413", "415"]);
+        }
+        for status in shared {
+            assert!(responses.contains_key(status), "{method} {path} does not say {status}");
         }
     }
+}
+
+/// What a reference within the document refers to.
+fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect(reference),
+        None => value,
+    }
+}
+
+#[test]
+fn programs_find_a_server_and_a_name_of_its_own_for_every_operation() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    assert_eq!(document["servers"][0]["url"], "/");
+    let mut names: Vec<&str> = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap_or_default();
+            assert!(!name.is_empty() && !names.contains(&name), "{method} {path}: {name:?}");
+            names.push(name);
+        }
+    }
+    let links =
+        document["paths"]["/api/admin/jobs/start"]["post"]["responses"]["201"]["links"].as_object().unwrap();
+    for (link, target) in links {
+        assert!(names.contains(&target["operationId"].as_str().unwrap()), "{link}");
+    }
+}
+
+/// Asserts that a value has at least these properties.
+#[track_caller]
+fn assert_says(document: &Value, place: &str, expected: Value) {
+    let found = resolved(document, document.pointer(place).expect(place));
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&found[key], value, "{key} of {place}: {found}");
+    }
+}
+
+#[test]
+fn the_rules_of_values_are_the_ones_the_server_goes_by() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let property = |schema: &str, name: &str| format!("/components/schemas/{schema}/properties/{name}");
+    for body in ["ReasonBody", "EmergencyBody"] {
+        let rule = json!({"type": "string", "minLength": 1, "maxLength": Reason::MAX_CHARS});
+        assert_says(&document, &property(body, "reason"), rule);
+        assert_eq!(document["components"]["schemas"][body]["required"], json!(["reason"]));
+    }
+    let statuses: Vec<&str> = Status::ALL.into_iter().map(Status::name).collect();
+    assert_says(&document, &property("JobDto", "status"), json!({"type": "string"}));
+    assert_says(&document, "/components/schemas/Status", json!({"enum": statuses}));
+    let roles: Vec<&str> = Role::ALL.into_iter().map(Role::name).collect();
+    assert_says(&document, "/components/schemas/Role", json!({"enum": roles}));
+    assert_says(&document, "/components/schemas/Level", json!({"enum": ["info", "warning", "error"]}));
+    assert_says(&document, &property("StartBody", "feature"), json!({"maxLength": Feature::MAX_CHARS}));
+    assert_says(&document, &property("StartBody", "title"), json!({"maxLength": Title::MAX_CHARS}));
+    assert_says(&document, &property("StartBody", "author"), json!({"maxLength": Author::MAX_CHARS}));
+    assert_says(&document, "/components/schemas/Label", json!({"maxLength": Tag::MAX_CHARS}));
+    assert_says(&document, &property("MessageBody", "message"), json!({"maxLength": MessageText::MAX_BYTES}));
+    for body in ["NewUserBody", "NewTokenBody"] {
+        assert_says(
+            &document,
+            &property(body, "name"),
+            json!({"minLength": 1, "maxLength": Author::MAX_CHARS}),
+        );
+    }
+    assert_says(&document, &property("StepBody", "weight"), json!({"minimum": 0, "maximum": 1_000_000_000}));
+    assert_says(&document, &property("ProgressBody", "progress"), json!({"minimum": 0, "maximum": 1}));
+    assert_says(&document, &property("AbortDto", "at"), json!({"type": "string", "format": "date-time"}));
+    let parameter = |path: &str, name: &str| {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        parameters.iter().find(|parameter| parameter["name"] == name).expect(name)["schema"].clone()
+    };
+    let limit = parameter("/api/admin/jobs", "limit");
+    assert_eq!((&limit["minimum"], &limit["maximum"]), (&json!(1), &json!(PageSize::MAX)));
+    let limit = parameter("/api/admin/jobs/{id}/messages", "limit");
+    assert_eq!((&limit["minimum"], &limit["maximum"]), (&json!(1), &json!(1000)));
+    assert_eq!(parameter("/api/admin/jobs", "q")["maxLength"], json!(200));
+    assert_eq!(parameter("/api/admin/jobs", "status"), json!({"$ref": "#/components/schemas/Status"}));
 }
 
 #[test]
