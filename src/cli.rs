@@ -77,6 +77,9 @@ pub enum Command {
     Config(Box<SettingsArgs>),
     /// Check on this machine that jobs, limits and recovery do what they promise
     Selftest,
+    /// What `exec` leaves behind for those who still write to its command's output
+    #[command(hide = true, name = exec::keeper::ARGUMENT)]
+    HoldOutput,
 }
 
 /// Does what the command line says. Must be called within a Tokio runtime with several threads.
@@ -98,6 +101,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Import(args) => done(import::run(args).await.map(|()| true)),
         Command::Config(args) => done(config::run(&args).map(|()| true)),
         Command::Selftest => done(selftest::run().await),
+        Command::HoldOutput => {
+            done(tokio::task::spawn_blocking(exec::keeper::run).await.map(|()| true).map_err(Into::into))
+        }
     }
 }
 

@@ -11,6 +11,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::HoldOutput = cli.command {
+        cli::exec::keeper::run();
+        return ExitCode::SUCCESS;
+    }
     // Two threads even on one core: a page that waits for itself must find another to go on.
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let is_client = is_client(&cli.command);

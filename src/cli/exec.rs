@@ -15,13 +15,16 @@
 pub mod backlog;
 pub mod child;
 pub mod group;
+pub mod keeper;
 pub mod leftovers;
 pub mod lines;
 pub mod notices;
+pub mod processes;
 pub mod progress;
 pub mod pump;
 pub mod record;
 pub mod recorder;
+pub mod remains;
 pub mod reporter;
 pub mod request;
 pub mod signals;
@@ -33,28 +36,30 @@ mod tests;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind, PipeReader};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::backlog::Backlog;
-use self::child::Order;
-use self::group::Group;
+use self::child::{Ended, Order, Told};
+use self::group::{Group, Output};
 use self::notices::Notices;
-use self::pump::{Pump, Through};
+use self::pump::{Finished, Pump, Through};
 use self::record::{End, Start};
 use self::recorder::Recorder;
+use self::remains::Remains;
 use self::reporter::{Delivery, Fate, Pace};
 use self::spool::Spool;
 use super::client::{Client, ClientArgs, TOKEN_VARIABLE};
 use super::exit::{EXEC_CANNOT_RUN, EXEC_NOT_FOUND, EXEC_REFUSED, EXEC_SIGNALLED, Exit};
-use crate::model::{Author, Feature, Tag, Title};
+use crate::model::{Author, Feature, Level, Tag, Title};
 
 /// What `exec` is told.
 #[derive(Clone, Debug, Args)]
@@ -88,9 +93,14 @@ pub struct ExecArgs {
     /// How often the server hears that the command lives, and is asked whether it should stop
     #[arg(long, value_name = "SPAN", value_parser = span, default_value = "5s")]
     pub heartbeat: Duration,
-    /// How long to wait after the command's end for a server that is away
-    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "30s")]
-    pub drain: Duration,
+    /// How long to read on after the command's end, where something it left in the background still holds
+    /// its output
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "2s")]
+    pub linger: Duration,
+    /// How long to wait after the command's end for a server that is away [default: 30s; 2s where it was away
+    /// from the start, and at most 2s after a signal]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub drain: Option<Duration>,
     /// The folder for reports that the server does not have yet
     /// [default: $XDG_STATE_HOME/longhaul/spool or ~/.local/state/longhaul/spool]
     #[arg(long, env = "LONGHAUL_SPOOL", value_name = "DIR")]
@@ -125,8 +135,10 @@ for people (`45%`, `12/340`, `3 of 7`), or from lines of the command's own:
   ::info, ::warning, ::error TEXT
 
 An abort of the job sends SIGTERM to the command and everything it started, and SIGKILL after the
-grace period. Signals sent to exec are passed on. What the command leaves in the background is ended
-with it; a daemon that leaves its session is not.
+grace period; a daemon that left its session is not reached, and named in the log. Signals sent to exec
+are passed on: TERM, INT and QUIT to everything, the others to the command alone. What the command
+leaves in the background when it ends by itself is left alive and named in the log; what that prints
+later than --linger after the end is thrown away.
 
 While the server is away the command runs on. Its reports are kept on disk and delivered as soon as
 the server is back, by a later run of exec, or by `longhaul exec --drain-spool`. Where the server
@@ -168,6 +180,7 @@ async fn run_with(args: &ExecArgs, notices: Notices) -> u8 {
         return drain_spool(folder.as_deref(), &client, &notices, pace).await.code();
     }
     group::adopt_orphans();
+    signals::survive_large_files();
     let through = |stream: io::Result<std::os::fd::OwnedFd>| -> Through {
         stream.ok().filter(|_| !args.quiet).map(|stream| Box::new(File::from(stream)) as _)
     };
@@ -177,6 +190,7 @@ async fn run_with(args: &ExecArgs, notices: Notices) -> u8 {
         notices,
         signals: signals::of_process(),
         alone: true,
+        keep: keeper::start,
         pace,
     };
     execute(args, client, folder, around).await
@@ -190,13 +204,16 @@ struct Surroundings {
     signals: mpsc::UnboundedReceiver<i32>,
     /// Nothing else in this process starts processes.
     alone: bool,
+    /// Who keeps pipes open after the run.
+    keep: fn(&[PipeReader]) -> io::Result<()>,
     pace: Pace,
 }
 
 async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, around: Surroundings) -> u8 {
-    let Surroundings { out, err, notices, signals, alone, pace } = around;
+    let Surroundings { out, err, notices, mut signals, alone, keep, pace } = around;
     let start = Start { key: Uuid::now_v7(), server: client.server().to_owned(), request: request::of(args) };
     let spool = Spool::create(folder.as_deref(), &start, notices.clone());
+    let log = spool.clone();
     let backlog = Backlog::of_run(spool.shared());
     let mut delivery = Delivery::new(client.clone(), start, backlog, notices.clone(), pace);
     match tokio::time::timeout(pace.start_patience, delivery.start()).await {
@@ -212,12 +229,17 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     let (orders, mut ordered) = mpsc::unbounded_channel();
     let job = delivery.job();
     let has_spool = folder.is_some();
-    let mut leftovers = folder.map(|folder| {
+    let leftovers = folder.map(|folder| {
         tokio::spawn(take_up_leftovers(folder, client.clone(), job.clone(), notices.clone(), pace))
     });
-    let beating =
-        tokio::spawn(reporter::heartbeats(client, job, delivery.link(), args.heartbeat, orders.clone()));
-    let mut delivering = tokio::spawn(async move {
+    let beating = tokio::spawn(reporter::heartbeats(
+        client,
+        job.clone(),
+        delivery.link(),
+        args.heartbeat,
+        orders.clone(),
+    ));
+    let delivering = tokio::spawn(async move {
         let fate = delivery.run().await;
         if let Fate::Over(how) = &fate {
             let _ = orders.send(Order::Over(how.clone()));
@@ -233,67 +255,193 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
             return EXEC_CANNOT_RUN;
         }
     };
-    let group = started.as_ref().ok().map(|(_, group)| *group);
     let (interrupt, interrupted) = watch::channel(None);
-    tokio::spawn(signals::pass_on(signals, group, interrupt));
-    if let Some(group) = group.filter(|_| alone) {
-        tokio::spawn(group.bury());
-    }
-    let (end, code) = match started {
+    let (end, mut code, group, told) = match started {
         Ok((mut child, group)) => {
-            let ended = child::supervise(&mut child, group, &mut ordered, args.grace, &notices).await;
-            if group.clear(pace.linger, args.grace).await {
-                notices.say("what the command left running was stopped");
+            if alone {
+                tokio::spawn(group.bury());
             }
-            if ended.was_ordered() {
-                pump.hurry();
+            let post = child::Post {
+                orders: &mut ordered,
+                signals: &mut signals,
+                grace: args.grace,
+                notices: &notices,
+                log: &log,
+            };
+            let ended = child::supervise(&mut child, group, post).await;
+            tokio::spawn(hear(signals, interrupt));
+            if let Some((level, sentence)) = ended.remark() {
+                log.remark(level, &sentence);
             }
-            (ended.end(), ended.exit_code())
+            stop_rest(group, ended, args.grace, interrupted.clone(), (&notices, &log)).await;
+            (ended.end(), ended.exit_code(), Some(group), ended.told().map(|(told, _)| told))
         }
         Err(error) => {
+            tokio::spawn(hear(signals, interrupt));
             let sentence = format!("Cannot run `{}`: {error}", request::program_of(&args.command));
             notices.say(&sentence);
             let code = match error.kind() {
                 ErrorKind::NotFound => EXEC_NOT_FOUND,
                 _ => EXEC_CANNOT_RUN,
             };
-            (End::Failed { error: sentence, retryable: false }, code)
+            (End::Failed { error: sentence, retryable: false }, code, None, None)
         }
     };
-    beating.abort();
-    match unless_interrupted(pump.finish(pace.linger), interrupted.clone(), pace.linger).await {
-        Ok(Some(recorder)) => recorder.finish(end, Instant::now()),
+    let hurry = pump.hurry();
+    let linger = match told {
+        Some(told) => {
+            if !matches!(told, Told::Signal(_)) {
+                hurry();
+            }
+            args.linger.min(pace.farewell)
+        }
+        None => args.linger,
+    };
+    let enough = async {
+        tokio::select! {
+            () = tokio::time::sleep(linger) => {}
+            _ = interruption(interrupted.clone()) => hurry(),
+        }
+    };
+    let mut held = None;
+    match unless_interrupted(pump.finish(enough), interrupted.clone(), 2 * pace.farewell).await {
+        Ok(Some(Finished { recorder, open, .. })) => {
+            if let Some(group) = group {
+                let remains = Remains::of(group, &open, alone);
+                if let Some((level, sentence)) = remains.remark(told.is_some()) {
+                    log.remark(level, &sentence);
+                    if remains.holds_output() {
+                        notices.say(&sentence);
+                    }
+                }
+            }
+            if !open.is_empty()
+                && let Err(error) = keep(&open)
+            {
+                notices.say(&format!(
+                    "there is no room for a process that keeps the output open for them ({error}); waiting until they end, Ctrl-C leaves"
+                ));
+                held = Some(hold(open));
+            }
+            recorder.finish(end, Instant::now());
+        }
         Ok(None) => {}
         // Nobody reads what we pass through, and somebody wants us to end. How the command ended will be
         // found missing by whoever delivers the spool.
-        Err(signal) => return EXEC_SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0)),
+        Err(signal) => return signalled(signal),
     }
-    let in_time = async {
-        let fate = tokio::time::timeout(args.drain, &mut delivering).await;
-        if let (Ok(Ok(Fate::Delivered)), Some(leftovers)) = (&fate, &mut leftovers) {
-            let _ = tokio::time::timeout(pace.leftovers, leftovers).await;
-        }
-        fate
+    beating.abort();
+    let drain = match (told, args.drain) {
+        (Some(Told::Signal(_)), drain) => drain.unwrap_or(pace.hurried_drain).min(pace.hurried_drain),
+        (_, Some(drain)) => drain,
+        (_, None) if job.borrow().is_none() => pace.hurried_drain,
+        (_, None) => pace.drain,
     };
-    let said = match unless_interrupted(in_time, interrupted, pace.linger).await {
-        Ok(Ok(Ok(Fate::Unreadable(why)))) => Some(format!("the spool cannot be read: {why}")),
-        Ok(Ok(_)) => None,
-        Ok(Err(_)) => Some("the server does not have all reports yet".to_owned()),
+    let delivered = deliver_last(delivering, leftovers, drain, pace, &notices);
+    let said = match unless_interrupted(delivered, interrupted.clone(), pace.farewell).await {
+        Ok(Some(Fate::Unreadable(why))) => Some(format!("the spool cannot be read: {why}")),
+        Ok(Some(_)) => None,
+        Ok(None) => Some("the server does not have all reports yet".to_owned()),
         Err(signal) => Some(format!("{}: not waiting for the server any longer", group::signal_name(signal))),
     };
     if let Some(said) = said {
         let later = "; the next `longhaul exec`, or `longhaul exec --drain-spool`, delivers the rest";
         notices.say(&format!("{said}{}", if has_spool { later } else { "" }));
     }
-    // Whoever delivers the rest needs the spool's lock.
-    if let Some(leftovers) = leftovers {
+    if let Some(held) = held {
+        tokio::select! {
+            _ = held => {}
+            signal = interruption(interrupted) => code = signalled(signal),
+        }
+    }
+    code
+}
+
+/// The exit code of a run that a signal ended.
+fn signalled(signal: i32) -> u8 {
+    EXEC_SIGNALLED.saturating_add(u8::try_from(signal).unwrap_or(0))
+}
+
+/// After the command's end signals are for `exec` itself.
+async fn hear(mut signals: mpsc::UnboundedReceiver<i32>, interrupt: watch::Sender<Option<i32>>) {
+    while let Some(signal) = signals.recv().await {
+        if signals::asks_to_end(signal) {
+            interrupt.send_replace(Some(signal));
+        }
+    }
+    interrupt.closed().await;
+}
+
+/// Ends what an ordered end has left over: an order and the signals that say "end" are for everything that
+/// the command started, within the one grace. Where the command ended by itself, nothing is done.
+async fn stop_rest(
+    group: Group,
+    ended: Ended,
+    grace: Duration,
+    interrupted: watch::Receiver<Option<i32>>,
+    (notices, log): (&Notices, &Spool),
+) {
+    let Some((told, since)) = ended.told() else { return };
+    if told == Told::Signal(libc::SIGHUP) {
+        // A terminal that goes away tells all of a group. Who does not mind lives on, as `nohup` wants it.
+        if ended.died_of(libc::SIGHUP) {
+            group.signal(libc::SIGHUP);
+        }
+        return;
+    }
+    let hurry = async {
+        interruption(interrupted).await;
+    };
+    let killed = group.clear(since + grace, hurry).await;
+    if !killed.is_empty() {
+        let sentence =
+            format!("Killed with SIGKILL, because it had not ended when asked to: {}", child::names(&killed));
+        if told == Told::Abort {
+            log.remark(Level::Warning, &sentence);
+        }
+        notices.say(&sentence);
+    }
+}
+
+/// Waits for the last reports, and says so where it takes long. `None` where they did not all arrive.
+async fn deliver_last(
+    mut delivering: JoinHandle<Fate>,
+    leftovers: Option<JoinHandle<()>>,
+    drain: Duration,
+    pace: Pace,
+    notices: &Notices,
+) -> Option<Fate> {
+    let fate = tokio::time::timeout(drain, async {
+        if let Ok(fate) = tokio::time::timeout(pace.farewell, &mut delivering).await {
+            return fate;
+        }
+        notices.say(&format!(
+            "the command has ended; waiting for the server to take the last reports, for {} at most. Ctrl-C leaves, and they are kept",
+            notices::span_text(drain)
+        ));
+        (&mut delivering).await
+    })
+    .await;
+    let fate = fate.ok().and_then(Result::ok);
+    if let Some(mut leftovers) = leftovers {
+        if matches!(fate, Some(Fate::Delivered)) {
+            let _ = tokio::time::timeout(pace.leftovers, &mut leftovers).await;
+        }
         leftovers.abort();
     }
     if !delivering.is_finished() {
+        // Whoever delivers the rest needs the spool's lock.
         delivering.abort();
         let _ = delivering.await;
     }
-    code
+    fate
+}
+
+/// Reads on, in a thread of this process.
+fn hold(open: Vec<PipeReader>) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        keeper::hold(open.into_iter().map(|pipe| File::from(OwnedFd::from(pipe))).collect());
+    })
 }
 
 /// Connects the command's output, and starts it. The pump is there even where the command is not: it holds
@@ -308,7 +456,7 @@ fn begin(
     let (err, err_end) = io::pipe()?;
     let pump = Pump::start((out, to_out), (err, to_err), recorder, notices)?;
     let hidden = if args.keep_token { None } else { Some(TOKEN_VARIABLE) };
-    Ok((group::spawn(&args.command, hidden, out_end, err_end), pump))
+    Ok((group::spawn(&args.command, hidden, Output::Pipes(out_end, err_end)), pump))
 }
 
 /// Waits for something; once a signal says that `exec` is to end, only for `grace` more. The error is the

@@ -15,8 +15,11 @@ use std::io::{self, PipeWriter};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{self, Pid, WaitOptions};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
+
+use super::processes::{self, Process};
 
 /// The processes of a command.
 #[derive(Clone, Copy, Debug)]
@@ -27,27 +30,28 @@ pub struct Group(libc::pid_t);
 ///
 /// # Errors
 /// Where there is no such program, or the system does not run it.
-pub fn spawn(
-    command: &[OsString],
-    hidden: Option<&str>,
-    out: PipeWriter,
-    err: PipeWriter,
-) -> io::Result<(Child, Group)> {
+pub fn spawn(command: &[OsString], hidden: Option<&str>, output: Output) -> io::Result<(Child, Group)> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::Error::new(io::ErrorKind::NotFound, "no command was given"));
     };
     let mut command = Command::new(program);
-    command.args(arguments).stdout(Stdio::from(out)).stderr(Stdio::from(err));
+    command.args(arguments);
+    match output {
+        Output::Pipes(out, err) => {
+            command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
+        }
+        Output::Ours { quiet: false } => {}
+        Output::Ours { quiet: true } => {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+    }
     if let Some(name) = hidden {
         command.env_remove(name);
     }
-    // SAFETY: between fork and exec only what is safe in a signal handler may be called; setsid is, and so
-    // is reading errno.
+    // SAFETY: between fork and exec only what is safe in a signal handler may be called; setsid is, and
+    // nothing else is done.
     unsafe {
-        command.pre_exec(|| match libc::setsid() {
-            -1 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        });
+        command.pre_exec(|| process::setsid().map(drop).map_err(io::Error::from));
     }
     let child = command.spawn()?;
     let leader = child
@@ -57,7 +61,28 @@ pub fn spawn(
     Ok((child, Group(leader)))
 }
 
+/// Where a command's output goes.
+pub enum Output {
+    /// Into pipes of ours: standard output and standard error.
+    Pipes(PipeWriter, PipeWriter),
+    /// Where ours goes, or nowhere.
+    Ours {
+        /// Nowhere.
+        quiet: bool,
+    },
+}
+
 impl Group {
+    /// The leader's process.
+    pub fn leader(self) -> i32 {
+        self.0
+    }
+
+    /// Sends a signal to the leader alone, which must not have been waited for.
+    pub fn signal_leader(self, signal: i32) {
+        send(self.0, signal);
+    }
+
     /// Sends a signal to every process of the session. That there is none left is fine.
     pub fn signal(self, signal: i32) {
         // Whoever is told may have made a new group meanwhile, but not for ever: one that only runs away
@@ -67,14 +92,11 @@ impl Group {
         let mut groups = BTreeSet::from([self.0]);
         for _ in 0..MOST_ROUNDS {
             for group in &groups {
-                // SAFETY: touches no memory of ours. The group is of our own child's session, and never 0
-                // or 1.
-                unsafe {
-                    libc::kill(-group, signal);
-                }
+                // The group is of our own child's session, and never 0 or 1.
+                send(-group, signal);
             }
             told.append(&mut groups);
-            let living = session::of(self.0).unwrap_or_default().into_iter();
+            let living = self.members().unwrap_or_default().into_iter().filter(|member| is_ours(member.pid));
             groups.extend(
                 living.map(|member| member.group).filter(|group| *group > 1 && !told.contains(group)),
             );
@@ -90,24 +112,28 @@ impl Group {
         self.signal(libc::SIGCONT);
     }
 
-    /// Whether any process of the session is there, be it one that has ended and was not waited for.
-    pub fn exists(self) -> bool {
-        self.leads() || session::of(self.0).is_some_and(|members| !members.is_empty())
+    /// The processes of the session, those included that have ended and were not waited for, and those that
+    /// became another user. `None` where nobody says.
+    pub fn members(self) -> Option<Vec<Process>> {
+        let mut all = processes::all()?;
+        all.retain(|process| process.session == self.0);
+        Some(all)
     }
 
     /// Whether the leader's own group is there, with or without the leader.
     fn leads(self) -> bool {
-        // SAFETY: signal 0 only asks.
-        unsafe { libc::kill(-self.0, 0) == 0 }
+        Pid::from_raw(self.0).is_some_and(|leader| process::test_kill_process_group(leader).is_ok())
     }
 
-    /// As [`Self::exists`], without those that have ended. Only for after the leader was waited for:
+    /// Whether anything of the session lives that we may signal. Only for after the leader was waited for:
     /// its exit status would be lost.
     fn has_orphans(self) -> bool {
-        // SAFETY: a null status is allowed; only children of ours in this group are waited for.
-        while unsafe { libc::waitpid(-self.0, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
-        match session::of(self.0) {
-            Some(members) => members.iter().any(|member| !member.has_ended),
+        // Only children of ours in this group are waited for.
+        if let Some(leader) = Pid::from_raw(self.0) {
+            while let Ok(Some(_)) = process::waitpgid(leader, WaitOptions::NOHANG) {}
+        }
+        match self.members() {
+            Some(members) => members.iter().any(|member| !member.has_ended && is_ours(member.pid)),
             None => self.leads(),
         }
     }
@@ -119,31 +145,36 @@ impl Group {
         const EVERY: Duration = Duration::from_secs(1);
         loop {
             tokio::time::sleep(EVERY).await;
-            while let Some(child) = ended_child().filter(|child| *child != self.0) {
-                // SAFETY: a null status is allowed. The child has ended, and is not the one whose status
-                // is of interest.
-                if unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) } <= 0 {
+            while let Some(child) = ended_child().filter(|child| *child != self.0).and_then(Pid::from_raw) {
+                // The child has ended, and is not the one whose status is of interest.
+                if !matches!(process::waitpid(Some(child), WaitOptions::NOHANG), Ok(Some(_))) {
                     break;
                 }
             }
         }
     }
 
-    /// Ends what the command left behind, after its leader was waited for: `linger` to end by itself,
-    /// `grace` to end on request, and not a moment more. Returns whether anything had to be told.
-    pub async fn clear(self, linger: Duration, grace: Duration) -> bool {
-        if self.gone_within(linger).await {
-            return false;
+    /// Ends what the command left behind, after its leader was waited for: everything is asked to end, and
+    /// what has not by `deadline`, or when `hurry` says so, is killed. Returns what had to be.
+    pub async fn clear(self, deadline: Instant, hurry: impl Future<Output = ()>) -> Vec<Process> {
+        if !self.has_orphans() {
+            return Vec::new();
         }
         self.terminate();
-        if !self.gone_within(grace).await {
-            self.signal(libc::SIGKILL);
+        let gone = tokio::select! {
+            gone = self.gone_by(deadline) => gone,
+            () = hurry => false,
+        };
+        if gone {
+            return Vec::new();
         }
-        true
+        let killed = self.members().unwrap_or_default().into_iter().filter(|member| !member.has_ended);
+        let killed = killed.filter(|member| is_ours(member.pid)).collect();
+        self.signal(libc::SIGKILL);
+        killed
     }
 
-    async fn gone_within(self, span: Duration) -> bool {
-        let deadline = Instant::now() + span;
+    async fn gone_by(self, deadline: Instant) -> bool {
         // Nothing tells when a process that is not our own child ends, so it has to be asked for.
         let mut pause = Duration::from_millis(1);
         while self.has_orphans() {
@@ -155,6 +186,20 @@ impl Group {
         }
         true
     }
+}
+
+/// Sends a signal to a process, or to a group where the number is negative. That nobody is there, or that
+/// it is somebody else's, is fine.
+fn send(to: i32, signal: i32) {
+    // SAFETY: touches no memory. The safe calls of rustix know no real-time signals.
+    unsafe {
+        libc::kill(to, signal);
+    }
+}
+
+/// Whether we may signal it. One that became another user is left alone, and not waited for.
+fn is_ours(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| process::test_kill_process(pid) != Err(rustix::io::Errno::PERM))
 }
 
 /// A child that has ended, which stays as it is.
@@ -172,80 +217,19 @@ fn ended_child() -> Option<libc::pid_t> {
     Some(child).filter(|child| *child > 0)
 }
 
-/// A process of a session.
-struct Member {
-    group: libc::pid_t,
-    /// Nobody has waited for it yet.
-    has_ended: bool,
-}
-
-/// Who is in a session. There is no call that asks.
-#[cfg(target_os = "linux")]
-mod session {
-    use super::Member;
-
-    /// The members of the session that `leader` leads or led. `None` where `/proc` is not there, or is not
-    /// that of the processes we see.
-    pub fn of(leader: libc::pid_t) -> Option<Vec<Member>> {
-        let own = std::fs::read_link("/proc/self").ok()?;
-        if own.to_str()?.parse() != Ok(std::process::id()) {
-            return None;
-        }
-        let processes = std::fs::read_dir("/proc").ok()?.flatten();
-        let members = processes.filter_map(|process| {
-            let name = process.file_name();
-            name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))?;
-            // One that cannot be read has ended meanwhile, or is none that we could signal.
-            let stat = std::fs::read(process.path().join("stat")).ok()?;
-            member(&stat, leader)
-                .filter(|_| name.to_str().and_then(|pid| pid.parse().ok()).is_some_and(is_ours))
-        });
-        Some(members.collect())
-    }
-
-    /// Whether we may signal it. One that became another user is left alone, and not waited for.
-    fn is_ours(process: libc::pid_t) -> bool {
-        // SAFETY: signal 0 only asks.
-        let asked = unsafe { libc::kill(process, 0) };
-        asked == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
-    }
-
-    /// Reads a line of `/proc/PID/stat`: the name, in parentheses and of any bytes, then the state, the
-    /// parent, the group, the session, and further on how many threads there are. The state is that of the
-    /// first thread, which may have ended before the others.
-    pub(super) fn member(stat: &[u8], leader: libc::pid_t) -> Option<Member> {
-        let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = std::str::from_utf8(&stat[name_ends + 1..]).ok()?.split_ascii_whitespace();
-        let has_ended = matches!(fields.next()?, "Z" | "X" | "x");
-        let mut number = |skipped: usize| fields.nth(skipped)?.parse::<libc::pid_t>().ok();
-        let (group, session) = (number(1)?, number(0)?);
-        (session == leader).then(|| Member { group, has_ended: has_ended && number(13) <= Some(1) })
-    }
-}
-
-/// Elsewhere nobody says.
-#[cfg(not(target_os = "linux"))]
-mod session {
-    pub fn of(_: libc::pid_t) -> Option<Vec<super::Member>> {
-        None
-    }
-}
-
 /// Makes this process the parent of its orphaned descendants, so that those which have ended do not look
 /// alive for want of anybody who waits for them: in a container often nobody does.
 #[cfg(target_os = "linux")]
 pub fn adopt_orphans() {
-    // SAFETY: takes plain numbers. Failing is of no consequence.
-    unsafe {
-        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    }
+    // Any number says yes. Failing is of no consequence.
+    let _ = process::set_child_subreaper(Some(process::getpid()));
 }
 
 /// Elsewhere init does it.
 #[cfg(not(target_os = "linux"))]
 pub fn adopt_orphans() {}
 
-/// A signal's name: `SIGKILL`.
+/// A signal's name: `SIGKILL`; its number too where few know the name: `signal 34 (SIGRTMIN)`.
 pub fn signal_name(signal: i32) -> Cow<'static, str> {
     Cow::Borrowed(match signal {
         libc::SIGHUP => "SIGHUP",
@@ -265,9 +249,34 @@ pub fn signal_name(signal: i32) -> Cow<'static, str> {
         libc::SIGTERM => "SIGTERM",
         libc::SIGXCPU => "SIGXCPU",
         libc::SIGXFSZ => "SIGXFSZ",
+        libc::SIGVTALRM => "SIGVTALRM",
+        libc::SIGPROF => "SIGPROF",
+        libc::SIGIO => "SIGIO",
         libc::SIGSYS => "SIGSYS",
-        other => return Cow::Owned(format!("signal {other}")),
+        #[cfg(target_os = "linux")]
+        libc::SIGSTKFLT => "SIGSTKFLT",
+        #[cfg(target_os = "linux")]
+        libc::SIGPWR => "SIGPWR",
+        other => return Cow::Owned(numbered(other)),
     })
+}
+
+/// A signal without a name of its own. The real-time ones are counted from the nearer end, as `kill -l` does.
+fn numbered(signal: i32) -> String {
+    #[cfg(target_os = "linux")]
+    {
+        let (least, most) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+        if (least..=most).contains(&signal) {
+            let (up, down) = (signal - least, most - signal);
+            return match (up, down) {
+                (0, _) => format!("signal {signal} (SIGRTMIN)"),
+                (_, 0) => format!("signal {signal} (SIGRTMAX)"),
+                _ if up <= down => format!("signal {signal} (SIGRTMIN+{up})"),
+                _ => format!("signal {signal} (SIGRTMAX-{down})"),
+            };
+        }
+    }
+    format!("signal {signal}")
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -282,20 +291,21 @@ mod tests {
             let (mut out, out_end) = io::pipe().unwrap();
             let (_err, err_end) = io::pipe().unwrap();
             let command = ["sh", "-c", "echo ${CARGO_PKG_NAME-none}"].map(OsString::from);
-            let (mut child, _) = spawn(&command, hidden, out_end, err_end).unwrap();
+            let (mut child, _) = spawn(&command, hidden, Output::Pipes(out_end, err_end)).unwrap();
             assert!(child.wait().await.unwrap().success());
             assert_eq!(io::read_to_string(&mut out).unwrap(), seen);
         }
     }
 
     #[test]
-    fn a_process_is_recognised_whatever_its_name() {
-        let of =
-            |stat: &str| session::member(stat.as_bytes(), 7).map(|member| (member.group, member.has_ended));
-        assert_eq!(of("12 (sleep) S 1 9 7 0 -1"), Some((9, false)));
-        assert_eq!(of("12 (a) S 1 2 3 (x) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9"), Some((7, true)));
-        assert_eq!(of("12 (main) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 5 0 9"), Some((7, false)));
-        assert_eq!(of("12 (sleep) S 7 7 8 0 -1"), None);
-        assert_eq!(of("12 (sleep"), None);
+    fn signals_have_names_and_those_few_know_their_numbers_too() {
+        let (least, most) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+        assert_eq!(signal_name(15), "SIGTERM");
+        assert_eq!(signal_name(least), format!("signal {least} (SIGRTMIN)"));
+        assert_eq!(signal_name(least + 3), format!("signal {} (SIGRTMIN+3)", least + 3));
+        assert_eq!(signal_name(most - 1), format!("signal {} (SIGRTMAX-1)", most - 1));
+        assert_eq!(signal_name(most), format!("signal {most} (SIGRTMAX)"));
+        // Those below are the C library's own.
+        assert_eq!(signal_name(32), "signal 32");
     }
 }

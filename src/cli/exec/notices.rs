@@ -68,6 +68,18 @@ fn write(mut to: impl Write, said: &Receiver<Said>) {
     }
 }
 
+/// A span in words, exact to the second: `200 ms`, `1 second`, `90 seconds`, `2 minutes`, `3h 20m`.
+pub fn span_text(span: Duration) -> String {
+    let counted = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+    match span.as_secs() {
+        0 if span.subsec_millis() > 0 => format!("{} ms", span.subsec_millis()),
+        seconds @ 0..120 => counted(seconds, "second"),
+        seconds if seconds % 3600 == 0 => counted(seconds / 3600, "hour"),
+        seconds if seconds % 60 == 0 && seconds < 3 * 3600 => counted(seconds / 60, "minute"),
+        seconds => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -85,6 +97,23 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn spans_are_said_to_the_second() {
+        for (milliseconds, text) in [
+            (0, "0 seconds"),
+            (200, "200 ms"),
+            (1_000, "1 second"),
+            (5_900, "5 seconds"),
+            (119_000, "119 seconds"),
+            (120_000, "2 minutes"),
+            (150_000, "2m 30s"),
+            (3_600_000, "1 hour"),
+            (12_000_000, "3h 20m"),
+        ] {
+            assert_eq!(span_text(Duration::from_millis(milliseconds)), text);
         }
     }
 

@@ -38,7 +38,17 @@ pub type Through = Option<Box<dyn Write + Send>>;
 pub struct Pump {
     stop: PipeWriter,
     hurry: Arc<AtomicBool>,
-    done: oneshot::Receiver<Recorder>,
+    done: oneshot::Receiver<Finished>,
+}
+
+/// What is left when nothing more is read.
+pub struct Finished {
+    /// Takes the run's end.
+    pub recorder: Recorder,
+    /// The outputs that somebody still holds open. Closed here, they are whoever writes there's SIGPIPE.
+    pub open: Vec<PipeReader>,
+    /// Why some of the output could not be passed through, where it could not.
+    pub failed: Option<String>,
 }
 
 impl Pump {
@@ -58,28 +68,30 @@ impl Pump {
         let hurry = Arc::new(AtomicBool::new(false));
         let passing = Passing::start([to_out, to_err], Arc::clone(&hurry))?;
         std::thread::Builder::new().name("output".to_owned()).spawn(move || {
-            let mut work = Work { streams, passing, recorder, notices, buffer: vec![0; CHUNK] };
+            let mut work = Work { streams, passing, recorder, notices, failed: None, buffer: vec![0; CHUNK] };
             work.run(&stopped);
-            let _ = sender.send(work.recorder);
+            let open = work.streams.into_iter().filter_map(|stream| stream.pipe).collect();
+            let _ = sender.send(Finished { recorder: work.recorder, open, failed: work.failed });
         })?;
         Ok(Self { stop, hurry, done })
     }
 
-    /// From now on nobody waits for whoever reads what is passed through.
-    pub fn hurry(&self) {
-        self.hurry.store(true, Ordering::Relaxed);
+    /// Makes that nobody waits any longer for whoever reads what is passed through.
+    pub fn hurry(&self) -> impl Fn() + Send + use<> {
+        let hurry = Arc::clone(&self.hurry);
+        move || hurry.store(true, Ordering::Relaxed)
     }
 
-    /// Waits until both outputs are closed. Where that takes longer than `linger`, because a process that
-    /// left the group still holds them, what they have is read and no more. `None` where the thread is gone.
-    pub async fn finish(mut self, linger: Duration) -> Option<Recorder> {
-        match tokio::time::timeout(linger, &mut self.done).await {
-            Ok(done) => done.ok(),
-            Err(_) => {
-                drop(self.stop);
-                self.done.await.ok()
-            }
+    /// Waits until both outputs are closed. Where something that the command started still holds them when
+    /// `enough` says so, what they have is read and no more. `None` where the thread is gone.
+    pub async fn finish(mut self, enough: impl Future<Output = ()>) -> Option<Finished> {
+        tokio::select! {
+            biased;
+            done = &mut self.done => return done.ok(),
+            () = enough => {}
         }
+        drop(self.stop);
+        self.done.await.ok()
     }
 }
 
@@ -103,6 +115,7 @@ struct Work {
     passing: Passing,
     recorder: Recorder,
     notices: Notices,
+    failed: Option<String>,
     buffer: Vec<u8>,
 }
 

@@ -31,9 +31,13 @@ pub struct Pace {
     pub least_pause: Duration,
     /// The longest pause before trying again.
     pub most_pause: Duration,
-    /// How long what the command leaves behind may take to end by itself.
-    pub linger: Duration,
-    /// How long earlier runs' reports may hold up the end of this one.
+    /// How long what is being done may take once somebody wants an end, and how long a wait needs no word.
+    pub farewell: Duration,
+    /// How long the end waits for a server that is away.
+    pub drain: Duration,
+    /// The same where the server was away from the start, or a signal wants an end.
+    pub hurried_drain: Duration,
+    /// How long earlier runs' reports may hold up the end of this one: not so long that anybody notices.
     pub leftovers: Duration,
 }
 
@@ -44,8 +48,10 @@ impl Default for Pace {
             start_patience: Duration::from_secs(2),
             least_pause: Duration::from_millis(250),
             most_pause: Duration::from_secs(5),
-            linger: Duration::from_millis(500),
-            leftovers: Duration::from_secs(5),
+            farewell: Duration::from_millis(500),
+            drain: Duration::from_secs(30),
+            hurried_drain: Duration::from_secs(2),
+            leftovers: Duration::from_millis(200),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -92,8 +92,12 @@ pub fn folder(given: Option<&Path>) -> Option<PathBuf> {
     Some(state.join("longhaul").join("spool"))
 }
 
-/// The writing side of a spool.
-pub struct Spool {
+/// The writing side of a spool. Clones write to the same one: what the command prints comes from one side,
+/// what `exec` has to add to the job's log from another.
+#[derive(Clone)]
+pub struct Spool(Arc<Mutex<Writer>>);
+
+struct Writer {
     shared: Arc<Shared>,
     /// Room for the end. Absent where there was none from the start.
     reserve: Option<File>,
@@ -108,6 +112,8 @@ pub struct Spool {
     accounted: bool,
     most_waiting: u64,
     said_full: bool,
+    /// The end was added; nothing comes after it.
+    finished: bool,
     notices: Notices,
 }
 
@@ -120,7 +126,7 @@ impl Spool {
             Some(path) => make_file(path),
             None => Err(io::Error::other("neither XDG_STATE_HOME nor HOME is set")),
         };
-        let mut spool = Self::over(
+        let mut spool = Writer::over(
             made.as_ref().ok().and_then(|file| file.try_clone().ok()),
             path.unwrap_or_default(),
             notices,
@@ -136,10 +142,72 @@ impl Spool {
         }
         spool.put(&Record::Start(start.clone()));
         spool.flush();
-        spool
+        Self(Arc::new(Mutex::new(spool)))
     }
 
     pub(super) fn over(file: Option<File>, path: PathBuf, notices: Notices) -> Self {
+        Self(Arc::new(Mutex::new(Writer::over(file, path, notices))))
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the reading side needs.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.writer().shared)
+    }
+
+    /// Adds a line of the command. Nothing is written before [`Self::flush`].
+    pub fn message(&mut self, level: Level, message: MessageText, step: Option<&str>) {
+        self.writer().message(level, message, step);
+    }
+
+    /// Adds a sentence of `exec`'s own to the job's log, at once.
+    pub fn remark(&self, level: Level, sentence: &str) {
+        let mut writer = self.writer();
+        writer.message(level, MessageText::cut(sentence), None);
+        writer.flush();
+    }
+
+    /// Adds steps.
+    pub fn steps(&mut self, steps: Vec<StepSpec>) {
+        self.writer().put(&Record::Steps(steps));
+    }
+
+    /// Adds a number.
+    pub fn progress(&mut self, step: Option<&str>, progress: f64) {
+        self.writer().put(&Record::Progress(Progress { step: step.map(str::to_owned), progress }));
+    }
+
+    /// Writes what was added, and tells the reading side.
+    pub fn flush(&mut self) {
+        self.writer().flush();
+    }
+
+    /// Adds the run's end, and closes the spool. The end is kept even where the spool or the disk is full.
+    pub fn finish(self, end: End) {
+        self.writer().finish(end);
+    }
+
+    /// Lets only so many bytes wait for the server.
+    #[cfg(test)]
+    pub(super) fn limit(&mut self, most_waiting: u64) {
+        self.writer().most_waiting = most_waiting;
+    }
+
+    /// From now on the disk takes nothing.
+    #[cfg(test)]
+    pub(super) fn fill_disk(&mut self) {
+        let mut writer = self.writer();
+        let (path, extent) = (writer.shared.path.clone(), *writer.shared.extent.borrow());
+        let read_only = File::open(&path).ok();
+        writer.shared = Arc::new(Shared::new(read_only, path, extent));
+    }
+}
+
+impl Writer {
+    fn over(file: Option<File>, path: PathBuf, notices: Notices) -> Self {
         Self {
             shared: Arc::new(Shared::new(file, path, Extent { bytes: 0, closed: false })),
             reserve: None,
@@ -150,31 +218,12 @@ impl Spool {
             accounted: false,
             most_waiting: MOST_WAITING,
             said_full: false,
+            finished: false,
             notices,
         }
     }
 
-    /// Lets only so many bytes wait for the server.
-    #[cfg(test)]
-    pub(super) fn limit(&mut self, most_waiting: u64) {
-        self.most_waiting = most_waiting;
-    }
-
-    /// From now on the disk takes nothing.
-    #[cfg(test)]
-    pub(super) fn fill_disk(&mut self) {
-        let (path, extent) = (self.shared.path.clone(), *self.shared.extent.borrow());
-        let read_only = File::open(&path).ok();
-        self.shared = Arc::new(Shared::new(read_only, path, extent));
-    }
-
-    /// What the reading side needs.
-    pub fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
-    }
-
-    /// Adds a line of the command. Nothing is written before [`Self::flush`].
-    pub fn message(&mut self, level: Level, message: MessageText, step: Option<&str>) {
+    fn message(&mut self, level: Level, message: MessageText, step: Option<&str>) {
         if self.shared.discard.load(Ordering::Relaxed) {
             return;
         }
@@ -188,16 +237,6 @@ impl Spool {
         self.buffered += 1;
     }
 
-    /// Adds steps.
-    pub fn steps(&mut self, steps: Vec<StepSpec>) {
-        self.put(&Record::Steps(steps));
-    }
-
-    /// Adds a number.
-    pub fn progress(&mut self, step: Option<&str>, progress: f64) {
-        self.put(&Record::Progress(Progress { step: step.map(str::to_owned), progress }));
-    }
-
     fn keyed(&mut self, level: Level, message: MessageText, step: Option<&str>) {
         let key = self.next_key;
         self.next_key += 1;
@@ -205,7 +244,7 @@ impl Spool {
     }
 
     fn put(&mut self, record: &Record) {
-        if self.shared.discard.load(Ordering::Relaxed) {
+        if self.finished || self.shared.discard.load(Ordering::Relaxed) {
             return;
         }
         let before = self.buffer.len();
@@ -217,8 +256,7 @@ impl Spool {
         self.buffer.push(b'\n');
     }
 
-    /// Writes what was added, and tells the reading side.
-    pub fn flush(&mut self) {
+    fn flush(&mut self) {
         if self.buffer.is_empty() {
             return;
         }
@@ -266,8 +304,7 @@ impl Spool {
         file.write_all_at(&self.buffer, at)
     }
 
-    /// Adds the run's end, and closes the spool. The end is kept even where the spool or the disk is full.
-    pub fn finish(mut self, end: End) {
+    fn finish(&mut self, end: End) {
         self.flush();
         // How much waits already matters no more: this is all that comes.
         self.most_waiting = u64::MAX;
@@ -289,6 +326,7 @@ impl Spool {
             self.put(record);
         }
         self.flush();
+        self.finished = true;
         if self.shared.extent.borrow().bytes > before {
             let _ = std::fs::remove_file(reserve_path(&self.shared.path));
         } else {

@@ -1,5 +1,6 @@
 //! `exec` from end to end, against a server that can be killed, made to lose answers, and made to refuse.
 
+mod background;
 mod fake;
 mod outages;
 mod runs;
@@ -28,7 +29,9 @@ const PACE: Pace = Pace {
     start_patience: Duration::from_secs(2),
     least_pause: Duration::from_millis(5),
     most_pause: Duration::from_millis(40),
-    linger: Duration::from_millis(100),
+    farewell: Duration::from_millis(100),
+    drain: Duration::from_secs(15),
+    hurried_drain: Duration::from_secs(15),
     leftovers: Duration::from_secs(5),
 };
 
@@ -127,7 +130,11 @@ impl Place {
     fn args(&self, fake: &Fake, flags: &[&str], command: &[&str]) -> ExecArgs {
         let (url, spool) = (fake.url(), self.spool());
         let mut words = vec!["longhaul", "exec", "--server", &url, "--spool", spool.to_str().unwrap()];
-        words.extend(["--heartbeat", "20ms", "--grace", "5s"].into_iter().filter(|_| flags.is_empty()));
+        words.extend(
+            ["--heartbeat", "20ms", "--grace", "5s", "--linger", "100ms"]
+                .into_iter()
+                .filter(|_| flags.is_empty()),
+        );
         words.extend_from_slice(flags);
         words.push("--");
         words.extend_from_slice(command);
@@ -164,6 +171,11 @@ impl Run {
             notices: said.clone(),
             signals: receiver,
             alone: false,
+            keep: |pipes| {
+                let pipes: Vec<_> = pipes.iter().map(|pipe| pipe.try_clone().unwrap()).collect();
+                super::hold(pipes);
+                Ok(())
+            },
             pace,
         };
         let client = ClientArgs { server: args.client.server.clone(), token: None, config: None }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use super::fake::Fake;
 use super::{PACE, Place, Run, Screen};
@@ -10,6 +11,12 @@ use super::{PACE, Place, Run, Screen};
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Ends a process that a test started.
+fn kill(pid: &str) {
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
 }
 
 async fn running(fake: &Fake, run: &Run) {
@@ -83,31 +90,6 @@ async fn signals_are_passed_on_to_the_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_command_leaves_running_is_stopped() {
-    let (fake, place) = (Fake::up(), Place::new());
-    let mut run = place.shell(&fake, &[], "sleep 1000 & echo $! > $DIR/pid; echo ready");
-    assert_eq!(run.code().await, 0);
-    assert_eq!(fake.world().job().status, "completed");
-    assert!(!lives(&std::fs::read_to_string(place.file("pid")).unwrap()));
-    assert_eq!(run.notices.count("left running was stopped"), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_holds_the_output_does_not_hold_exec() {
-    let (fake, place) = (Fake::up(), Place::new());
-    let script = "setsid sh -c 'echo $$ > \"$1/pid\"; echo ready; sleep 1000' sh $DIR & await pid";
-    let mut run = place.shell(&fake, &[], script);
-    assert_eq!(run.code().await, 0);
-    assert_eq!(fake.world().job().status, "completed");
-    let pid = std::fs::read_to_string(place.file("pid")).unwrap();
-    assert!(lives(&pid));
-    // SAFETY: ends the session that this test started.
-    unsafe {
-        libc::kill(-pid.trim().parse::<i32>().unwrap(), libc::SIGKILL);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_abort_does_not_wait_for_whoever_reads_the_output() {
     /// A pipe that nobody reads until its other end is gone.
     struct Blocked(Receiver<()>);
@@ -128,7 +110,7 @@ async fn an_abort_does_not_wait_for_whoever_reads_the_output() {
     fake.world().jobs[0].abort_requested = true;
     assert_eq!(run.code().await, 143);
     assert_eq!(fake.world().job().status, "aborted");
-    assert_eq!(fake.world().job().texts(), ["one"]);
+    assert!(fake.world().job().texts().contains(&"one"));
     drop(unblock);
 }
 
@@ -146,11 +128,89 @@ async fn an_abort_reaches_what_made_a_process_group_of_its_own() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_running_in_a_process_group_of_its_own_is_stopped() {
+async fn there_is_one_grace_for_the_command_and_for_what_it_leaves() {
     let (fake, place) = (Fake::up(), Place::new());
-    let script = "timeout 1000 sh -c 'echo $$ > \"$1/pid\"; exec sleep 1000' sh $DIR & await pid; echo ready";
-    let mut run = place.shell(&fake, &[], script);
+    let script = "(trap '' TERM; echo $$ > $DIR/pid; while :; do sleep 0.01; done) & await pid; trap 'sleep 0.5; exit 0' TERM; echo ready; await never";
+    let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "700ms"], script);
+    running(&fake, &run).await;
+    let asked = std::time::Instant::now();
+    fake.world().jobs[0].abort_requested = true;
     assert_eq!(run.code().await, 0);
-    assert!(!lives(&std::fs::read_to_string(place.file("pid")).unwrap()));
-    assert_eq!(run.notices.count("left running was stopped"), 1);
+    assert!(asked.elapsed() < Duration::from_millis(1300), "{:?}", asked.elapsed());
+    let world = fake.world();
+    let log = world.job().texts().join("\n");
+    assert!(log.contains("Killed with SIGKILL, because it had not ended when asked to: sh ("), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_up_that_was_cut_short_does_not_read_like_a_clean_stop() {
+    for (handler, code, expected) in [
+        (
+            "while :; do sleep 0.01; done",
+            137,
+            "was killed in the middle of what it was doing: Killed by signal SIGKILL, exit code 137",
+        ),
+        ("exit 3", 3, "after SIGTERM: Exited with code 3"),
+    ] {
+        let (fake, place) = (Fake::up(), Place::new());
+        let script = format!("trap '{handler}' TERM; echo ready; await never");
+        let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "300ms"], &script);
+        running(&fake, &run).await;
+        fake.world().jobs[0].abort_requested = true;
+        assert_eq!(run.code().await, code);
+        let world = fake.world();
+        let log = world.job().texts().join("\n");
+        assert!(log.contains("SIGKILL to what is left after 300 ms") && log.contains(expected), "{log}");
+        assert_eq!(world.job().status, "aborted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_do_not_say_end_reach_the_command_alone() {
+    for (name, number) in [("USR1", libc::SIGUSR1), ("USR2", libc::SIGUSR2), ("HUP", libc::SIGHUP)] {
+        let (fake, place) = (Fake::up(), Place::new());
+        let script =
+            format!("trap 'echo heard' {name}; sleep 0.3 & echo ready; wait $!; wait $!; echo rc $?");
+        let mut run = place.shell(&fake, &[], &script);
+        running(&fake, &run).await;
+        run.signals.send(number).unwrap();
+        assert_eq!(run.code().await, 0, "{name}");
+        assert_eq!(run.out.text(), "ready\nheard\nrc 0\n", "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_say_end_reach_everything() {
+    for number in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+        let (fake, place) = (Fake::up(), Place::new());
+        let script = "sleep 1000 & echo $! > $DIR/pid; trap 'wait; exit 9' TERM INT QUIT; echo ready; wait; await never";
+        // A shell makes its background ignore INT and QUIT, as it does without exec: what is left is ended.
+        let mut run = place.shell(&fake, &["--grace", "300ms"], &script.replace("trap 'wait; ", "trap '"));
+        running(&fake, &run).await;
+        run.signals.send(number).unwrap();
+        assert_eq!(run.code().await, 9);
+        assert_eq!(fake.world().job().status, "failed");
+        assert!(!lives(&std::fs::read_to_string(place.file("pid")).unwrap()), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_an_abort_did_not_reach_is_named() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let script = "setsid sh -c 'echo $$ > \"$1/pid\"; exec sleep 1000' sh $DIR & await pid; sleep 0.1; echo ready; await never";
+    let mut run = place.shell(&fake, &["--heartbeat", "10ms"], script);
+    running(&fake, &run).await;
+    fake.world().jobs[0].abort_requested = true;
+    assert_eq!(run.code().await, 143);
+    let pid = std::fs::read_to_string(place.file("pid")).unwrap();
+    assert!(lives(&pid));
+    let log = fake.world().job().texts().join("\n");
+    assert!(
+        log.contains(&format!(
+            "Not reached when the command was stopped, and still running: sleep ({})",
+            pid.trim()
+        )),
+        "{log}"
+    );
+    kill(&pid);
 }
