@@ -10,5 +10,6 @@ mod timekeeper;
 
 pub use board::Board;
 pub use runner::{AdminJob, JobError, RunContext, Runner};
+pub(crate) use sweeper::end_stale;
 pub use sweeper::{Sweeper, SweeperSettings, troubles};
 pub use timekeeper::Timekeeper;

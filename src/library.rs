@@ -8,9 +8,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock};
+use crate::engine::end_stale;
 use crate::model::{
     Actor, Author, Command, Context, Feature, Job, JobFilter, JobId, Limits, NewJob, PageSize, Reason,
-    Refusal, Spec, Status, SystemHealth, Timeouts, Trouble,
+    Refusal, Spec, SystemHealth, Timeouts, Trouble,
 };
 use crate::store::{CreateRules, JobStore, StoreError};
 
@@ -130,7 +131,7 @@ impl Jobs {
     /// Ends the jobs that are stale. Returns them. It believes the clock; that one was set is noticed by a
     /// server, which watches it all the time.
     pub async fn cleanup_stale_jobs(&self) -> Result<Vec<Arc<Job>>, StoreError> {
-        sweep(&*self.store, &self.context()).await
+        end_stale(&*self.store, self.limits.lost_after, &self.context()).await
     }
 
     /// Ends every job.
@@ -153,22 +154,4 @@ impl Jobs {
             past_jobs_remaining: counts.past(),
         })
     }
-}
-
-/// Ends the jobs that are stale at the context's time. Each is judged once more in its own transaction, so
-/// that one that moves meanwhile is left alone.
-pub(crate) async fn sweep(store: &dyn JobStore, context: &Context) -> Result<Vec<Arc<Job>>, StoreError> {
-    let mut ended = Vec::new();
-    for job in store.active().await? {
-        if job.health(context.at).stale.is_none() {
-            continue;
-        }
-        match store.transact(job.id, Command::Sweep, context.clone()).await {
-            Ok(job) => ended.push(job),
-            Err(StoreError::Refused(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    debug_assert!(ended.iter().all(|job| job.status == Status::Failed));
-    Ok(ended)
 }

@@ -10,12 +10,14 @@
 //! an old log; it only decides new commands differently.
 
 mod actor;
+mod attention;
 mod command;
 mod decide;
 mod document;
 mod event;
 mod health;
 mod job;
+pub(crate) mod job_fields;
 mod job_id;
 mod limits;
 mod log_line;
@@ -31,16 +33,19 @@ mod time;
 mod history_tests;
 
 pub use actor::{Actor, ActorKind};
+pub use attention::{Need, Severity, Share, Watched, ZOMBIE_FOR_MS};
 pub use command::{Command, Context, Report, ReportItem};
-pub use document::{check_document, check_imported_document, document_bytes};
+pub use document::{canonical, check_document, check_imported_document, check_numbers, document_bytes};
 pub use event::{Cause, Event, EventKind, EventSource, Level, clock_words};
-pub use health::{HealthStatus, JobHealth, StaleReason, SystemHealth, Trouble, minutes};
-pub use job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, Shown, Spec};
+pub use health::{HealthStatus, JobHealth, StaleReason, SystemHealth, Trouble, minutes, span_words};
+pub use job::{
+    AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, ProgressSource, Shown, Spec,
+};
 pub use job_id::JobId;
 pub use limits::{Limits, Timeouts};
 pub use log_line::{LineKind, LogFilter, LogLine};
 pub use page::{Counts, Cursor, JobFilter, OutcomeCounts, PageSize};
-pub use refusal::Refusal;
+pub use refusal::{Ended, Refusal};
 pub use role::{Permission, Role};
 pub use status::{Outcome, Status};
 pub use step_tree::{Step, StepSpec, StepTree, Weight};

@@ -29,7 +29,7 @@ const fn known(name: &'static str, value: &'static str, default: &'static str, h
 }
 
 /// Every setting.
-const KNOWN: [Known; 19] = [
+const KNOWN: [Known; 20] = [
     known("listen", "ADDR", "127.0.0.1:3000", "Where to listen"),
     known(
         "database",
@@ -49,8 +49,19 @@ const KNOWN: [Known; 19] = [
         "1000000",
         "The most infos, warnings and errors each that a job's log keeps (memory: keeps 100000)",
     ),
-    known("job-timeout", "SPAN", "30m", "How long a job may run; 0 for no limit"),
-    known("activity-timeout", "SPAN", "10m", "How long a job may be silent; 0 for no limit"),
+    known(
+        "job-timeout",
+        "SPAN",
+        "30m",
+        "How long a job may run that reports by itself; one whose process is vouched for, as by exec, is only warned of; 0 for no limit",
+    ),
+    known("activity-timeout", "SPAN", "10m", "How long such a job may be silent, likewise; 0 for no limit"),
+    known(
+        "lost-after",
+        "SPAN",
+        "15m",
+        "How long a promised sign of life may be missing before a job ends as lost; 0 for ever",
+    ),
     known("sweep-every", "SPAN", "5m", "How often stale jobs are ended"),
     known("session-lasts", "SPAN", "7d", "How long a browser stays signed in"),
     known("stop-within", "SPAN", "20s", "How long running jobs may take to end when the server stops"),
@@ -324,6 +335,7 @@ impl Settings {
                 max_age: span("max-past-age")?,
                 max_lines,
                 timeouts: Timeouts { run: span("job-timeout")?, activity: span("activity-timeout")? },
+                lost_after: span("lost-after")?,
             },
             sweep_every: some_span("sweep-every")?,
             session_lasts: some_span("session-lasts")?,

@@ -9,7 +9,8 @@ mod format;
 mod job_page;
 mod packed;
 
-pub use attention::{Attention, Severity, attention, headline};
+pub use crate::model::Severity;
+pub use attention::{Attention, attention, headline};
 pub use board::{BoardAnswer, BoardView, JobRow, PastRow};
 pub use format::{age, clock_time, date_time, duration, iso, percent_text, thousands};
 pub use job_page::{Action, Fact, JobAnswer, JobPageView, StepRow, StepState};

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::{Counts, Job, JobId, OutcomeCounts, Timestamp, Trouble};
+use crate::model::{Counts, Job, JobId, OutcomeCounts, Timestamp, Trouble, ZOMBIE_FOR_MS};
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
 use crate::view::{BoardAnswer, BoardView, JobRow};
 
 /// How many changes are remembered. A dashboard that slept longer gets everything.
 const RING: usize = 4_096;
 /// How long an ended job stays on the board after a late write.
-const ZOMBIE_FOR: Duration = Duration::from_secs(5 * 60);
+const ZOMBIE_FOR: Duration = Duration::from_millis(ZOMBIE_FOR_MS);
 /// How many jobs that ended lately are kept at hand, for pages that are open on them.
 const RECENT: usize = 256;
 /// How often the day's outcomes are asked for again because jobs ended meanwhile.
@@ -287,6 +287,9 @@ impl State {
             if let Some(gone) = &mut self.gone {
                 gone.remove(&job.id);
             }
+            // It may have ended before: one that was given up as lost, and is heard of again.
+            self.zombies.remove(&job.id);
+            self.recent.retain(|(other, _)| *other != job.id);
             self.open.insert(job.id, Arc::clone(job));
             return;
         }
@@ -313,8 +316,10 @@ impl State {
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
-        if job.late_writes > 0 {
+        if job.late_write_at.is_some() {
             self.zombies.insert(job.id, Arc::clone(job));
+        } else {
+            self.zombies.remove(&job.id);
         }
     }
 }
@@ -430,7 +435,8 @@ mod tests {
         let mut f = fixture().await;
         let id = f.jobs.create_job("a", "x").await.unwrap();
         f.jobs.force_fail_job(id, "hung").await.unwrap();
-        assert!(!f.run(id, Command::Complete { epoch: Some(1), output: None }).await);
+        let late = |epoch| Command::Report(Report { epoch: Some(epoch), items: Vec::new() });
+        assert!(!f.run(id, late(1)).await);
         f.poll();
         let rows = f.board.view(NOW, Vec::new()).rows;
         assert_eq!((rows.len(), rows[0].late_writes), (1, 1));
@@ -438,6 +444,12 @@ mod tests {
         assert_eq!(f.board.view(later, Vec::new()).rows.len(), 0);
         let answer = f.board.poll(f.board.boot(), "build", f.seen, later, Vec::new());
         assert!(!answer.full && answer.gone == [id]);
+
+        // Its last word says that its process is gone.
+        assert!(!f.run(id, late(1)).await);
+        assert_eq!(f.board.view(NOW, Vec::new()).rows.len(), 1);
+        assert!(!f.run(id, Command::Complete { epoch: Some(1), output: None }).await);
+        assert_eq!(f.board.view(NOW, Vec::new()).rows.len(), 0);
     }
 
     /// A job that ended and was removed while its server was not heard is told as removed, and nothing else.

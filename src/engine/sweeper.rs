@@ -16,8 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Board, Runner, Timekeeper};
 use crate::clock::Clock;
-use crate::library;
-use crate::model::{Actor, Context, Job, Limits, Refusal, Trouble};
+use crate::model::{Actor, Command, Context, Job, Limits, Refusal, Trouble};
 use crate::store::{AccountStore, IdempotencyKey, JobStore, StoreError};
 use crate::view::clock_time;
 
@@ -176,7 +175,7 @@ impl Sweeper {
             return Err(Refusal::ClockDoubted.into());
         }
         let context = Context { actor, at: self.clock.now() };
-        library::sweep(&*self.store, &context).await
+        end_stale(&*self.store, self.settings.limits.lost_after, &context).await
     }
 
     /// Removes history beyond its bounds. Returns how many jobs.
@@ -201,4 +200,30 @@ impl Sweeper {
         }
         Ok(removed)
     }
+}
+
+/// Ends the jobs that are stale at the context's time, and those whose promised signs of life are missing for
+/// longer than `lost_after`. Each is judged once more in its own transaction, so that one that moves meanwhile is
+/// left alone.
+pub(crate) async fn end_stale(
+    store: &dyn JobStore,
+    lost_after: Option<Duration>,
+    context: &Context,
+) -> Result<Vec<Arc<Job>>, StoreError> {
+    let mut ended = Vec::new();
+    for job in store.active().await? {
+        let lost = lost_after.filter(|after| job.lost_for(context.at, *after).is_some());
+        let command = match (job.watched().stale(context.at), lost) {
+            (Some(_), _) => Command::Sweep,
+            (None, Some(after)) => Command::GiveUp { after },
+            (None, None) => continue,
+        };
+        match store.transact(job.id, command, context.clone()).await {
+            Ok(job) => ended.push(job),
+            Err(StoreError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    debug_assert!(ended.iter().all(|job| job.status.is_final()));
+    Ok(ended)
 }

@@ -1,9 +1,12 @@
 //! What can be asked of a job.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::actor::Actor;
 use super::event::{Cause, Level};
+use super::job::ProgressSource;
 use super::step_tree::StepSpec;
 use super::text::{MessageText, Reason};
 use super::time::Timestamp;
@@ -29,6 +32,10 @@ pub struct Report {
 /// One thing a runner reports.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReportItem {
+    /// What follows happened then, by the runner's clock.
+    At(Timestamp),
+    /// Where the numbers that follow come from. Reported, where nothing is said.
+    From(ProgressSource),
     /// Steps, declared or added to.
     Steps(Vec<StepSpec>),
     /// A number, 0..=1.
@@ -55,6 +62,13 @@ pub enum ReportItem {
 /// What can be asked of a job that exists.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
+    /// What the run says, which happened then by its runner's clock.
+    Happened {
+        /// When.
+        at: Timestamp,
+        /// What.
+        what: Box<Command>,
+    },
     /// The runner reports.
     Report(Report),
     /// The runner finished the work.
@@ -95,6 +109,11 @@ pub enum Command {
     },
     /// The sweep looks whether the job is stale, and ends it if so.
     Sweep,
+    /// The sweep looks whether a promised sign of life is missing for that long, and gives the run up if so.
+    GiveUp {
+        /// For how long.
+        after: Duration,
+    },
     /// The process the job ran in is gone.
     Interrupt,
     /// The server's clock was set, and the time in the context is the new one: the job is to keep its age.
@@ -120,22 +139,44 @@ pub enum Command {
 impl Command {
     /// Whether it comes from the run itself: what a process says that works on the job.
     pub fn is_of_the_run(&self) -> bool {
-        matches!(
-            self,
-            Self::Report(_) | Self::Complete { .. } | Self::Fail { .. } | Self::AcknowledgeAbort { .. }
-        )
+        self.ends_the_run() || matches!(self.what(), Self::Report(_))
+    }
+
+    /// Whether it is the run's last word.
+    pub fn ends_the_run(&self) -> bool {
+        matches!(self.what(), Self::Complete { .. } | Self::Fail { .. } | Self::AcknowledgeAbort { .. })
+    }
+
+    /// The epoch that what the run says is for, where it names one.
+    pub fn epoch(&self) -> Option<u32> {
+        match self.what() {
+            Self::Report(report) => report.epoch,
+            Self::Complete { epoch, .. } | Self::Fail { epoch, .. } | Self::AcknowledgeAbort { epoch } => {
+                *epoch
+            }
+            _ => None,
+        }
+    }
+
+    /// The command, whenever it happened.
+    fn what(&self) -> &Self {
+        match self {
+            Self::Happened { what, .. } => what.what(),
+            command => command,
+        }
     }
 
     /// The command as a participle, for refusals: "A job that is completed cannot be …".
     pub fn participle(&self) -> &'static str {
-        match self {
-            Self::Report(_) => "reported on",
+        match self.what() {
+            Self::Happened { .. } | Self::Report(_) => "reported on",
             Self::Complete { .. } => "completed",
             Self::Fail { .. } => "failed",
             Self::AcknowledgeAbort { .. } => "marked as aborted",
             Self::Abort { .. } => "aborted",
             Self::ForceFail { .. } | Self::EmergencyClean { .. } => "force-failed",
             Self::Sweep => "swept",
+            Self::GiveUp { .. } => "given up",
             Self::Interrupt => "interrupted",
             Self::ClockMoved { .. } => "moved with the clock",
             Self::BecomeDue => "made due",
@@ -152,9 +193,10 @@ pub(super) fn failure_text(cause: Cause, detail: &str) -> String {
     match cause {
         Cause::ForceFailed => format!("Job force-failed: {detail}"),
         Cause::EmergencyCleanup => "Job force-failed: Emergency cleanup - system recovery".to_owned(),
-        Cause::RanTooLong => format!("Job force-failed: Job running too long ({detail} minutes)"),
-        Cause::Inactive => format!("Job force-failed: Job inactive too long ({detail} minutes)"),
-        Cause::Interrupted => "Interrupted by a restart".to_owned(),
-        Cause::Reported => detail.to_owned(),
+        Cause::Timeout => format!("Job force-failed: Job running too long ({detail})"),
+        Cause::Inactive => format!("Job force-failed: Job inactive too long ({detail})"),
+        Cause::Lost => format!("Lost: its process was not heard of for {detail}"),
+        Cause::ServerStopped => "Interrupted by a restart".to_owned(),
+        Cause::Reported | Cause::Aborted => detail.to_owned(),
     }
 }

@@ -13,11 +13,11 @@ use super::actor::Actor;
 use super::command::{Command, Context, Report, ReportItem, failure_text};
 use super::document::check_document;
 use super::event::{Cause, Event, EventKind, EventSource, Level};
-use super::health::{StaleReason, minutes};
-use super::job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob};
+use super::health::{StaleReason, span_words};
+use super::job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, ProgressSource};
 use super::job_id::JobId;
 use super::log_line::LineKind;
-use super::refusal::Refusal;
+use super::refusal::{Ended, Refusal};
 use super::status::Status;
 use super::step_tree::StepTree;
 use super::text::{Invalid, shorten};
@@ -25,6 +25,16 @@ use super::time::Timestamp;
 
 /// A bare number becomes a log entry at most this often.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
+/// A runner's clock may differ from the server's by so much without being doubted.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+/// A start may be made known this late: what was kept while a server was away is delivered when it is back.
+const BEGAN_WITHIN: Duration = Duration::from_secs(30 * 86_400);
+
+/// A time a runner gives, where it lies between these two; `None` where it cannot be.
+fn believed(claimed: Timestamp, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
+    let may_be = claimed >= from.minus(CLOCKS_DIFFER) && claimed <= to.plus(CLOCKS_DIFFER) && from <= to;
+    may_be.then(|| claimed.clamp(from, to))
+}
 
 impl Job {
     /// Makes a job, and the first entry of its log. Refused where what it works on could not be read back.
@@ -33,6 +43,13 @@ impl Job {
             check_document("input", input)?;
         }
         new.spec.timeouts = new.spec.timeouts.whole();
+        new.spec.warn_after = new.spec.warn_after.whole();
+        let claimed = new.spec.began_at.take();
+        let began = claimed.and_then(|claimed| believed(claimed, context.at.minus(BEGAN_WITHIN), context.at));
+        let doubted = claimed.filter(|_| began.is_none());
+        // Who starts a job at once says so a moment later.
+        new.spec.began_at = began.filter(|began| context.at.since(*began) >= RECORD_EVERY);
+        let at = new.spec.began_at.unwrap_or(context.at);
         let status = match (new.enqueue, new.run_at) {
             (false, _) => Status::Running,
             (true, Some(due)) if due > context.at => Status::Scheduled,
@@ -40,9 +57,10 @@ impl Job {
         };
         let created = Event {
             seq: Some(1),
-            at: context.at,
+            at,
             source: EventSource::Actor(context.actor.clone()),
-            kind: EventKind::Created { spec: Box::new(new.spec), status, run_at: new.run_at },
+            kind: EventKind::Created { spec: Box::new(new.spec), status, run_at: new.run_at, doubted },
+            heard: Some(context.at),
         };
         Ok((Self::from_created(new.id, &created), created))
     }
@@ -50,46 +68,30 @@ impl Job {
     /// The job as its first log entry makes it. Any other entry gives a job that is nobody's: stores
     /// always keep the first.
     fn from_created(id: JobId, event: &Event) -> Self {
-        let (spec, status, run_at) = match &event.kind {
-            EventKind::Created { spec, status, run_at } => ((**spec).clone(), *status, *run_at),
+        let (spec, status, run_at, doubted) = match &event.kind {
+            EventKind::Created { spec, status, run_at, doubted } => {
+                ((**spec).clone(), *status, *run_at, doubted.is_some())
+            }
             other => unreachable!("a log begins with `created`, not {other:?}"),
         };
         let running = status == Status::Running;
         let mut counts = LogCounts::default();
         counts.count(LineKind::System);
+        let heard = event.heard.unwrap_or(event.at);
         Self {
-            id,
-            spec: Arc::new(spec),
             status,
             attempt: u32::from(running),
             epoch: u32::from(running),
-            progress: 0.0,
-            steps: Arc::default(),
             created_at: event.at,
             run_at,
             started_at: running.then_some(event.at),
-            ended_at: None,
-            activity_at: event.at,
-            progress_at: None,
-            heartbeat_at: running.then_some(event.at),
+            activity_at: heard,
+            heartbeat_at: running.then_some(heard),
             seq: 1,
             revision: 1,
             counts,
-            last_message: None,
-            error: None,
-            output: None,
-            abort: None,
-            fenced: false,
-            late_writes: 0,
-            late_write_at: None,
-            last_error: None,
-            message_key: 0,
-            recorded_at: None,
-            unrecorded: Vec::new(),
-            unrecorded_whole: false,
-            dropped: Dropped::default(),
-            unrecorded_drops: false,
-            pinned: false,
+            clock_doubted: doubted,
+            ..Self::blank(id, Arc::new(spec))
         }
     }
 
@@ -109,11 +111,43 @@ impl Job {
     /// What `command` would do to the job as it stands. An empty list never comes back: a command either
     /// has an effect, or is refused.
     pub fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Refusal> {
+        if !self.may_adopt(&command) {
+            return self.decide_as_it_stands(command, context);
+        }
+        let at = context.at.max(self.activity_at);
+        let seq = Some(self.seq + 1);
+        let adopted = Event { seq, at, source: EventSource::Run, kind: EventKind::Adopted, heard: None };
+        let mut job = self.clone();
+        job.apply(&adopted);
+        let mut events = job.decide_as_it_stands(command, context)?;
+        events.insert(0, adopted);
+        Ok(events)
+    }
+
+    /// Whether the command comes from the run that was given up as lost, and no other has begun: it was not
+    /// lost then, and its job is its own again.
+    fn may_adopt(&self, command: &Command) -> bool {
+        self.status == Status::Failed
+            && self.ended_cause == Some(Cause::Lost)
+            && command.is_of_the_run()
+            && command.epoch().is_none_or(|epoch| epoch.checked_add(1) == Some(self.epoch))
+    }
+
+    fn decide_as_it_stands(&self, command: Command, context: &Context) -> Result<Vec<Event>, Refusal> {
         let at = context.at.max(self.activity_at);
         let mut log = Entries::new(self, at);
+        let command = match command {
+            Command::Happened { at, what } => {
+                log.date(at);
+                *what
+            }
+            command => command,
+        };
         let participle = command.participle();
         let actor = EventSource::Actor(context.actor.clone());
         match command {
+            // Only one that was wrapped twice is left here, and none is.
+            Command::Happened { .. } => return Err(self.wrong_state(participle)),
             Command::Report(report) => {
                 self.check_writer(report.epoch, participle)?;
                 self.decide_report(report, &mut log)?;
@@ -175,19 +209,24 @@ impl Job {
             Command::Sweep => {
                 let health = self.health(at);
                 let (cause, span) = match health.stale {
-                    Some(StaleReason::RanTooLong) => (Cause::RanTooLong, health.running),
+                    Some(StaleReason::RanTooLong) => (Cause::Timeout, health.running),
                     Some(StaleReason::Inactive) => (Cause::Inactive, health.inactive),
                     None => return Err(Refusal::NotStale),
                 };
                 log.settle();
-                log.fail(actor, cause, failure_text(cause, &minutes(span).to_string()));
+                log.fail(actor, cause, failure_text(cause, &span_words(span)));
+            }
+            Command::GiveUp { after } => {
+                let Some(unheard) = self.lost_for(at, after) else { return Err(Refusal::NotStale) };
+                log.settle();
+                log.fail(actor, Cause::Lost, failure_text(Cause::Lost, &span_words(unheard)));
             }
             Command::Interrupt => {
                 if !self.status.is_active() {
                     return Err(self.wrong_state(participle));
                 }
                 log.settle();
-                log.fail(actor, Cause::Interrupted, failure_text(Cause::Interrupted, ""));
+                log.fail(actor, Cause::ServerStopped, failure_text(Cause::ServerStopped, ""));
             }
             Command::ClockMoved { by_ms } => {
                 if !self.status.is_active() {
@@ -234,13 +273,16 @@ impl Job {
         let mut last_key = self.message_key;
         let (mut unrecorded, mut unrecorded_whole) = (self.unrecorded.clone(), self.unrecorded_whole);
         let mut whole = self.progress;
+        let mut source = ProgressSource::Reported;
         let mut items = report.items.into_iter().peekable();
         while let Some(item) = items.next() {
             match item {
+                ReportItem::At(claimed) => log.date(claimed),
+                ReportItem::From(from) => source = from,
                 ReportItem::Steps(steps) => {
                     tree.check(&steps)?;
                     let before = tree.clone();
-                    if tree.to_mut().declare(&steps, log.at).is_empty() {
+                    if tree.to_mut().declare(&steps, log.run_at).is_empty() {
                         // Some reporters say their whole tree with every report. It is there already.
                         log.project(EventKind::Heartbeat);
                     } else {
@@ -261,7 +303,7 @@ impl Job {
                             let moved = tree.check_report(index, value)?;
                             let label = tree.label_path(index);
                             if items.peek().is_some() {
-                                tree.to_mut().report(index, value, log.at);
+                                tree.to_mut().report(index, value, log.run_at);
                             }
                             (Some(index), label, moved)
                         }
@@ -269,16 +311,16 @@ impl Job {
                         None => (None, String::new(), self.whole_moved(value)),
                     };
                     let milestone = index.is_some() && (moved.started || moved.ended);
-                    let due = last_recorded.is_none_or(|last| log.at.since(last) >= RECORD_EVERY);
+                    let due = last_recorded.is_none_or(|last| log.run_at.since(last) >= RECORD_EVERY);
                     let recorded = moved.changed && (milestone || due);
                     let kind = if moved.changed {
                         let (started, ended) = (milestone && moved.started, milestone && moved.ended);
-                        EventKind::Progress { step: index, label, value, started, ended }
+                        EventKind::Progress { step: index, label, value, started, ended, from: source }
                     } else {
                         EventKind::Heartbeat
                     };
                     if recorded {
-                        last_recorded = Some(log.at);
+                        last_recorded = Some(log.run_at);
                         log.record(EventSource::Run, kind);
                     } else {
                         log.project(kind);
@@ -320,7 +362,11 @@ impl Job {
         if let Some(given) = epoch
             && given != self.epoch
         {
-            return Err(Refusal::Fenced { given, current: self.epoch });
+            let ended = self.ended_because().map(|because| {
+                let (cause, error) = (self.ended_cause.unwrap_or(Cause::Reported), self.error.as_deref());
+                Box::new(Ended { cause, error: error.unwrap_or_default().to_owned(), because })
+            });
+            return Err(Refusal::Fenced { given, current: self.epoch, ended });
         }
         self.check_open()?;
         if self.status.is_active() { Ok(()) } else { Err(self.wrong_state(participle)) }
@@ -349,7 +395,7 @@ impl Job {
     /// Whether a refused write came from a run that somebody else had ended: what `lateWrites` counts.
     pub fn is_late_write(&self, refusal: &Refusal) -> bool {
         match refusal {
-            Refusal::Fenced { given, current } => given < current,
+            Refusal::Fenced { given, current, .. } => given < current,
             Refusal::Finished { .. } => self.fenced,
             _ => false,
         }
@@ -364,12 +410,14 @@ impl Job {
             self.counts.count(event.kind.line_kind());
         }
         if event.source == EventSource::Run && self.status.is_active() {
-            self.heartbeat_at = Some(event.at);
+            self.heartbeat_at = Some(event.heard.unwrap_or(event.at));
         }
         let mut touched = Vec::new();
         match &event.kind {
             EventKind::Created { .. } | EventKind::Heartbeat => return touched,
             EventKind::ClockMoved { by_ms } => return self.move_times(*by_ms, event.at),
+            EventKind::Adopted => self.adopt(event.at),
+            EventKind::ClockDoubted { .. } => self.clock_doubted = true,
             EventKind::Due => self.status = Status::Queued,
             EventKind::Claimed => self.begin_attempt(event.at),
             EventKind::Message { level, text, key, .. } => {
@@ -391,7 +439,8 @@ impl Job {
                 touched = Arc::make_mut(&mut self.steps).declare(steps, event.at);
                 self.raise(self.steps.progress());
             }
-            EventKind::Progress { step, value, .. } => {
+            EventKind::Progress { step, value, from, .. } => {
+                self.progress_source = *from;
                 match *step {
                     // Only a log that was tampered with names a step that was never declared.
                     Some(index) if index >= self.steps.steps().len() => {}
@@ -432,6 +481,7 @@ impl Job {
             EventKind::Completed { output, .. } => {
                 self.output = output.clone().map(Arc::new);
                 self.progress = 1.0;
+                self.progress_source = ProgressSource::Reported;
                 self.end(Status::Completed, event.at);
             }
             EventKind::Failed { cause, error, next, .. } => {
@@ -439,9 +489,19 @@ impl Job {
                 if cause.fences() {
                     self.epoch += 1;
                     self.fenced = true;
+                    self.ended_cause = Some(*cause);
+                    self.ended_by = match &event.source {
+                        EventSource::Actor(actor) => Some(Arc::from(actor.to_string())),
+                        EventSource::Run => None,
+                    };
                 }
                 if next.is_final() {
+                    // One that comes back goes on with its messages where it was.
+                    let kept = (*cause == Cause::Lost).then(|| (self.message_key, self.last_error.clone()));
                     self.end(*next, event.at);
+                    if let Some((key, error)) = kept {
+                        (self.message_key, self.last_error) = (key, error);
+                    }
                 } else {
                     self.status = *next;
                     self.abort = None;
@@ -458,15 +518,28 @@ impl Job {
                 self.ended_at = None;
                 self.abort = None;
                 self.epoch += 1;
+                (self.ended_cause, self.ended_by) = (None, None);
             }
         }
-        self.activity_at = event.at;
+        // What ended lies in the past; what goes on was active when that was heard of.
+        self.activity_at = event.heard.filter(|_| !self.status.is_final()).unwrap_or(event.at);
         touched
     }
 
     /// The overall number only ever rises: what was shown stays true when scope grows.
     fn raise(&mut self, progress: f64) {
         self.progress = self.progress.max(progress);
+    }
+
+    /// Gives the job back to the run that was given up as lost.
+    fn adopt(&mut self, at: Timestamp) {
+        self.status = if self.abort.is_some() { Status::Aborting } else { Status::Running };
+        self.epoch = self.epoch.saturating_sub(1);
+        self.fenced = false;
+        self.ended_at = None;
+        self.error = None;
+        (self.ended_cause, self.ended_by) = (None, None);
+        self.heartbeat_at = Some(at);
     }
 
     fn end(&mut self, status: Status, at: Timestamp) {
@@ -507,6 +580,9 @@ impl Job {
         self.message_key = 0;
         self.output = None;
         self.recorded_at = None;
+        (self.ended_cause, self.ended_by) = (None, None);
+        self.progress_source = ProgressSource::Reported;
+        self.clock_doubted = false;
     }
 }
 
@@ -514,6 +590,9 @@ impl Job {
 struct Entries<'a> {
     job: &'a Job,
     at: Timestamp,
+    /// When what the run says happened, and whether its word on that was found not to be believed.
+    run_at: Timestamp,
+    doubted: bool,
     next: u64,
     events: Vec<Event>,
     /// The lines the log has with these entries, and the messages it has not.
@@ -524,7 +603,30 @@ struct Entries<'a> {
 impl<'a> Entries<'a> {
     fn new(job: &'a Job, at: Timestamp) -> Self {
         let (kept, dropped) = (job.counts, job.dropped);
-        Self { job, at, next: job.seq + 1, events: Vec::new(), kept, dropped }
+        let (run_at, doubted) = (at, job.clock_doubted);
+        Self { job, at, run_at, doubted, next: job.seq + 1, events: Vec::new(), kept, dropped }
+    }
+
+    /// What the run says from here on happened then, as far as that can be.
+    fn date(&mut self, claimed: Timestamp) {
+        let job = self.job;
+        match believed(claimed, job.created_at.min(job.start_time()), self.at) {
+            Some(at) => self.run_at = at,
+            None => {
+                self.run_at = self.at;
+                if !std::mem::replace(&mut self.doubted, true) {
+                    self.record(
+                        EventSource::Actor(Actor::system("clock")),
+                        EventKind::ClockDoubted { claimed },
+                    );
+                }
+            }
+        }
+    }
+
+    fn event(&self, seq: Option<u64>, source: EventSource, kind: EventKind) -> Event {
+        let heard = (source == EventSource::Run && self.run_at != self.at).then_some(self.at);
+        Event { seq, at: if heard.is_some() { self.run_at } else { self.at }, source, kind, heard }
     }
 
     /// Records a message while the log has room for its level. Beyond, the newest are dropped and counted,
@@ -544,12 +646,12 @@ impl<'a> Entries<'a> {
 
     fn record(&mut self, source: EventSource, kind: EventKind) {
         self.kept.count(kind.line_kind());
-        self.events.push(Event { seq: Some(self.next), at: self.at, source, kind });
+        self.events.push(self.event(Some(self.next), source, kind));
         self.next += 1;
     }
 
     fn project(&mut self, kind: EventKind) {
-        self.events.push(Event { seq: None, at: self.at, source: EventSource::Run, kind });
+        self.events.push(self.event(None, EventSource::Run, kind));
     }
 
     /// Ends the run from outside. No other attempt follows: somebody decided, or time did.
@@ -573,13 +675,27 @@ impl<'a> Entries<'a> {
             let (label, value) = (tree.label_path(index), tree.steps()[index].progress);
             self.record(
                 EventSource::Run,
-                EventKind::Progress { step: Some(index), label, value, started: false, ended: false },
+                EventKind::Progress {
+                    step: Some(index),
+                    label,
+                    value,
+                    started: false,
+                    ended: false,
+                    from: self.job.progress_source,
+                },
             );
         }
         if let Some(value) = whole {
             self.record(
                 EventSource::Run,
-                EventKind::Progress { step: None, label: String::new(), value, started: false, ended: false },
+                EventKind::Progress {
+                    step: None,
+                    label: String::new(),
+                    value,
+                    started: false,
+                    ended: false,
+                    from: self.job.progress_source,
+                },
             );
         }
     }

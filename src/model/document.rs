@@ -53,6 +53,75 @@ fn check_to_depth(field: &str, document: &Value, depth: usize) -> Result<(), Inv
     Err(Invalid::new(field, format!("may be nested {depth} deep at most")))
 }
 
+/// Checks that no number of a document, as JSON, would be changed by being kept: a whole number has 64 bits at
+/// most, another 17 digits and the reach of a double.
+pub fn check_numbers(field: &str, json: &str) -> Result<(), Invalid> {
+    let mut rest = json;
+    while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        rest = &rest[start..];
+        if rest.starts_with('"') {
+            rest = after_text(rest);
+            continue;
+        }
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')));
+        let (number, after) = rest.split_at(end.unwrap_or(rest.len()));
+        if !is_kept(number) {
+            let problem = format!(
+                "has a number that would be changed, {}: a whole number may have 64 bits, another 17 digits. Send \
+                 it as a text",
+                super::text::shorten(number, 60)
+            );
+            return Err(Invalid::new(field, problem));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+/// What comes after the text that `json` begins with.
+fn after_text(json: &str) -> &str {
+    let mut escaped = false;
+    for (at, c) in json.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return &json[at + 1..],
+            _ => {}
+        }
+    }
+    ""
+}
+
+fn is_kept(number: &str) -> bool {
+    if number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) {
+        return number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok();
+    }
+    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_start_matches('0').trim_end_matches('0');
+    // What is so small that a double calls it nothing would be changed, too.
+    number.parse::<f64>().is_ok_and(|value| value.is_finite() && (value == 0.0) == digits.is_empty())
+        && digits.len() <= 17
+}
+
+/// A document in the one form that every way to write it has: `1.0` is `1`.
+pub fn canonical(document: &Value) -> Value {
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    match document {
+        Value::Number(number) => match number.as_f64() {
+            Some(value) if number.is_f64() && value.fract() == 0.0 && value.abs() <= WHOLE => {
+                Value::from(value as i64)
+            }
+            _ => document.clone(),
+        },
+        Value::Array(values) => values.iter().map(canonical).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), canonical(value))).collect()
+        }
+        _ => document.clone(),
+    }
+}
+
 /// About how long a document is as JSON, in bytes.
 pub fn document_bytes(document: &Value) -> usize {
     match document {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor::Actor;
-use super::job::{Dropped, Spec};
+use super::job::{Dropped, ProgressSource, Spec};
 use super::log_line::LineKind;
 use super::status::Status;
 use super::step_tree::StepSpec;
@@ -24,29 +24,49 @@ pub enum Level {
     Error,
 }
 
-/// Why a run failed.
+/// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The runner said so.
     Reported,
+    /// It was asked to stop, and did.
+    Aborted,
     /// An operator ended it.
     ForceFailed,
     /// Emergency cleanup ended it.
     EmergencyCleanup,
     /// It ran longer than its run timeout.
-    RanTooLong,
+    #[serde(alias = "ran_too_long")]
+    Timeout,
     /// It was silent longer than its activity timeout.
     Inactive,
-    /// The process it ran in ended.
-    Interrupted,
+    /// Its process had promised to be heard of, and was not.
+    Lost,
+    /// The process it ran in ended: this server's, or another's.
+    #[serde(alias = "interrupted")]
+    ServerStopped,
 }
 
 impl Cause {
     /// Whether somebody other than the runner ended the run. Its later writes are then those of a
     /// zombie: the epoch is raised, and they are counted.
     pub fn fences(self) -> bool {
-        self != Self::Reported
+        !matches!(self, Self::Reported | Self::Aborted)
+    }
+
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Aborted => "aborted",
+            Self::ForceFailed => "force_failed",
+            Self::EmergencyCleanup => "emergency_cleanup",
+            Self::Timeout => "timeout",
+            Self::Inactive => "inactive",
+            Self::Lost => "lost",
+            Self::ServerStopped => "server_stopped",
+        }
     }
 }
 
@@ -73,6 +93,9 @@ pub enum EventKind {
         /// When a scheduled job is due.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run_at: Option<Timestamp>,
+        /// When it began as its runner says, where that cannot be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doubted: Option<Timestamp>,
     },
     /// The server's clock was set, and the times of the job's run were moved with it, so that the run is
     /// as old as it was. What the log recorded before keeps the times it was recorded at.
@@ -118,9 +141,20 @@ pub enum EventKind {
         started: bool,
         /// It brought the step to 1.
         ended: bool,
+        /// Whether the run said it.
+        #[serde(default, skip_serializing_if = "ProgressSource::is_reported")]
+        from: ProgressSource,
     },
     /// The runner says it is alive. Never recorded.
     Heartbeat,
+    /// A run that was given up as lost was heard of again, and has its job back.
+    Adopted,
+    /// The runner says that something happened when it cannot have: before its job, or in the future. Said
+    /// once; such entries bear the server's time.
+    ClockDoubted {
+        /// When it says.
+        claimed: Timestamp,
+    },
     /// Somebody asked the job to stop.
     AbortRequested {
         /// Why.
@@ -188,12 +222,15 @@ pub struct Event {
     /// Its place in the job's log, from 1 without gaps. `None` for a change to the projection alone: a
     /// heartbeat, or a number reported less than a second after the last that was recorded.
     pub seq: Option<u64>,
-    /// The server's time. Never earlier than that of the entry before, but for [`EventKind::ClockMoved`].
+    /// When it happened: by the server's clock, or by the runner's where that is believed. By the server's, it
+    /// is never earlier than the entry before, but for [`EventKind::ClockMoved`].
     pub at: Timestamp,
     /// Who it comes from.
     pub source: EventSource,
     /// What happened.
     pub kind: EventKind,
+    /// When the server heard of it, where `at` is by the runner's clock. Not kept.
+    pub heard: Option<Timestamp>,
 }
 
 impl EventKind {
@@ -211,6 +248,8 @@ impl EventKind {
             Self::Progress { started: false, ended: false, .. } | Self::Heartbeat => LineKind::Progress,
             Self::Created { .. }
             | Self::ClockMoved { .. }
+            | Self::ClockDoubted { .. }
+            | Self::Adopted
             | Self::Due
             | Self::Claimed
             | Self::StepsDeclared { .. }
@@ -231,6 +270,9 @@ impl Event {
             EventSource::Actor(actor) => actor.to_string(),
         };
         match &self.kind {
+            EventKind::Created { doubted: Some(claimed), .. } => {
+                format!("Started by {by}. {}", self.doubt(*claimed))
+            }
             EventKind::Created { status, .. } => match status {
                 Status::Scheduled => format!("Scheduled by {by}"),
                 Status::Queued => format!("Queued by {by}"),
@@ -251,17 +293,20 @@ impl Event {
                     format!("{count} {noun} declared")
                 }
             }
-            EventKind::Progress { step, label, value, ended, started } => {
+            EventKind::Progress { step, label, value, ended, started, from } => {
                 let name = if step.is_some() { label.as_str() } else { "The job" };
                 if *ended {
                     format!("{name} done")
                 } else if *started {
                     format!("{name} started")
                 } else {
-                    format!("{name} at {:.0} %", value * 100.0)
+                    let about = if from.is_reported() { "" } else { "about " };
+                    format!("{name} at {about}{:.0} %", value * 100.0)
                 }
             }
             EventKind::Heartbeat => "Alive".to_owned(),
+            EventKind::Adopted => "Heard of again: the run was not lost, and goes on".to_owned(),
+            EventKind::ClockDoubted { claimed } => self.doubt(*claimed),
             EventKind::AbortRequested { reason, .. } => {
                 format!("{by} asked it to stop: {}", reason.as_str())
             }
@@ -290,6 +335,11 @@ impl Event {
         }
     }
 
+    fn doubt(&self, claimed: Timestamp) -> String {
+        let words = clock_words(claimed.0.saturating_sub(self.at.0));
+        format!("The runner's clock is not believed, it is {words}: what it dates so bears the server's time")
+    }
+
     /// The path of the step the entry belongs to, where it names one.
     pub fn step_path(&self) -> Option<&str> {
         match &self.kind {
@@ -303,7 +353,8 @@ impl Event {
 pub fn clock_words(by_ms: i64) -> String {
     let minutes = by_ms.unsigned_abs() / 60_000;
     let (count, unit) = match minutes {
-        0..120 => (minutes, "minute"),
+        0..2 => (by_ms.unsigned_abs() / 1_000, "second"),
+        2..120 => (minutes, "minute"),
         120..2_880 => (minutes / 60, "hour"),
         _ => (minutes / 1_440, "day"),
     };

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::job::Job;
+use super::attention::Share;
+use super::job::{Job, Spec};
 use super::limits::Limits;
 use super::page::Counts;
 use super::time::Timestamp;
@@ -28,6 +29,8 @@ pub enum StaleReason {
 pub struct JobHealth {
     /// Why it is stale, where it is.
     pub stale: Option<StaleReason>,
+    /// Its process promised to be heard of, and is not.
+    pub unheard: bool,
     /// How long it has been running.
     pub running: Duration,
     /// How long it has been silent.
@@ -41,12 +44,14 @@ pub fn minutes(span: Duration) -> u64 {
     (span.as_millis() as u64 + 30_000) / 60_000
 }
 
-fn over(span: Duration, limit: Option<Duration>, share: f64) -> bool {
-    limit.is_some_and(|limit| span > limit.mul_f64(share))
+/// A span as people read it: "45 seconds", from two minutes on "11 minutes".
+pub fn span_words(span: Duration) -> String {
+    match (span.as_secs(), minutes(span)) {
+        (1, _) => "1 second".to_owned(),
+        (seconds @ 0..120, _) => format!("{seconds} seconds"),
+        (_, minutes) => format!("{minutes} minutes"),
+    }
 }
-
-/// From here on a limit is worth a warning.
-const WARN_AT: f64 = 0.8;
 
 impl Job {
     /// The job's condition at `now`. A job nobody works on is always in order.
@@ -54,37 +59,45 @@ impl Job {
         if !self.status.is_active() {
             return JobHealth {
                 stale: None,
+                unheard: false,
                 running: Duration::ZERO,
                 inactive: Duration::ZERO,
                 warnings: Vec::new(),
             };
         }
-        let timeouts = self.spec.timeouts;
+        let watched = self.watched();
         let running = now.since(self.start_time());
         let inactive = now.since(self.activity_at);
-        let stale = if over(running, timeouts.run, 1.0) {
-            Some(StaleReason::RanTooLong)
-        } else if over(inactive, timeouts.activity, 1.0) {
-            Some(StaleReason::Inactive)
-        } else {
-            None
+        let unheard = watched.unheard(now).map(Duration::from_millis);
+        let over = |span: Duration, limit: Option<Duration>, share: Share| {
+            limit.filter(|limit| share.exceeded(span.as_millis() as u64, limit.as_millis() as u64))
         };
+        let Spec { timeouts, warn_after, .. } = &*self.spec;
         let mut warnings = Vec::new();
-        if let Some(limit) = timeouts.run.filter(|_| over(running, timeouts.run, WARN_AT)) {
-            warnings.push(format!(
-                "Job has been running for {} minutes (timeout: {} minutes)",
-                minutes(running),
-                minutes(limit)
-            ));
+        let long = span_words(running);
+        if let Some(limit) = over(running, timeouts.run, Share::WARN) {
+            warnings.push(format!("Job has been running for {long} (timeout: {})", span_words(limit)));
+        } else if let Some(limit) = over(running, warn_after.run, Share::WHOLE) {
+            let limit = span_words(limit);
+            warnings.push(format!("Job has been running for {long} (longer than {limit}; nothing ends it)"));
         }
-        if let Some(limit) = timeouts.activity.filter(|_| over(inactive, timeouts.activity, WARN_AT)) {
-            warnings.push(format!(
-                "Job has been inactive for {} minutes (inactivity timeout: {} minutes)",
-                minutes(inactive),
-                minutes(limit)
-            ));
+        let long = span_words(inactive);
+        if let Some(limit) = over(inactive, timeouts.activity, Share::WARN) {
+            let limit = span_words(limit);
+            warnings.push(format!("Job has been inactive for {long} (inactivity timeout: {limit})"));
+        } else if let Some(limit) = over(inactive, warn_after.activity, Share::WHOLE) {
+            let limit = span_words(limit);
+            warnings.push(format!("Job has been inactive for {long} (longer than {limit}; nothing ends it)"));
         }
-        JobHealth { stale, running, inactive, warnings }
+        if let Some(silent) = unheard {
+            warnings.push(format!("Job was not heard of for {}", span_words(silent)));
+        }
+        JobHealth { stale: watched.stale(now), unheard: unheard.is_some(), running, inactive, warnings }
+    }
+
+    /// For how long the job's process was not heard of, where it promised to be and that is longer than `after`.
+    pub fn lost_for(&self, now: Timestamp, after: Duration) -> Option<Duration> {
+        self.watched().lost(now, after.as_millis() as u64).map(Duration::from_millis)
     }
 }
 
@@ -177,11 +190,11 @@ impl SystemHealth {
             status = HealthStatus::Critical;
             warnings
                 .push(format!("The limit of active jobs is reached: {active_jobs}/{}", limits.max_active));
-        } else if active_jobs * 5 > u64::from(limits.max_active) * 4 {
+        } else if Share::WARN.exceeded(active_jobs, limits.max_active.into()) {
             status = status.max(HealthStatus::Degraded);
             warnings.push(format!("High number of active jobs: {active_jobs}/{}", limits.max_active));
         }
-        let mut stale_jobs = 0;
+        let (mut stale_jobs, mut unheard) = (0, false);
         let mut early = Vec::new();
         for job in active {
             let health = job.health(now);
@@ -189,11 +202,14 @@ impl SystemHealth {
             if health.stale.is_some() {
                 stale_jobs += 1;
                 warnings.extend(lines);
+            } else if health.unheard {
+                unheard = true;
+                warnings.extend(lines);
             } else {
                 early.extend(lines);
             }
         }
-        if stale_jobs > 0 {
+        if stale_jobs > 0 || unheard {
             status = status.max(HealthStatus::Degraded);
         }
         warnings.extend(early);

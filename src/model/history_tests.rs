@@ -102,9 +102,12 @@ fn flaw_6_a_force_failed_run_is_fenced_and_its_late_writes_are_counted() {
     for epoch in [Some(1), None] {
         let refusal = job.decide(Command::Complete { epoch, output: None }, &at(2)).unwrap_err();
         assert!(job.is_late_write(&refusal), "{refusal:?}");
-        job.count_late_write(Timestamp(2));
+        job.count_late_write(Timestamp(2), true);
+        assert_eq!(job.late_write_at, None, "its process has said that it is done");
     }
     assert_eq!(job.late_writes, 2);
+    job.count_late_write(Timestamp(3), false);
+    assert_eq!((job.late_writes, job.late_write_at), (3, Some(Timestamp(3))), "and has not");
 }
 
 #[test]
@@ -368,7 +371,7 @@ fn a_queued_job_is_claimed_fails_and_is_claimed_again_each_time_with_a_new_epoch
     assert_eq!((job.epoch, job.attempt), (2, 2));
     assert!(matches!(
         job.decide(Command::Complete { epoch: Some(1), output: None }, &at(81)),
-        Err(Refusal::Fenced { given: 1, current: 2 })
+        Err(Refusal::Fenced { given: 1, current: 2, ended: None })
     ));
     must(&mut job, &mut log, fail("second"), 90);
     assert_eq!(job.status, Status::Failed);
@@ -453,6 +456,7 @@ fn recorded_part(job: &Job) -> Job {
         late_write_at: None,
         revision: 0,
         progress_at: None,
+        last_error: None,
         // A message that was dropped is counted, and nothing more is known of it.
         last_message: job.last_message.clone().filter(|_| job.dropped.is_none()),
         ..job.clone()
@@ -490,6 +494,203 @@ fn only_what_has_ended_is_pinned_and_a_pin_is_recorded_with_who_did_it() {
     assert!(job.decide(Command::Unpin, &at(4)).is_err());
 }
 
+fn vouched_for(every: u32) -> (Job, Vec<Event>) {
+    let spec =
+        Spec { heartbeat_every: Some(every), timeouts: Timeouts::NONE, ..spec(Execution::External, 1) };
+    let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
+    let (job, event) = Job::create(new, &at(0)).unwrap();
+    (job, vec![event])
+}
+
+const GIVE_UP: Command = Command::GiveUp { after: Duration::from_secs(15 * 60) };
+const SECOND: i64 = 1_000;
+
+#[test]
+fn a_run_that_breaks_its_promise_is_missed_then_given_up_and_has_its_job_back_when_it_reports() {
+    let (mut job, mut log) = vouched_for(5);
+    let said = |key| {
+        let text = MessageText::new("rows").unwrap();
+        let item = ReportItem::Message { level: Level::Info, text, step: None, key: Some(key) };
+        Command::Report(Report { epoch: Some(1), items: vec![item] })
+    };
+    must(&mut job, &mut log, said(7), SECOND);
+    let need = |job: &Job, ms: i64| job.watched().need(Timestamp(ms));
+    assert_eq!(need(&job, 30 * SECOND), None);
+    assert_eq!(need(&job, 41 * SECOND), Some(Need::Unheard));
+    assert_eq!(job.decide(GIVE_UP, &at(15 * MINUTE)), Err(Refusal::NotStale));
+    must(&mut job, &mut log, GIVE_UP, 16 * MINUTE);
+    assert_eq!((job.status, job.cause(), job.epoch), (Status::Failed, Some(Cause::Lost), 2));
+    assert_eq!(job.error.as_deref(), Some("Lost: its process was not heard of for 16 minutes"));
+    let told = job.ended_because().unwrap();
+    assert!(told.contains("--lost-after") && told.contains("5 seconds"), "{told}");
+
+    // What is of another run, or of nobody, does not bring it back.
+    assert!(
+        job.decide(Command::Report(Report { epoch: Some(2), items: Vec::new() }), &at(17 * MINUTE)).is_err()
+    );
+    assert!(job.decide(Command::ForceFail { reason: reason("dead") }, &at(17 * MINUTE)).is_err());
+    let mut alive = job.clone();
+    for (command, lines) in [(said(7), 1), (said(8), 2)] {
+        run(&mut alive, &mut log, command, &at(20 * MINUTE)).unwrap();
+        assert_eq!((alive.status, alive.epoch, alive.ended_at), (Status::Running, 1, None));
+        assert_eq!((alive.error.as_deref(), alive.cause(), alive.fenced), (None, None, false));
+        assert_eq!(alive.counts.info, lines, "a message that came before is not there twice");
+    }
+    must(&mut alive, &mut log, Command::Complete { epoch: Some(1), output: None }, 21 * MINUTE);
+    assert_eq!((alive.status, alive.cause()), (Status::Completed, Some(Cause::Reported)));
+    let replayed = Job::replay(alive.id, &log).unwrap();
+    assert_eq!(recorded_part(&replayed), recorded_part(&alive));
+
+    // Its last word alone is enough.
+    let mut ended = job.clone();
+    let mut rest = log[..job.seq as usize].to_vec();
+    must(&mut ended, &mut rest, fail("disk full"), 30 * MINUTE);
+    assert_eq!((ended.status, ended.error.as_deref()), (Status::Failed, Some("disk full")));
+    assert_eq!((ended.cause(), ended.epoch), (Some(Cause::Reported), 1));
+}
+
+#[test]
+fn whoever_promised_nothing_is_not_missed_and_one_that_was_given_up_while_it_was_stopping_goes_on_stopping() {
+    let (job, _) = started(Execution::External);
+    assert!(job.decide(GIVE_UP, &at(600 * MINUTE)).is_err());
+    let (mut job, mut log) = vouched_for(600);
+    assert_eq!(job.watched().need(Timestamp(29 * MINUTE)), None, "three of its promises are longer");
+    assert!(job.decide(GIVE_UP, &at(29 * MINUTE)).is_err());
+    must(&mut job, &mut log, Command::Abort { reason: reason("stop") }, MINUTE);
+    must(&mut job, &mut log, GIVE_UP, 40 * MINUTE);
+    must(&mut job, &mut log, Command::Report(Report::default()), 41 * MINUTE);
+    assert_eq!((job.status, job.epoch), (Status::Aborting, 1));
+    must(&mut job, &mut log, Command::AcknowledgeAbort { epoch: Some(1) }, 42 * MINUTE);
+    assert_eq!(job.cause(), Some(Cause::Aborted));
+}
+
+#[test]
+fn no_limit_cuts_a_granted_grace_short() {
+    let mut spec = spec(Execution::External, 1);
+    spec.timeouts = Timeouts { run: Some(Duration::from_secs(60)), activity: Some(Duration::from_secs(10)) };
+    spec.grace = Some(600);
+    let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
+    let (mut job, created) = Job::create(new, &at(0)).unwrap();
+    let mut log = vec![created];
+    must(&mut job, &mut log, Command::Abort { reason: reason("stop") }, 5 * SECOND);
+    assert_eq!(job.decide(Command::Sweep, &at(600 * SECOND)), Err(Refusal::NotStale));
+    assert_eq!(job.watched().need(Timestamp(600 * SECOND)), None);
+    must(&mut job, &mut log, Command::Sweep, 700 * SECOND);
+    assert_eq!(job.cause(), Some(Cause::Timeout));
+}
+
+#[test]
+fn what_takes_long_and_is_vouched_for_is_told_of_and_ends_by_no_clock() {
+    let (mut job, _) = vouched_for(5);
+    Arc::make_mut(&mut job.spec).warn_after = Timeouts::REQUIRED;
+    job.heartbeat_at = Some(Timestamp(11 * MINUTE));
+    assert_eq!(job.watched().need(Timestamp(11 * MINUTE)), Some(Need::Quiet));
+    assert_eq!(Need::Quiet.severity(), Severity::Soon);
+    assert_eq!(job.decide(Command::Sweep, &at(11 * MINUTE)), Err(Refusal::NotStale));
+    assert!(job.health(Timestamp(11 * MINUTE)).warnings[0].contains("nothing ends it"));
+    (job.activity_at, job.heartbeat_at) = (Timestamp(180 * MINUTE), Some(Timestamp(180 * MINUTE)));
+    assert_eq!(job.watched().need(Timestamp(180 * MINUTE)), Some(Need::Long));
+    assert_eq!(job.decide(Command::Sweep, &at(180 * MINUTE)), Err(Refusal::NotStale));
+}
+
+#[test]
+fn a_limit_of_seconds_is_told_in_seconds_with_what_changes_it() {
+    let mut spec = spec(Execution::External, 1);
+    spec.timeouts = Timeouts { run: Some(Duration::from_secs(5)), activity: None };
+    let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
+    let (mut job, created) = Job::create(new, &at(0)).unwrap();
+    let mut log = vec![created];
+    must(&mut job, &mut log, Command::Sweep, 7 * SECOND);
+    assert_eq!(job.error.as_deref(), Some("Job force-failed: Job running too long (7 seconds)"));
+    let refusal = job.decide(Command::Report(Report { epoch: Some(1), items: Vec::new() }), &at(8_000));
+    let told = refusal.unwrap_err();
+    for part in
+        ["running too long (7 seconds)", "limit of 5 seconds", "anna ended it", "--timeout", "epoch 1"]
+    {
+        assert!(told.to_string().contains(part), "{told}");
+    }
+    assert_eq!(told.details().unwrap()["cause"], "timeout");
+}
+
+#[test]
+fn what_comes_late_bears_its_own_time_where_that_can_be() {
+    let late = |items: Vec<ReportItem>| Command::Report(Report { epoch: None, items });
+    let said = |text: &str| ReportItem::Message {
+        level: Level::Info,
+        text: MessageText::new(text).unwrap(),
+        step: None,
+        key: None,
+    };
+    let mut spec = spec(Execution::External, 1);
+    spec.began_at = Some(Timestamp(40 * SECOND));
+    let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
+    let (mut job, created) = Job::create(new, &at(100 * SECOND)).unwrap();
+    assert_eq!((created.at, job.start_time()), (Timestamp(40 * SECOND), Timestamp(40 * SECOND)));
+    assert_eq!(
+        job.activity_at,
+        Timestamp(100 * SECOND),
+        "it was heard of now: no silence is held against it"
+    );
+    let mut log = vec![created];
+    let told = |ms: i64| ReportItem::At(Timestamp(ms));
+    let items = vec![told(41_000), said("one"), told(42_500), said("two"), told(101_000), said("three")];
+    must(&mut job, &mut log, late(items), 100 * SECOND);
+    let times: Vec<i64> = log[1..].iter().map(|event| event.at.0).collect();
+    assert_eq!(times, [41_000, 42_500, 100_000], "a second ahead is no wrong clock, and no future");
+    assert!(!job.clock_doubted);
+
+    // Before its job, and in the future: the server's time, and said once.
+    let items = vec![told(1_000), said("four"), told(900_000_000), said("five"), told(99_000), said("six")];
+    must(&mut job, &mut log, late(items), 110 * SECOND);
+    let times: Vec<i64> = log[4..].iter().map(|event| event.at.0).collect();
+    assert_eq!(times, [110_000, 110_000, 110_000, 99_000]);
+    assert!(job.clock_doubted && matches!(log[4].kind, EventKind::ClockDoubted { .. }));
+    assert!(log[4].sentence().contains("not believed"), "{}", log[4].sentence());
+
+    let end = Command::Complete { epoch: Some(1), output: None };
+    must(
+        &mut job,
+        &mut log,
+        Command::Happened { at: Timestamp(44 * SECOND), what: Box::new(end) },
+        120 * SECOND,
+    );
+    assert_eq!(job.ended_at, Some(Timestamp(44 * SECOND)), "it took four seconds");
+    assert_eq!(recorded_part(&Job::replay(job.id, &log).unwrap()), recorded_part(&job));
+}
+
+#[test]
+fn a_beginning_that_cannot_be_is_the_servers_now_and_is_doubted() {
+    const DAY: i64 = 86_400_000;
+    for (claimed, believed) in [(99 * DAY, true), (60 * DAY, false), (101 * DAY, false), (-1, false)] {
+        let mut spec = spec(Execution::External, 1);
+        spec.began_at = Some(Timestamp(claimed));
+        let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
+        let (job, created) = Job::create(new, &at(100 * DAY)).unwrap();
+        assert_eq!(job.start_time(), Timestamp(if believed { claimed } else { 100 * DAY }), "{claimed}");
+        assert_eq!(job.clock_doubted, !believed);
+        assert_eq!(created.sentence().contains("not believed"), !believed);
+        assert_eq!(Job::replay(job.id, &[created]).unwrap().clock_doubted, !believed);
+    }
+}
+
+#[test]
+fn a_guess_is_marked_as_one_until_the_run_says_a_number_or_completes() {
+    let (mut job, mut log) = started(Execution::External);
+    let guess = |value: f64| {
+        let items =
+            vec![ReportItem::From(ProgressSource::Guessed), ReportItem::Progress { step: None, value }];
+        Command::Report(Report { epoch: None, items })
+    };
+    must(&mut job, &mut log, guess(0.4), SECOND);
+    assert_eq!(job.progress_source, ProgressSource::Guessed);
+    assert_eq!(log[1].sentence(), "The job at about 40 %");
+    must(&mut job, &mut log, progress(None, 0.5), 2 * SECOND);
+    assert_eq!(job.progress_source, ProgressSource::Reported);
+    must(&mut job, &mut log, guess(0.6), 3 * SECOND);
+    must(&mut job, &mut log, COMPLETE, 4 * SECOND);
+    assert_eq!((job.progress_source, job.progress), (ProgressSource::Reported, 1.0));
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let epoch = prop_oneof![3 => Just(None), 2 => (0..4_u32).prop_map(Some)];
     let step = prop_oneof![
@@ -506,6 +707,8 @@ fn any_command() -> impl Strategy<Value = Command> {
     let item = prop_oneof![
         4 => (step.clone(), value).prop_map(|(step, value)| ReportItem::Progress { step, value }),
         1 => declared.prop_map(ReportItem::Steps),
+        1 => (-20_000..4_000_000_i64).prop_map(|ms| ReportItem::At(Timestamp(ms))),
+        1 => Just(ReportItem::From(ProgressSource::Guessed)),
         2 => (prop::sample::select(vec![Level::Info, Level::Warning, Level::Error]), step)
             .prop_map(|(level, step)| ReportItem::Message { level, text: MessageText::new("said").unwrap(), step, key: None }),
     ];
@@ -513,6 +716,11 @@ fn any_command() -> impl Strategy<Value = Command> {
         16 => (epoch.clone(), prop::collection::vec(item, 0..3))
             .prop_map(|(epoch, items)| Command::Report(Report { epoch, items })),
         2 => epoch.clone().prop_map(|epoch| Command::Complete { epoch, output: None }),
+        1 => (epoch.clone(), -20_000..4_000_000_i64).prop_map(|(epoch, ms)| Command::Happened {
+            at: Timestamp(ms),
+            what: Box::new(Command::Complete { epoch, output: None }),
+        }),
+        2 => (0..60_000_u64).prop_map(|ms| Command::GiveUp { after: Duration::from_millis(ms) }),
         2 => (epoch.clone(), any::<bool>())
             .prop_map(|(epoch, retryable)| Command::Fail { epoch, error: Some("bad".to_owned()), retryable }),
         1 => epoch.prop_map(|epoch| Command::AcknowledgeAbort { epoch }),
@@ -536,11 +744,13 @@ fn any_job() -> impl Strategy<Value = (Job, Event)> {
         prop::sample::select(vec![Execution::External, Execution::InProcess, Execution::Worker]),
         1..4_u32,
         prop_oneof![Just(Spec::MAX_LINES), 0..4_u32],
+        prop_oneof![Just(None), (1..10_u32).prop_map(Some)],
     )
-        .prop_map(|(enqueue, later, execution, max_attempts, max_lines)| {
+        .prop_map(|(enqueue, later, execution, max_attempts, max_lines, heartbeat_every)| {
             let run_at = (enqueue && later).then_some(Timestamp(5_000));
             let mut spec = spec(execution, max_attempts);
             spec.max_lines = max_lines;
+            spec.heartbeat_every = heartbeat_every;
             Job::create(NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue, run_at }, &at(0)).unwrap()
         })
 }
@@ -559,11 +769,10 @@ proptest! {
         for (command, wait) in commands {
             now += wait;
             let before = job.clone();
-            let epoch_given = match &command {
-                Command::Report(Report { epoch, .. }) | Command::Complete { epoch, .. }
-                | Command::Fail { epoch, .. } | Command::AcknowledgeAbort { epoch } => *epoch,
-                _ => None,
-            };
+            let epoch_given = command.epoch();
+            // Given up as lost, and heard of again.
+            let adopts = before.cause() == Some(Cause::Lost) && command.is_of_the_run();
+            let own = if adopts { before.epoch - 1 } else { before.epoch };
             let of_an_ended_job = matches!(command, Command::Retry { .. } | Command::Pin | Command::Unpin);
             match run(&mut job, &mut log, command, &at(now)) {
                 Err(refusal) => {
@@ -571,11 +780,13 @@ proptest! {
                     prop_assert!(!refusal.to_string().is_empty());
                 }
                 Ok(()) => {
-                    prop_assert!(epoch_given.is_none_or(|epoch| epoch == before.epoch), "an old epoch wrote");
-                    prop_assert!(!before.status.is_final() || of_an_ended_job, "an ended job changed");
+                    prop_assert!(epoch_given.is_none_or(|epoch| epoch == own), "an old epoch wrote");
+                    prop_assert!(!before.status.is_final() || of_an_ended_job || adopts, "an ended job changed");
                     prop_assert!(job.revision > before.revision);
-                    prop_assert!(job.epoch >= before.epoch);
-                    prop_assert!(job.activity_at >= before.activity_at);
+                    prop_assert!(job.epoch >= own);
+                    prop_assert!(job.activity_at >= before.activity_at || job.status.is_final());
+                    prop_assert!(job.ended_at.is_none_or(|ended| ended <= Timestamp(now).max(before.activity_at)));
+                    prop_assert!(job.ended_at.is_none_or(|ended| ended >= job.created_at || now < 0));
                     if job.attempt == before.attempt {
                         prop_assert!(job.progress >= before.progress, "progress fell");
                     }

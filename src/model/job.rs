@@ -1,11 +1,14 @@
 //! A job as it stands now: the projection of its log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::event::Level;
+use super::event::{Cause, Level};
+use super::health::span_words;
+use super::job_fields::job_fields;
 use super::job_id::JobId;
 use super::limits::Timeouts;
 use super::log_line::LineKind;
@@ -26,67 +29,101 @@ pub enum Execution {
     Worker,
 }
 
-/// What was asked for when the job was made. Never changes afterwards.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spec {
-    /// The job's type.
-    pub feature: Feature,
-    /// Whom it is for, as people read it.
-    pub author: Author,
-    /// The credential that started it, `user:anna` or `token:importer`: who may report on it.
-    pub owner: String,
-    /// What people call it; the feature where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<Title>,
-    /// Labels.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<Tag>,
-    /// What it works on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input: Option<Value>,
-    /// How long it may take and be silent.
-    pub timeouts: Timeouts,
-    /// Who does the work.
-    pub execution: Execution,
-    /// The most attempts, at least 1.
-    pub max_attempts: u32,
-    /// The queue it waits in.
-    pub queue: String,
-    /// Higher goes first within a queue.
-    pub priority: i32,
-    /// The most messages of each level that its log keeps.
-    #[serde(default = "Spec::default_max_lines", skip_serializing_if = "Spec::is_default_max_lines")]
-    pub max_lines: u32,
+/// Where a job's numbers come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressSource {
+    /// Whoever runs it said them.
+    #[default]
+    Reported,
+    /// Read out of what it printed: "about 40 %".
+    Guessed,
 }
+
+impl ProgressSource {
+    /// Whether it is [`ProgressSource::Reported`].
+    pub fn is_reported(&self) -> bool {
+        *self == Self::Reported
+    }
+
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Guessed => "guessed",
+        }
+    }
+}
+
+/// Makes [`Spec`] and [`Job`] of the list of fields.
+macro_rules! spec_and_job {
+    (
+        required { $($(#[doc = $required_doc:literal])* $required:ident: $required_type:ty;)* }
+        named { $($(#[doc = $named_doc:literal])* $(#[serde($($named_serde:tt)*)])? $named:ident: $named_type:ty = $named_value:expr;)* }
+        asked { $($(#[doc = $asked_doc:literal])* $(#[serde($($asked_serde:tt)*)])? $asked:ident: $asked_type:ty = $asked_value:expr;)* }
+        asked_rarely { $($(#[doc = $rarely_doc:literal])* $(#[serde($($rarely_serde:tt)*)])? $rarely:ident: $rarely_type:ty = $rarely_value:expr;)* }
+        asked_each { $($(#[doc = $each_doc:literal])* $(#[serde($($each_serde:tt)*)])? $each:ident: $each_type:ty = $each_value:expr;)* }
+        $($section:ident { $($(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])? $field:ident: $type:ty = $value:expr;)* })*
+    ) => {
+        /// What was asked for when the job was made. Never changes afterwards.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub struct Spec {
+            $($(#[doc = $required_doc])* pub $required: $required_type,)*
+            $($(#[doc = $named_doc])* $(#[serde($($named_serde)*)])? pub $named: $named_type,)*
+            $($(#[doc = $each_doc])* $(#[serde($($each_serde)*)])? pub $each: $each_type,)*
+            $($(#[doc = $asked_doc])* $(#[serde($($asked_serde)*)])? pub $asked: $asked_type,)*
+            $($(#[doc = $rarely_doc])* $(#[serde($($rarely_serde)*)])? pub $rarely: $rarely_type,)*
+        }
+
+        impl Spec {
+            /// What is asked for where only this is said: somebody elsewhere runs it, once, in the
+            /// requirement's time.
+            pub fn new(feature: Feature, author: Author, owner: impl Into<String>) -> Self {
+                Self {
+                    feature,
+                    author,
+                    owner: owner.into(),
+                    $($named: $named_value,)*
+                    $($asked: $asked_value,)*
+                    $($rarely: $rarely_value,)*
+                    $($each: $each_value,)*
+                }
+            }
+        }
+
+        /// A job as it stands. Cheap to copy: what is large is shared.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Job {
+            /// Its id.
+            pub id: JobId,
+            /// What was asked for.
+            pub spec: Arc<Spec>,
+            /// The steps, as last reported.
+            pub steps: Arc<StepTree>,
+            $($($(#[doc = $doc])* pub $field: $type,)*)*
+        }
+
+        impl Job {
+            /// A job that nothing has happened to yet, not even that it was made.
+            pub(super) fn blank(id: JobId, spec: Arc<Spec>) -> Self {
+                Self { id, spec, steps: Arc::default(), $($($field: $value,)*)* }
+            }
+        }
+    };
+}
+
+job_fields!(spec_and_job);
 
 impl Spec {
     /// How many messages of each level a log keeps where nothing else is said.
     pub const MAX_LINES: u32 = 1_000_000;
 
-    /// What is asked for where only this is said: somebody elsewhere runs it, once, in the requirement's time.
-    pub fn new(feature: Feature, author: Author, owner: impl Into<String>) -> Self {
-        Self {
-            feature,
-            author,
-            owner: owner.into(),
-            title: None,
-            tags: Vec::new(),
-            input: None,
-            timeouts: Timeouts::REQUIRED,
-            execution: Execution::External,
-            max_attempts: 1,
-            queue: "default".to_owned(),
-            priority: 0,
-            max_lines: Self::MAX_LINES,
-        }
-    }
-
-    fn default_max_lines() -> u32 {
+    pub(crate) fn default_max_lines() -> u32 {
         Self::MAX_LINES
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-    fn is_default_max_lines(max_lines: &u32) -> bool {
+    pub(crate) fn is_default_max_lines(max_lines: &u32) -> bool {
         *max_lines == Self::MAX_LINES
     }
 }
@@ -219,76 +256,6 @@ impl std::fmt::Display for Dropped {
     }
 }
 
-/// A job as it stands. Cheap to copy: what is large is shared.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Job {
-    /// Its id.
-    pub id: JobId,
-    /// What was asked for.
-    pub spec: Arc<Spec>,
-    /// Where it stands.
-    pub status: Status,
-    /// Which try this is, from 1; 0 before the first.
-    pub attempt: u32,
-    /// The fence of the current attempt (DESIGN decision 4).
-    pub epoch: u32,
-    /// 0..=1, never falls within an attempt, 1 once completed.
-    pub progress: f64,
-    /// The steps, as last reported.
-    pub steps: Arc<StepTree>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When a scheduled job is due.
-    pub run_at: Option<Timestamp>,
-    /// When the current attempt began.
-    pub started_at: Option<Timestamp>,
-    /// When it ended for good.
-    pub ended_at: Option<Timestamp>,
-    /// The last message, step change, moving number or status change; of an ended job, the last entry of
-    /// its log.
-    pub activity_at: Timestamp,
-    /// When a number last moved.
-    pub progress_at: Option<Timestamp>,
-    /// When the runner was last heard of.
-    pub heartbeat_at: Option<Timestamp>,
-    /// The last entry of its log.
-    pub seq: u64,
-    /// Grows with every change to the job, recorded or not.
-    pub revision: u64,
-    /// How many lines its log has.
-    pub counts: LogCounts,
-    /// The newest message.
-    pub last_message: Option<Arc<LastMessage>>,
-    /// What went wrong, in words; for a failed attempt.
-    pub error: Option<Arc<str>>,
-    /// What it produced.
-    pub output: Option<Arc<Value>>,
-    /// The request to stop, while there is one.
-    pub abort: Option<Arc<AbortRequest>>,
-    /// The attempt was ended by somebody other than its runner.
-    pub fenced: bool,
-    /// How many writes of a fenced run were refused.
-    pub late_writes: u64,
-    /// When the last of them came.
-    pub late_write_at: Option<Timestamp>,
-    /// The newest error message of the run, to recognise it when the run fails with the same words.
-    pub last_error: Option<Arc<str>>,
-    /// The highest key of a message recorded so far.
-    pub message_key: u64,
-    /// When a number was last recorded in the log.
-    pub recorded_at: Option<Timestamp>,
-    /// Steps whose numbers moved since they were recorded.
-    pub unrecorded: Vec<usize>,
-    /// The job's own number moved since it was recorded.
-    pub unrecorded_whole: bool,
-    /// How many messages were not kept.
-    pub dropped: Dropped,
-    /// Some of them were dropped since the log last said so.
-    pub unrecorded_drops: bool,
-    /// Somebody wants it kept: no limit of age or number removes it.
-    pub pinned: bool,
-}
-
 /// Progress as people should see it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shown {
@@ -330,10 +297,50 @@ impl Job {
         self.steps.current().map(|index| self.steps.label_path(index))
     }
 
-    /// Counts a refused write of a fenced run.
-    pub fn count_late_write(&mut self, at: Timestamp) {
+    /// Why the job ended; `None` while it has not.
+    pub fn cause(&self) -> Option<Cause> {
+        match self.status {
+            Status::Completed => Some(Cause::Reported),
+            Status::Aborted => Some(Cause::Aborted),
+            Status::Failed => Some(self.ended_cause.unwrap_or(Cause::Reported)),
+            _ => None,
+        }
+    }
+
+    /// Who ended the job, which limit did, and what changes it, in a sentence, where its run did not end it.
+    pub fn ended_because(&self) -> Option<String> {
+        let by = self.ended_by.as_deref().unwrap_or("somebody");
+        let Timeouts { run, activity } = self.spec.timeouts;
+        let limit = |limit: Option<Duration>| limit.map_or_else(|| "a time".to_owned(), span_words);
+        Some(match self.ended_cause.filter(|_| self.status == Status::Failed)? {
+            Cause::Reported | Cause::Aborted => return None,
+            Cause::ForceFailed => format!("{by} force-failed it."),
+            Cause::EmergencyCleanup => format!("{by} ran an emergency cleanup."),
+            Cause::Timeout => format!(
+                "Its limit of {} was over, and {by} ended it. `timeout` at its start sets the limit, exec's --timeout, \
+                 or for all jobs the server's --job-timeout.",
+                limit(run)
+            ),
+            Cause::Inactive => format!(
+                "It may be silent for {}, and {by} ended it. `activityTimeout` at its start sets the limit, exec's \
+                 --activity-timeout, or for all jobs the server's --activity-timeout.",
+                limit(activity)
+            ),
+            Cause::Lost => format!(
+                "Its process promised to be heard of every {}, and was not. The server's --lost-after says how long \
+                 that may be so. Should it report again, it has its job back.",
+                span_words(Duration::from_secs(self.spec.heartbeat_every.unwrap_or(0).into()))
+            ),
+            Cause::ServerStopped => "The server that ran it stopped.".to_owned(),
+        })
+    }
+
+    /// Counts a refused write of a fenced run. Where it was the run's last word, `ended`, its process is gone:
+    /// nobody needs to look for it.
+    pub fn count_late_write(&mut self, at: Timestamp, ended: bool) {
         self.late_writes += 1;
-        self.late_write_at = Some(self.late_write_at.map_or(at, |last| last.max(at)));
+        self.late_write_at =
+            if ended { None } else { Some(self.late_write_at.map_or(at, |last| last.max(at))) };
         self.revision += 1;
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::job::Spec;
 
 /// How long a run may take, and how long it may be silent. `None` is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Timeouts {
     /// The most time between start and end.
     pub run: Option<Duration>,
@@ -21,6 +21,11 @@ impl Timeouts {
         Self { run: Some(Duration::from_secs(30 * 60)), activity: Some(Duration::from_secs(10 * 60)) };
     /// No limit at all.
     pub const NONE: Self = Self { run: None, activity: None };
+
+    /// Whether there is no limit at all.
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
 
     /// In whole milliseconds, rounded up, as stores keep them.
     #[must_use]
@@ -57,9 +62,15 @@ pub struct Limits {
     pub max_lines: u32,
     /// What a job may take where its start says nothing.
     pub timeouts: Timeouts,
+    /// How long a process that promised to be heard of may not be before its job ends as lost. `None` is for
+    /// ever.
+    pub lost_after: Option<Duration>,
 }
 
 impl Limits {
+    /// How long a promised sign of life may be missing before a job is lost: 15 minutes.
+    pub const LOST_AFTER: Duration = Duration::from_secs(15 * 60);
+
     /// The memory store's: 50 active jobs, 100 past ones, shorter logs.
     pub const MEMORY: Self = Self {
         max_active: 50,
@@ -67,6 +78,7 @@ impl Limits {
         max_age: None,
         max_lines: 100_000,
         timeouts: Timeouts::REQUIRED,
+        lost_after: Some(Self::LOST_AFTER),
     };
     /// A durable store's: 50 active jobs, 100 000 past ones for 90 days.
     pub const DURABLE: Self = Self {
@@ -75,5 +87,6 @@ impl Limits {
         max_age: Some(Duration::from_secs(90 * 86_400)),
         max_lines: Spec::MAX_LINES,
         timeouts: Timeouts::REQUIRED,
+        lost_after: Some(Self::LOST_AFTER),
     };
 }

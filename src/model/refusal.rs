@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::event::Cause;
 use super::job_id::JobId;
 use super::status::Status;
 use super::text::Invalid;
@@ -29,14 +30,14 @@ pub enum Refusal {
         status: Status,
     },
     /// The write comes from a run that is no longer the job's own (DESIGN decision 4).
-    #[error(
-        "This run was fenced off: it reports for epoch {given}, the job is at epoch {current}. Stop the work; its reports are refused."
-    )]
+    #[error("{}", fenced_words(*given, *current, ended.as_deref()))]
     Fenced {
         /// The epoch the writer believes in.
         given: u32,
         /// The job's epoch.
         current: u32,
+        /// How the run ended, where that is what fenced it.
+        ended: Option<Box<Ended>>,
     },
     /// The command does not apply in the job's state.
     #[error("A job that is {status} cannot be {wanted}.")]
@@ -124,6 +125,29 @@ pub enum Refusal {
     KeyReused,
 }
 
+/// How a run ended that did not end itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub cause: Cause,
+    /// The job's own error.
+    pub error: String,
+    /// Who, which limit, and what changes it.
+    pub because: String,
+}
+
+fn fenced_words(given: u32, current: u32, ended: Option<&Ended>) -> String {
+    let fence = format!("it reports for epoch {given}, the job is at epoch {current}");
+    match ended {
+        Some(Ended { error, because, .. }) => {
+            format!(
+                "{error}. {because} This run was fenced off, {fence}: stop the work; its reports are refused."
+            )
+        }
+        None => format!("This run was fenced off: {fence}. Stop the work; its reports are refused."),
+    }
+}
+
 impl Refusal {
     /// The stable name of the refusal, for programs.
     pub fn code(&self) -> &'static str {
@@ -154,7 +178,13 @@ impl Refusal {
         match self {
             Self::Invalid(invalid) => Some(json!({"field": invalid.field})),
             Self::Finished { status } | Self::WrongState { status, .. } => Some(json!({"status": status})),
-            Self::Fenced { given, current } => Some(json!({"givenEpoch": given, "epoch": current})),
+            Self::Fenced { given, current, ended: None } => {
+                Some(json!({"givenEpoch": given, "epoch": current}))
+            }
+            Self::Fenced { given, current, ended: Some(ended) } => Some(json!({
+                "givenEpoch": given, "epoch": current, "cause": ended.cause.name(), "error": ended.error,
+                "because": ended.because,
+            })),
             Self::UnknownStep { known, .. } => Some(json!({"knownSteps": known})),
             Self::Duplicate { id, .. } | Self::Exists { id } => Some(json!({"jobId": id})),
             Self::ActiveLimit { limit } => Some(json!({"limit": limit})),

@@ -4,6 +4,7 @@
 mod accounts;
 mod document;
 mod events;
+mod given;
 mod health;
 mod job_dto;
 mod jobs;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Caller, Service, ServiceError};
 use crate::engine::troubles;
 use crate::model::{
     Author, Cursor, Execution, Feature, Invalid, Job, JobFilter, JobId, LineKind, LogFilter, NewJob,
-    OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Title, Trouble,
+    OutcomeCounts, PageSize, Permission, Refusal, Spec, SystemHealth, Tag, Timeouts, Timestamp, Title,
+    Trouble, canonical,
 };
 use crate::store::{
     CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery, Newest,
@@ -34,6 +36,12 @@ pub struct StartRequest {
     pub timeouts: StartTimeouts,
     /// Refuse while one of the same feature has not ended.
     pub one_per_feature: bool,
+    /// Every so many seconds its process promises to be heard of.
+    pub heartbeat_every: Option<u32>,
+    /// Seconds its process may take to stop.
+    pub grace: Option<u32>,
+    /// When it began by its runner's clock.
+    pub began_at: Option<Timestamp>,
     /// Recognises the request when it comes again.
     pub idempotency_key: Option<String>,
 }
@@ -51,15 +59,52 @@ pub struct StartTimeouts {
 const MAX_TAGS: usize = 20;
 /// The most characters of an idempotency key.
 const MAX_KEY_CHARS: usize = 200;
+/// The rarest sign of life that can be promised, in seconds.
+const MAX_HEARTBEAT: u32 = 3_600;
+/// The longest time to stop that can be granted, in seconds.
+const MAX_GRACE: u32 = 86_400;
 /// The longest timeout that can be set: a year, in seconds.
 const MAX_TIMEOUT: u64 = 366 * 86_400;
+
+/// What tells a request from another that came with the same key: what was asked for, however it was written, and
+/// whatever the settings were.
+fn fingerprint(spec: &Spec, (timeouts, one_per_feature): (StartTimeouts, bool)) -> String {
+    let tags: Vec<&str> = spec.tags.iter().map(Tag::as_str).collect();
+    let request = json!({
+        "feature": spec.feature.as_str(),
+        "author": spec.author.as_str(),
+        "title": spec.title.as_ref().map(Title::as_str),
+        "tags": tags,
+        "input": spec.input.as_ref().map(canonical),
+        "timeout": timeouts.run,
+        "activityTimeout": timeouts.activity,
+        "onePerFeature": one_per_feature,
+        "heartbeatEvery": spec.heartbeat_every,
+        "grace": spec.grace,
+        "at": spec.began_at,
+    });
+    let present = |fields: &serde_json::Map<String, Value>| -> Value {
+        fields
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    };
+    let request = request.as_object().map(present).unwrap_or(request);
+    Sha256::digest(request.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 impl Service {
     /// Starts a job that somebody else runs and reports on.
     pub async fn start_job(&self, caller: &Caller, request: StartRequest) -> Result<Created, ServiceError> {
         caller.must(Permission::Start)?;
         self.must_be_open()?;
-        let timeouts = self.settings.limits.timeouts;
+        // A process that vouches for itself is ended by no clock that nobody set for it; it is said when it takes
+        // long.
+        let timeouts = match request.heartbeat_every {
+            None => self.settings.limits.timeouts,
+            Some(_) => Timeouts::NONE,
+        };
         let (new, rules) = self.prepare(caller, request, timeouts, Execution::External)?;
         Ok(self.store.create(new, rules, self.context(caller)).await?)
     }
@@ -103,10 +148,9 @@ impl Service {
     ) -> Result<(NewJob, CreateRules), ServiceError> {
         let idempotency = match &request.idempotency_key {
             None => None,
-            Some(key) if !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS => Some(IdempotencyKey {
-                key: format!("{}:{key}", caller.owner()),
-                fingerprint: format!("{request:?}"),
-            }),
+            Some(key) if !key.is_empty() && key.chars().count() <= MAX_KEY_CHARS => {
+                Some(format!("{}:{key}", caller.owner()))
+            }
             Some(_) => {
                 return Err(Invalid::new("Idempotency-Key", "must have 1 to 200 characters").into());
             }
@@ -130,15 +174,40 @@ impl Service {
                 );
             }
         }
+        for (field, seconds, least, most) in [
+            ("heartbeatEvery", request.heartbeat_every, 1, MAX_HEARTBEAT),
+            ("grace", request.grace, 0, MAX_GRACE),
+        ] {
+            if seconds.is_some_and(|seconds| !(least..=most).contains(&seconds)) {
+                return Err(Invalid::new(field, format!("must be {least} to {most} seconds")).into());
+            }
+        }
+        let given = (request.timeouts, request.one_per_feature);
+        let timeouts_given = timeouts.with_seconds(request.timeouts.run, request.timeouts.activity);
+        let warn = self.settings.limits.timeouts;
+        let warn_after = match request.heartbeat_every {
+            // A limit that was set for it warns by itself.
+            Some(_) => Timeouts {
+                run: warn.run.filter(|_| timeouts_given.run.is_none()),
+                activity: warn.activity.filter(|_| timeouts_given.activity.is_none()),
+            },
+            None => Timeouts::NONE,
+        };
         let spec = Spec {
             title: request.title.map(Title::new).transpose()?,
             tags: request.tags.into_iter().map(Tag::new).collect::<Result<_, _>>()?,
             input: request.input.filter(|input| !input.is_null()),
-            timeouts: timeouts.with_seconds(request.timeouts.run, request.timeouts.activity),
+            timeouts: timeouts_given,
+            heartbeat_every: request.heartbeat_every,
+            grace: request.grace,
+            warn_after,
+            began_at: request.began_at,
             execution,
             max_lines: self.settings.limits.max_lines,
             ..Spec::new(Feature::new(request.feature)?, author, caller.owner())
         };
+        let idempotency =
+            idempotency.map(|key| IdempotencyKey { key, fingerprint: fingerprint(&spec, given) });
         let rules = CreateRules {
             max_active: Some(self.settings.limits.max_active),
             one_per_feature: request.one_per_feature,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Caller, Service, ServiceError};
-use crate::model::{Command, Job, JobId, Permission, Report};
+use crate::model::{Command, Job, JobId, Permission, Report, Timestamp};
 
 impl Service {
     /// Whether the caller may report on the job: it is its own, or the caller may report on any.
@@ -22,7 +22,18 @@ impl Service {
         }
     }
 
-    async fn write(&self, caller: &Caller, id: JobId, command: Command) -> Result<Arc<Job>, ServiceError> {
+    /// Where `at` is given, it happened then by the runner's clock.
+    async fn write(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        command: Command,
+        at: Option<Timestamp>,
+    ) -> Result<Arc<Job>, ServiceError> {
+        let command = match at {
+            Some(at) => Command::Happened { at, what: Box::new(command) },
+            None => command,
+        };
         self.must_report(caller, id).await?;
         self.must_be_open()?;
         Ok(self.store.transact(id, command, self.context(caller)).await?)
@@ -30,7 +41,7 @@ impl Service {
 
     /// Records steps, numbers and messages; with nothing in it, that the runner lives.
     pub async fn report(&self, caller: &Caller, id: JobId, report: Report) -> Result<Arc<Job>, ServiceError> {
-        self.write(caller, id, Command::Report(report)).await
+        self.write(caller, id, Command::Report(report), None).await
     }
 
     /// The work is done.
@@ -40,9 +51,10 @@ impl Service {
         id: JobId,
         epoch: Option<u32>,
         output: Option<Value>,
+        at: Option<Timestamp>,
     ) -> Result<Arc<Job>, ServiceError> {
         let output = output.filter(|output| !output.is_null());
-        self.write(caller, id, Command::Complete { epoch, output }).await
+        self.write(caller, id, Command::Complete { epoch, output }, at).await
     }
 
     /// The work cannot be done.
@@ -53,6 +65,7 @@ impl Service {
         epoch: Option<u32>,
         error: Option<String>,
         retryable: bool,
+        at: Option<Timestamp>,
     ) -> Result<Arc<Job>, ServiceError> {
         let error = error
             .map(|text| crate::model::MessageText::new(text).map(crate::model::MessageText::into_string));
@@ -64,7 +77,7 @@ impl Service {
             // An empty text says as much as none.
             Some(Err(_)) | None => None,
         };
-        self.write(caller, id, Command::Fail { epoch, error, retryable }).await
+        self.write(caller, id, Command::Fail { epoch, error, retryable }, at).await
     }
 
     /// The work stopped because the job was asked to.
@@ -73,7 +86,8 @@ impl Service {
         caller: &Caller,
         id: JobId,
         epoch: Option<u32>,
+        at: Option<Timestamp>,
     ) -> Result<Arc<Job>, ServiceError> {
-        self.write(caller, id, Command::AcknowledgeAbort { epoch }).await
+        self.write(caller, id, Command::AcknowledgeAbort { epoch }, at).await
     }
 }

@@ -475,13 +475,20 @@ async fn counters_are_exact<S: Engine>(f: Fixture<S>) {
 async fn late_writes_are_counted_on_an_ended_job<S: Engine>(f: Fixture<S>) {
     let id = start(&*f.store, 1, "import", 0).await.id;
     f.store.transact(id, force_fail(), at(1)).await.unwrap();
+    let late = async |f: &Fixture<S>, command: Command, ms: i64| {
+        let late = f.store.transact(id, command, at(ms)).await;
+        assert!(matches!(late, Err(StoreError::Refused(Refusal::Fenced { given: 1, current: 2, .. }))));
+    };
     for ms in [5, 6] {
-        let late = f.store.transact(id, Command::Complete { epoch: Some(1), output: None }, at(ms)).await;
-        assert_eq!(late, Err(StoreError::Refused(Refusal::Fenced { given: 1, current: 2 })));
+        late(&f, Command::Report(Report { epoch: Some(1), items: Vec::new() }), ms).await;
     }
     let f = f.reopen().await;
     let job = f.store.get(id).await.unwrap().unwrap();
     assert_eq!((job.late_writes, job.late_write_at, job.status), (2, Some(Timestamp(6)), Status::Failed));
+    late(&f, Command::Complete { epoch: Some(1), output: None }, 7).await;
+    let f = f.reopen().await;
+    let job = f.store.get(id).await.unwrap().unwrap();
+    assert_eq!((job.late_writes, job.late_write_at), (3, None), "its process says that it is done");
 }
 
 async fn changes_are_published_in_order_before_the_answer<S: Engine>(f: Fixture<S>) {

@@ -18,7 +18,7 @@ pub struct Turn {
 
 /// Decides and applies.
 pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Turn, Refused> {
-    let of_the_run = command.is_of_the_run();
+    let (of_the_run, ends) = (command.is_of_the_run(), command.ends_the_run());
     match job.decide(command, context) {
         Ok(mut events) => {
             let mut next = job.clone();
@@ -30,7 +30,7 @@ pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Turn, Refu
             // An operator who comes second is no sign of a process that lives on.
             let counted = (of_the_run && job.is_late_write(&refusal)).then(|| {
                 let mut next = job.clone();
-                next.count_late_write(context.at);
+                next.count_late_write(context.at, ends);
                 Arc::new(next)
             });
             Err(Refused { refusal, counted })

@@ -13,6 +13,7 @@ mod accounts;
 mod batch;
 #[cfg(test)]
 pub(super) mod cluster;
+mod columns;
 mod connect;
 mod feed;
 mod history;

@@ -2,74 +2,91 @@
 //! own, and the numbers of enums. A database's numbers are never given another meaning.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use thiserror::Error;
 
 use super::StoreError;
-use crate::model::{
-    AbortRequest, Dropped, Event, EventKind, EventSource, Execution, Job, LastMessage, Level, LineKind,
-    MessageText, Status, Tag, Timestamp,
-};
+use crate::model::job_fields::job_fields;
+use crate::model::job_fields::types::*;
+use crate::model::{Event, EventKind, EventSource, Job, Level, LineKind, MessageText};
 
-/// What no query looks at and is seldom there, as JSON.
-#[derive(Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct More {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<Tag>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub input: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output: Option<Arc<Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub abort: Option<Arc<AbortRequest>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_message: Option<Arc<LastMessage>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recorded_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unrecorded: Vec<usize>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub unrecorded_whole: bool,
-    #[serde(skip_serializing_if = "Dropped::is_none")]
-    pub dropped: Dropped,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub unrecorded_drops: bool,
+/// Makes the JSON beside a job's row of the list of fields.
+macro_rules! document {
+    (
+        required $required:tt
+        named $named:tt
+        asked $asked:tt
+        asked_rarely { $($(#[$rarely_meta:meta])* $rarely:ident: $rarely_type:ty = $rarely_value:expr;)* }
+        asked_each { $($(#[$each_meta:meta])* $each:ident: $each_type:ty = $each_value:expr;)* }
+        columns $columns:tt
+        numbers $numbers:tt
+        document { $($(#[$meta:meta])* $field:ident: $type:ty = $value:expr;)* }
+    ) => {
+        /// What no query looks at and is seldom there, as it is read.
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        pub struct Document {
+            $(pub $rarely: $rarely_type,)*
+            $(pub $each: $each_type,)*
+            $(pub $field: $type,)*
+        }
+
+        /// The same, as it is written.
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct DocumentOf<'a> {
+            $(#[serde(skip_serializing_if = "is_absent")] pub $rarely: Option<&'a $rarely_type>,)*
+            $(#[serde(skip_serializing_if = "is_default")] pub $each: &'a $each_type,)*
+            $(#[serde(skip_serializing_if = "is_default")] pub $field: &'a $type,)*
+        }
+
+        impl<'a> DocumentOf<'a> {
+            /// What of a job has no column where specifications are shared, and those have their own.
+            pub fn beside_spec(job: &'a Job) -> Self {
+                Self {
+                    $($rarely: None,)*
+                    $($each: &job.spec.$each,)*
+                    $($field: &job.$field,)*
+                }
+            }
+
+            /// What of a job has no column.
+            pub fn whole(job: &'a Job) -> Self {
+                Self { $($rarely: Some(&job.spec.$rarely),)* ..Self::beside_spec(job) }
+            }
+
+            fn is_empty(&self) -> bool {
+                true $(&& is_absent(&self.$rarely))* $(&& is_default(&self.$each))* $(&& is_default(&self.$field))*
+            }
+        }
+    };
 }
 
-impl More {
-    /// What of a job has no column.
-    pub fn of(job: &Job) -> Self {
-        Self {
-            tags: job.spec.tags.clone(),
-            input: job.spec.input.clone(),
-            output: job.output.clone(),
-            abort: job.abort.clone(),
-            last_message: job.last_message.clone(),
-            last_error: job.last_error.clone(),
-            recorded_at: job.recorded_at,
-            unrecorded: job.unrecorded.clone(),
-            unrecorded_whole: job.unrecorded_whole,
-            dropped: job.dropped,
-            unrecorded_drops: job.unrecorded_drops,
-        }
-    }
+job_fields!(document);
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_default<T: Default + PartialEq>(value: &&T) -> bool {
+    **value == T::default()
+}
+
+fn is_absent<T: Default + PartialEq>(value: &Option<&T>) -> bool {
+    value.is_none_or(|value| *value == T::default())
+}
+
+impl DocumentOf<'_> {
     /// As it is written: nothing where nothing is there.
     pub fn write(&self) -> Result<Option<String>, StoreError> {
-        if *self == Self::default() {
+        if self.is_empty() {
             return Ok(None);
         }
         serde_json::to_string(self).map(Some).map_err(|error| StoreError::Corrupt(error.to_string()))
     }
+}
 
-    /// Reads what [`More::write`] wrote.
+impl Document {
+    /// Reads what [`DocumentOf::write`] wrote.
     pub fn read(json: Option<&str>) -> serde_json::Result<Self> {
         json.map_or_else(|| Ok(Self::default()), serde_json::from_str)
     }
@@ -180,6 +197,6 @@ impl<'a> Entry<'a> {
                 )
             }
         };
-        Ok(Event { seq: Some(self.seq as u64), at: Timestamp(self.at), source, kind })
+        Ok(Event { seq: Some(self.seq as u64), at: Timestamp(self.at), source, kind, heard: None })
     }
 }

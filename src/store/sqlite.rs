@@ -16,12 +16,12 @@ mod accounts;
 mod batch;
 mod checkpoint;
 mod entries;
-mod facts;
 mod import;
 mod interned;
 mod lists;
 mod logs;
 mod maintenance;
+mod numbers;
 mod open;
 #[cfg(test)]
 mod plans;
@@ -29,7 +29,6 @@ mod prune;
 mod reader;
 mod restore;
 mod rows;
-mod upgrade;
 mod varint;
 mod writer;
 

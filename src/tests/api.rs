@@ -15,3 +15,4 @@ mod recovery;
 mod restart;
 mod run;
 mod start;
+mod vouched;

@@ -1,22 +1,11 @@
-//! What needs a person, and the sentence the overview opens with.
-//!
-//! Worked out from a row and the time, on the server and in the browser alike, so that a job goes stale on
-//! the screen at the second it does, without a request.
+//! What needs a person, in words, and the sentence the overview opens with. Whether it does, and how urgently,
+//! decides [`Watched::need`](crate::model::Watched::need).
 
-use crate::model::{Status, minutes};
+use std::time::Duration;
 
-use super::board::{JobRow, over};
+use super::board::JobRow;
 use super::format::age;
-use crate::model::{Timestamp, Trouble};
-
-/// How urgent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Will need a person.
-    Soon,
-    /// Needs one now.
-    Now,
-}
+use crate::model::{Need, Severity, Status, Timestamp, Trouble, span_words};
 
 /// Why a job needs a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,101 +22,85 @@ pub struct Attention {
     pub elsewhere: bool,
 }
 
-/// How long after the last late write a process counts as still running.
-const ZOMBIE_FOR: std::time::Duration = std::time::Duration::from_secs(5 * 60);
-/// How long an asked-for stop may take before it needs somebody.
-const ABORT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-
 /// Why a job needs a person at `now`, where it does.
 pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
-    if row.status.is_final() {
-        let last = row.late_write_at.filter(|last| now.since(*last) < ZOMBIE_FOR)?;
-        let writes = if row.late_writes == 1 { "write was" } else { "writes were" };
-        return Some(Attention {
-            severity: Severity::Now,
-            verdict: "has ended, but its process is still running.".to_owned(),
-            evidence: format!(
-                "{} late {writes} refused, the last {}. Stop the process where it runs; nothing it reports counts.",
-                row.late_writes,
-                age(now.since(last))
-            ),
-            only_force: false,
-            elsewhere: true,
-        });
-    }
-    if !row.status.is_active() {
-        return None;
-    }
-    let running = now.since(row.started_at);
-    let inactive = now.since(row.activity_at);
+    let need = row.watched().need(now)?;
+    let running = span_words(now.since(row.started_at));
+    let inactive = span_words(now.since(row.activity_at));
     let heard = match row.heartbeat_at {
-        Some(at) if now.since(at) < std::time::Duration::from_secs(30) => {
+        Some(at) if now.since(at) < Duration::from_secs(30) => {
             format!("Its process is alive: last heard of {}.", age(now.since(at)))
         }
         Some(at) => format!("Its process was last heard of {}.", age(now.since(at))),
         None => "Its process was never heard of.".to_owned(),
     };
-    let ran = |fifths| over(now, row.started_at, row.run_timeout_ms, fifths);
-    let silent = |fifths| over(now, row.activity_at, row.activity_timeout_ms, fifths);
-    let make = |severity, verdict: String, evidence: String, only_force| {
-        Some(Attention { severity, verdict, evidence, only_force, elsewhere: false })
-    };
-    let aborting = row.status == Status::Aborting;
-    if ran(5) {
-        return make(
-            Severity::Now,
-            format!("has run for {}, longer than it may.", plain_minutes(running)),
+    let (verdict, evidence) = match need {
+        Need::Zombie => {
+            let writes = if row.late_writes == 1 { "write was" } else { "writes were" };
+            let last = row.late_write_at.map(|at| age(now.since(at))).unwrap_or_default();
+            (
+                "has ended, but its process is still running.".to_owned(),
+                format!(
+                    "{} late {writes} refused, the last {last}. Stop the process where it runs; nothing it reports \
+                     counts.",
+                    row.late_writes
+                ),
+            )
+        }
+        Need::RanTooLong => (
+            format!("has run for {running}, longer than it may."),
             format!("{heard} The next sweep will fail it."),
-            aborting,
-        );
-    }
-    if silent(5) {
-        return make(
-            Severity::Now,
-            format!("has been silent for {}.", plain_minutes(inactive)),
+        ),
+        Need::Silent => (
+            format!("has been silent for {inactive}."),
             format!("{heard} No message, no step and no progress since. The next sweep will fail it."),
-            aborting,
-        );
-    }
-    if let Some((at, by)) = row.abort.as_ref().filter(|(at, _)| aborting && now.since(*at) > ABORT_PATIENCE) {
-        return make(
-            Severity::Now,
-            "was asked to stop and has not.".to_owned(),
-            format!("{by} asked {}. {heard}", age(now.since(*at))),
-            true,
-        );
-    }
-    if silent(4) {
-        return make(
-            Severity::Soon,
-            format!("has been silent for {}.", plain_minutes(inactive)),
+        ),
+        Need::Unheard => {
+            let since = row.heartbeat_at.unwrap_or(row.started_at);
+            let every = Duration::from_secs(row.heartbeat_every.unwrap_or(0).into());
+            (
+                format!("has not been heard of since {}.", span_words(now.since(since))),
+                format!(
+                    "Its process promised a sign of life every {}. It is dead, or cannot reach the server.",
+                    span_words(every)
+                ),
+            )
+        }
+        Need::NotStopping => {
+            let (at, by) = row.abort.clone().unwrap_or((now, "somebody".to_owned()));
+            (
+                "was asked to stop and has not.".to_owned(),
+                format!("{by} asked {}. {heard}", age(now.since(at))),
+            )
+        }
+        Need::SilentSoon => (
+            format!("has been silent for {inactive}."),
             format!("{heard} It counts as stale after {}.", limit(row.activity_timeout_ms)),
-            aborting,
-        );
-    }
-    if ran(4) {
-        return make(
-            Severity::Soon,
-            format!("has run for {}.", plain_minutes(running)),
+        ),
+        Need::LongSoon => (
+            format!("has run for {running}."),
             format!("{heard} It may run for {}.", limit(row.run_timeout_ms)),
-            aborting,
-        );
-    }
-    None
-}
-
-fn plain_minutes(span: std::time::Duration) -> String {
-    if span.as_secs() < 90 {
-        return format!("{} seconds", span.as_secs());
-    }
-    match minutes(span) {
-        1 => "1 minute".to_owned(),
-        minutes => format!("{minutes} minutes"),
-    }
+        ),
+        Need::Quiet => (
+            format!("has been silent for {inactive}."),
+            format!("{heard} That is longer than {}; nothing ends it.", limit(row.warn_activity_ms)),
+        ),
+        Need::Long => (
+            format!("has run for {running}."),
+            format!("{heard} That is longer than {}; nothing ends it.", limit(row.warn_run_ms)),
+        ),
+    };
+    Some(Attention {
+        severity: need.severity(),
+        verdict,
+        evidence,
+        only_force: need != Need::Zombie && row.status == Status::Aborting,
+        elsewhere: need == Need::Zombie,
+    })
 }
 
 fn limit(ms: Option<u64>) -> String {
-    ms.map(|ms| plain_minutes(std::time::Duration::from_millis(ms))).unwrap_or_default()
+    ms.map(|ms| span_words(Duration::from_millis(ms))).unwrap_or_default()
 }
 
 /// The sentence the overview opens with, and the one under it.
@@ -187,6 +160,11 @@ mod tests {
             abort: None,
             run_timeout_ms: Some(1_800_000),
             activity_timeout_ms: Some(600_000),
+            heartbeat_every: None,
+            grace: None,
+            warn_run_ms: None,
+            warn_activity_ms: None,
+            guessed: false,
             late_writes: 0,
             late_write_at: None,
             in_process: false,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{date_time, duration, iso};
 use crate::model::{
-    Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, Trouble, shorten,
+    Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, Trouble, Watched, shorten,
 };
 
 /// A job that has not ended, as a row of the overview. Also a job that has, while the process it ran in
@@ -43,6 +43,21 @@ pub struct JobRow {
     pub run_timeout_ms: Option<u64>,
     /// Its activity timeout, in milliseconds.
     pub activity_timeout_ms: Option<u64>,
+    /// How often its process promised to be heard of, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_every: Option<u32>,
+    /// How long its process may take to stop, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<u32>,
+    /// How long it may run before somebody is told, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn_run_ms: Option<u64>,
+    /// How long it may be silent before somebody is told, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn_activity_ms: Option<u64>,
+    /// Its number was read out of what it printed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guessed: bool,
     /// Refused writes of a fenced run, and when the last came.
     pub late_writes: u64,
     /// See `late_writes`.
@@ -56,6 +71,7 @@ pub struct JobRow {
 impl From<&Job> for JobRow {
     fn from(job: &Job) -> Self {
         let shown = job.shown();
+        let watched = job.watched();
         Self {
             id: job.id,
             title: job.title().to_owned(),
@@ -71,8 +87,13 @@ impl From<&Job> for JobRow {
             activity_at: job.activity_at,
             heartbeat_at: job.heartbeat_at,
             abort: job.abort.as_ref().map(|abort| (abort.at, abort.by.clone())),
-            run_timeout_ms: job.spec.timeouts.run.map(|limit| limit.as_millis() as u64),
-            activity_timeout_ms: job.spec.timeouts.activity.map(|limit| limit.as_millis() as u64),
+            run_timeout_ms: watched.run_timeout,
+            activity_timeout_ms: watched.activity_timeout,
+            heartbeat_every: job.spec.heartbeat_every,
+            grace: job.spec.grace,
+            warn_run_ms: watched.warn_run,
+            warn_activity_ms: watched.warn_activity,
+            guessed: !job.progress_source.is_reported(),
             late_writes: job.late_writes,
             late_write_at: job.late_write_at,
             in_process: job.spec.execution == Execution::InProcess,
@@ -134,19 +155,29 @@ impl From<&Job> for PastRow {
 }
 
 impl JobRow {
-    /// Whether it is stale at `now`: the rule of [`Job::health`], on what a row knows.
+    /// Whether it is stale at `now`.
     pub fn is_stale(&self, now: Timestamp) -> bool {
-        self.status.is_active()
-            && (over(now, self.started_at, self.run_timeout_ms, 5)
-                || over(now, self.activity_at, self.activity_timeout_ms, 5))
+        self.watched().stale(now).is_some()
     }
-}
 
-/// Whether more than `fifths` fifths of a limit have passed. In whole numbers: the browser would carry
-/// the conversion of fractions to durations otherwise.
-pub(super) fn over(now: Timestamp, since: Timestamp, limit_ms: Option<u64>, fifths: u64) -> bool {
-    let passed = u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0);
-    limit_ms.is_some_and(|limit| passed.saturating_mul(5) > limit.saturating_mul(fifths))
+    /// What of it says whether it needs a person: [`Job::watched`], of what a row knows.
+    pub fn watched(&self) -> Watched {
+        let ms = |seconds: u32| u64::from(seconds) * 1_000;
+        Watched {
+            status: self.status,
+            started_at: self.started_at,
+            activity_at: self.activity_at,
+            heartbeat_at: self.heartbeat_at,
+            abort_at: self.abort.as_ref().map(|(at, _)| *at),
+            run_timeout: self.run_timeout_ms,
+            activity_timeout: self.activity_timeout_ms,
+            warn_run: self.warn_run_ms,
+            warn_activity: self.warn_activity_ms,
+            heartbeat_every: self.heartbeat_every.map(ms),
+            grace: self.grace.map(ms),
+            late_write_at: self.late_write_at,
+        }
+    }
 }
 
 /// The overview as it stands.

@@ -18,7 +18,7 @@ use super::notices::Notices;
 use super::record::{End, Message, Progress, Record, Start};
 use super::trouble::{NOT_FOUND, Trouble, takes_nothing};
 use crate::cli::client::{Acknowledged, CallError, Client};
-use crate::model::{Level, Status};
+use crate::model::{Cause, Level, Status};
 
 /// How long things take. The defaults are for people; tests are in more of a hurry.
 #[derive(Clone, Copy, Debug)]
@@ -391,19 +391,16 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Whether the job that has ended was failed because nothing was heard of it, by the words that this always
-/// has. Somebody who ends it by hand gives other reasons.
+/// Whether the job that has ended was failed because nothing was heard of it.
 async fn failed_for_silence(client: &Client, job: JobRef) -> Result<bool, Trouble> {
     #[derive(Deserialize)]
     struct Ended {
-        status: Status,
         #[serde(default)]
-        error: Option<String>,
+        cause: Option<String>,
     }
-    const SILENT: &str = "Job force-failed: Job inactive too long (";
     let path = format!("/api/admin/jobs/{}/progress", job.job_id);
     let ended: Ended = client.get(&path, &[]).await.map_err(Trouble::of)?;
-    Ok(ended.status == Status::Failed && ended.error.is_some_and(|error| error.starts_with(SILENT)))
+    Ok(ended.cause.is_some_and(|cause| cause == Cause::Inactive.name() || cause == Cause::Lost.name()))
 }
 
 /// How it stands with the server, as the delivery and the heartbeats of one run see it.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::model::{Job, JobId, LogCounts, LogLine, Status, Timestamp};
+use crate::model::{Cause, Job, JobId, LogCounts, LogLine, ProgressSource, Status, Timestamp};
 use crate::service::{Caller, Service, ServiceError};
 use crate::store::Newest;
 use crate::view::{JobRow, Severity, attention, iso};
@@ -150,6 +150,27 @@ pub struct JobDto {
     /// What went wrong.
     #[schema(required = true)]
     pub error: Option<String>,
+    /// Why it ended: `reported`, `aborted`, `force_failed`, `emergency_cleanup`, `timeout`, `inactive`, `lost` or
+    /// `server_stopped`; absent until then.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Who ended it, which limit did and what changes that, where its run did not end it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_because: Option<String>,
+    /// `guessed` where its numbers were read out of what the work printed; absent where they were reported.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "ProgressSource::is_reported")]
+    pub progress_source: ProgressSource,
+    /// Every so many seconds its process promised to be heard of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_every: Option<u32>,
+    /// Seconds its process may take to stop once it is asked to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<u32>,
+    /// Its runner gave a time that cannot be; what it dates so bears the server's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub clock_doubted: bool,
     /// Whether somebody asked it to stop.
     pub abort_requested: bool,
     /// Who asked it to stop, why, and when; null where nobody did.
@@ -251,6 +272,12 @@ impl JobDto {
             input: spec.input.clone(),
             output: job.output.as_deref().cloned(),
             error: job.error.as_deref().map(str::to_owned),
+            cause: job.cause(),
+            ended_because: job.ended_because(),
+            progress_source: job.progress_source,
+            heartbeat_every: spec.heartbeat_every,
+            grace: spec.grace,
+            clock_doubted: job.clock_doubted,
             abort_requested: job.abort.is_some(),
             abort: job.abort.as_ref().map(|abort| AbortDto {
                 reason: abort.reason.as_str().to_owned(),

@@ -6,9 +6,9 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::given::{Document, Moment, document};
 use super::job_dto::{JobDto, MESSAGES_IN_LIST};
 use crate::http::{ApiError, AppState, Body, ErrorBody, Params, SignedIn};
 use crate::model::{Invalid, JobFilter, JobId, PageSize, Status};
@@ -110,8 +110,10 @@ pub struct StartBody {
     /// What people call it: up to 200 characters.
     #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
     title: Option<String>,
-    /// What it works on: any JSON, nested 64 deep at most.
-    input: Option<Value>,
+    /// What it works on: any JSON, nested 64 deep at most, its numbers of 64 bits or 17 digits. Names come back
+    /// sorted; of one given twice the last counts.
+    #[schema(value_type = Option<Value>)]
+    input: Option<Document>,
     /// Labels: up to 20 of up to 50 characters.
     #[schema(value_type = Vec<Label>, max_items = 20)]
     #[serde(default)]
@@ -125,6 +127,15 @@ pub struct StartBody {
     /// Refuse while a job of the same feature has not ended.
     #[serde(default)]
     one_per_feature: bool,
+    /// Every so many seconds, 1 to 3600, its process will be heard of: it vouches for itself. None of the
+    /// installation's timeouts ends such a job; it is said when nothing is heard of it, and after the server's
+    /// `--lost-after` it ends as lost.
+    heartbeat_every: Option<u32>,
+    /// Seconds its process may take to stop once it is asked to. No limit cuts that short.
+    grace: Option<u32>,
+    /// When it began by its runner's clock, where that is told later.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
 }
 
 /// A started job.
@@ -188,10 +199,13 @@ pub async fn start(
         feature: body.feature.unwrap_or_default(),
         author: body.author,
         title: body.title,
-        input: body.input,
+        input: document(body.input),
         tags: body.tags,
         timeouts: StartTimeouts { run: body.timeout, activity: body.activity_timeout },
         one_per_feature: body.one_per_feature,
+        heartbeat_every: body.heartbeat_every,
+        grace: body.grace,
+        began_at: body.at.map(|Moment(at)| at),
         idempotency_key,
     };
     let created = app.service.start_job(&caller, request).await?;

@@ -11,6 +11,7 @@ use utoipa::openapi::{ArrayBuilder, OneOfBuilder, Ref, RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::document::NOT_RECORDED;
+use super::given::Moment;
 use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, Params, SignedIn};
 use crate::model::{Invalid, Level, LineKind, LogFilter, MessageText, Report, ReportItem};
 use crate::store::{LogFrom, LogQuery};
@@ -39,6 +40,10 @@ pub struct MessageBody {
     /// skipped, so a list may be sent again after a lost answer.
     #[schema(minimum = 1)]
     key: Option<u64>,
+    /// When it was said, by the runner's clock. Believed where it lies between the job's beginning and now.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing)]
+    at: Option<Moment>,
 }
 
 /// One message, or a list of them. A list is recorded whole or not at all.
@@ -108,7 +113,7 @@ pub struct MessageRecorded {
     message: String,
 }
 
-fn item(body: MessageBody) -> Result<ReportItem, Invalid> {
+fn items(body: MessageBody) -> Result<impl Iterator<Item = ReportItem>, Invalid> {
     let level = match body.kind.as_deref() {
         Some("info") => Level::Info,
         Some("warning") => Level::Warning,
@@ -120,7 +125,9 @@ fn item(body: MessageBody) -> Result<ReportItem, Invalid> {
     if body.key == Some(0) {
         return Err(Invalid::new("key", "must be 1 or more"));
     }
-    Ok(ReportItem::Message { level, text, step: body.step, key: body.key })
+    let at = body.at.map(|Moment(at)| ReportItem::At(at));
+    let message = ReportItem::Message { level, text, step: body.step, key: body.key };
+    Ok(at.into_iter().chain([message]))
 }
 
 /// Add messages
@@ -156,17 +163,14 @@ pub async fn post(
     if messages.iter().any(|message| message.epoch.is_some() && message.epoch != epoch) {
         return Err(Invalid::new("epoch", "must be the same for all messages of a list").into());
     }
-    let items = messages
-        .into_iter()
-        .enumerate()
-        .map(|(place, message)| {
-            item(message).map_err(|invalid| Invalid {
-                problem: format!("{} (message {})", invalid.problem, place + 1),
-                ..invalid
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    let job = app.service.report(&caller, id, Report { epoch, items }).await?;
+    let mut said = Vec::with_capacity(messages.len());
+    for (place, message) in messages.into_iter().enumerate() {
+        said.extend(items(message).map_err(|invalid| Invalid {
+            problem: format!("{} (message {})", invalid.problem, place + 1),
+            ..invalid
+        })?);
+    }
+    let job = app.service.report(&caller, id, Report { epoch, items: said }).await?;
     Ok(Json(MessageRecorded {
         seq: job.seq,
         abort_requested: job.abort.is_some(),

@@ -8,13 +8,13 @@ use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::document::NOT_RECORDED;
+use super::given::{Document, Moment, document};
 use super::job_dto::{JobDto, MESSAGES_OF_ONE};
 use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, OptionalBody, SignedIn};
-use crate::model::{Invalid, Job, JobId, Report, ReportItem, Status, StepSpec};
+use crate::model::{Invalid, Job, JobId, ProgressSource, Report, ReportItem, Status, StepSpec, Timestamp};
 use crate::view::{JobRow, attention};
 
 /// Look at a job
@@ -92,6 +92,7 @@ impl From<StepBody> for StepSpec {
 /// How far a job has come. One of: `progress` alone for a job without steps; `step` and `progress`;
 /// `steps` to declare steps, now or late. Steps and a number may come together.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ProgressBody {
     /// 0 to 1. A number lower than the last is ignored.
     #[schema(minimum = 0, maximum = 1)]
@@ -102,6 +103,12 @@ pub struct ProgressBody {
     steps: Option<Vec<StepBody>>,
     /// The epoch that `start` answered.
     epoch: Option<u32>,
+    /// `guessed` where the number was read out of what the work printed; `reported` where nothing is said.
+    #[schema(value_type = Option<String>)]
+    progress_source: Option<ProgressSource>,
+    /// When it was so, by the runner's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
 }
 
 /// A report was recorded.
@@ -156,16 +163,21 @@ pub async fn post(
     Body(body): Body<ProgressBody>,
 ) -> Result<Json<Reported>, ApiError> {
     let mut items = Vec::new();
+    items.extend(body.progress_source.map(ReportItem::From));
+    let said = items.len();
     if let Some(steps) = body.steps {
         items.push(ReportItem::Steps(steps.into_iter().map(StepSpec::from).collect()));
     }
     match (body.progress, body.step) {
         (Some(value), step) => items.push(ReportItem::Progress { step, value }),
         (None, Some(_)) => return Err(Invalid::new("progress", "is required beside `step`").into()),
-        (None, None) if items.is_empty() => {
+        (None, None) if items.len() == said => {
             return Err(Invalid::new("progress", "must be a number between 0 and 1").into());
         }
         (None, None) => {}
+    }
+    if let Some(Moment(at)) = body.at {
+        items.insert(0, ReportItem::At(at));
     }
     let job = app.service.report(&caller, id, Report { epoch: body.epoch, items }).await?;
     Ok(Reported::of(&job, "Progress updated successfully"))
@@ -176,6 +188,20 @@ pub async fn post(
 pub struct EpochBody {
     /// The epoch that `start` answered.
     epoch: Option<u32>,
+}
+
+/// The run the work was for, and when it stopped.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct AbortedBody {
+    /// The fence of the run, as it was given at the start.
+    epoch: Option<u32>,
+    /// When it stopped, by the runner's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
+}
+
+fn happened(at: Option<Moment>) -> Option<Timestamp> {
+    at.map(|Moment(at)| at)
 }
 
 /// A heartbeat was heard.
@@ -215,9 +241,13 @@ pub async fn heartbeat(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub struct CompleteBody {
     /// What it produced: any JSON.
-    output: Option<Value>,
+    #[schema(value_type = Option<Value>)]
+    output: Option<Document>,
     /// The epoch that `start` answered.
     epoch: Option<u32>,
+    /// When it ended, by the runner's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
 }
 
 /// Complete a job
@@ -239,7 +269,7 @@ pub async fn complete(
     JobPath(id): JobPath,
     OptionalBody(body): OptionalBody<CompleteBody>,
 ) -> Result<Json<Reported>, ApiError> {
-    let job = app.service.complete(&caller, id, body.epoch, body.output).await?;
+    let job = app.service.complete(&caller, id, body.epoch, document(body.output), happened(body.at)).await?;
     Ok(Reported::of(&job, "Job marked as completed"))
 }
 
@@ -253,6 +283,9 @@ pub struct FailBody {
     retryable: Option<bool>,
     /// The epoch that `start` answered.
     epoch: Option<u32>,
+    /// When it ended, by the runner's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
 }
 
 /// Fail a job
@@ -275,7 +308,8 @@ pub async fn fail(
     OptionalBody(body): OptionalBody<FailBody>,
 ) -> Result<Json<Reported>, ApiError> {
     let retryable = body.retryable.unwrap_or(true);
-    let job = app.service.fail(&caller, id, body.epoch, body.error_message, retryable).await?;
+    let (error, at) = (body.error_message, happened(body.at));
+    let job = app.service.fail(&caller, id, body.epoch, error, retryable, at).await?;
     Ok(Reported::of(&job, "Job marked as failed"))
 }
 
@@ -286,7 +320,7 @@ pub async fn fail(
     operation_id = "acknowledgeAbort",
     tag = "reporting",
     params(("id" = uuid::Uuid, Path, description = "The job")),
-    request_body = Option<EpochBody>,
+    request_body = Option<AbortedBody>,
     responses(
         (status = 200, body = Reported, description = "The job is aborted"),
         (status = 409, body = ErrorBody, description = "`wrong_state`: nobody asked the job to stop. `job_finished`, `stale_epoch`: as for a report"),
@@ -296,8 +330,8 @@ pub async fn aborted(
     State(app): State<AppState>,
     SignedIn(caller): SignedIn,
     JobPath(id): JobPath,
-    OptionalBody(body): OptionalBody<EpochBody>,
+    OptionalBody(body): OptionalBody<AbortedBody>,
 ) -> Result<Json<Reported>, ApiError> {
-    let job = app.service.acknowledge_abort(&caller, id, body.epoch).await?;
+    let job = app.service.acknowledge_abort(&caller, id, body.epoch, happened(body.at)).await?;
     Ok(Reported::of(&job, "Job marked as aborted"))
 }

@@ -3,6 +3,7 @@
 use deadpool_postgres::GenericClient;
 
 use super::connect::{READS_WITHIN, answered_within, unavailable};
+use super::job_columns;
 use super::reader;
 use super::rows::{self, get};
 use crate::model::Timestamp;
@@ -80,7 +81,7 @@ pub(super) async fn check(
         }
         let jobs = db
             .query(
-                &format!("select {} from job where n > $1 order by n limit {AT_ONCE}", rows::JOB),
+                &format!("select {} from job where n > $1 order by n limit {AT_ONCE}", job_columns::names()),
                 &[&last],
             )
             .await
@@ -89,7 +90,7 @@ pub(super) async fn check(
             break;
         }
         for row in &jobs {
-            let (n, job) = rows::job(row)?;
+            let (n, job) = job_columns::job(row)?;
             last = n;
             let mut replay = Replay::new(job.id);
             loop {

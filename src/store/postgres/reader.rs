@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::connect::{READS_WITHIN, answered_within, unavailable};
+use super::job_columns;
 use super::rows::{self, get};
 use super::text::stored;
 use crate::model::{
@@ -93,7 +94,8 @@ pub(super) async fn jobs_where(
     condition: &str,
     value: &(dyn ToSql + Sync),
 ) -> Result<Vec<Arc<Job>>, StoreError> {
-    let jobs = ask(db, &format!("select {} from job where {condition}", rows::JOB), &[value]).await?;
+    let jobs =
+        ask(db, &format!("select {} from job where {condition}", job_columns::names()), &[value]).await?;
     with_steps(db, jobs).await
 }
 
@@ -104,7 +106,7 @@ pub(super) async fn in_order_of_id(
     limit: usize,
 ) -> Result<Vec<Arc<Job>>, StoreError> {
     let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
-    let sql = format!("select {} from job where id > $1 order by id limit $2", rows::JOB);
+    let sql = format!("select {} from job where id > $1 order by id limit $2", job_columns::names());
     let jobs = ask(db, &sql, &[&after, &(limit as i64)]).await?;
     with_steps(db, jobs).await
 }
@@ -196,7 +198,7 @@ async fn phase(
                 number if !by_name && number > 4 => format!(" and status = {number} and status > 4"),
                 number => format!(" and status = {number}"),
             });
-            format!("(select {} from job where {}{status} {order})", rows::JOB, where_.text)
+            format!("(select {} from job where {}{status} {order})", job_columns::names(), where_.text)
         })
         .collect();
     let query = match several {

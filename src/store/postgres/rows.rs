@@ -1,4 +1,4 @@
-//! Rows to model values, and back. The only place that knows the columns.
+//! Rows to model values, and back. What a job's columns are, [`job_columns`] knows.
 
 use std::sync::Arc;
 
@@ -8,20 +8,11 @@ use tokio_postgres::{Client, Row, Statement};
 use super::connect::{DbError, unavailable};
 use super::job_columns;
 use super::text::{original, stored};
-use crate::model::{
-    Author, Counts, Event, Feature, Job, JobId, LineKind, LogCounts, LogLine, Spec, Step, StepTree, Tag,
-    Timeouts, Timestamp, Title, Weight,
-};
+use crate::model::{Counts, Event, Job, LineKind, LogLine, Step, StepTree, Tag, Timestamp, Weight};
 use crate::store::StoreError;
-use crate::store::record::{self, Entry, More, span};
+use crate::store::record::{self, Entry};
 
-/// The columns of a job, in the order [`job`] reads them.
-pub(super) const JOB: &str = "n, id, feature, author, owner, title, status, execution, attempt, max_attempts, epoch, \
-    queue, priority, progress, created_at, run_at, started_at, ended_at, activity_at, progress_at, heartbeat_at, \
-    run_timeout, activity_timeout, seq, revision, infos, warnings, errors, systems, operators, fenced, late_writes, \
-    late_write_at, message_key, error, more, max_lines, pinned";
-
-fn unreadable(error: impl std::fmt::Display) -> StoreError {
+pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
 
@@ -42,10 +33,6 @@ fn count(row: &Row, column: usize) -> Result<u64, StoreError> {
     get::<i64>(row, column).map(|count| count as u64)
 }
 
-fn small(row: &Row, column: usize) -> Result<u32, StoreError> {
-    u32::try_from(get::<i64>(row, column)?).map_err(unreadable)
-}
-
 fn at(row: &Row, column: usize) -> Result<Option<Timestamp>, StoreError> {
     Ok(get::<Option<i64>>(row, column)?.map(Timestamp))
 }
@@ -53,69 +40,6 @@ fn at(row: &Row, column: usize) -> Result<Option<Timestamp>, StoreError> {
 /// A status from its number.
 pub(super) fn status(number: i16) -> Result<crate::model::Status, StoreError> {
     record::status(i64::from(number)).ok_or_else(|| unreadable(format!("there is no status {number}")))
-}
-
-/// Reads a job, without its steps, and its row number.
-pub(super) fn job(row: &Row) -> Result<(i64, Job), StoreError> {
-    let more: Option<&str> = get(row, 35)?;
-    let more = More::read(more).map_err(unreadable)?;
-    let execution: i16 = get(row, 7)?;
-    let spec = Spec {
-        feature: Feature::new(text(row, 2)?).map_err(unreadable)?,
-        author: Author::new(text(row, 3)?).map_err(unreadable)?,
-        owner: text(row, 4)?,
-        title: maybe_text(row, 5)?.map(Title::new).transpose().map_err(unreadable)?,
-        tags: more.tags,
-        input: more.input,
-        timeouts: Timeouts { run: span(get(row, 21)?), activity: span(get(row, 22)?) },
-        execution: record::execution(i64::from(execution))
-            .ok_or_else(|| unreadable(format!("there is no execution {execution}")))?,
-        max_attempts: small(row, 9)?,
-        queue: text(row, 11)?,
-        priority: get(row, 12)?,
-        max_lines: small(row, 36)?,
-    };
-    let job = Job {
-        id: JobId(get(row, 1)?),
-        spec: Arc::new(spec),
-        status: status(get(row, 6)?)?,
-        attempt: small(row, 8)?,
-        epoch: small(row, 10)?,
-        progress: get(row, 13)?,
-        steps: Arc::default(),
-        created_at: Timestamp(get(row, 14)?),
-        run_at: at(row, 15)?,
-        started_at: at(row, 16)?,
-        ended_at: at(row, 17)?,
-        activity_at: Timestamp(get(row, 18)?),
-        progress_at: at(row, 19)?,
-        heartbeat_at: at(row, 20)?,
-        seq: count(row, 23)?,
-        revision: count(row, 24)?,
-        counts: LogCounts {
-            info: count(row, 25)?,
-            warning: count(row, 26)?,
-            error: count(row, 27)?,
-            system: count(row, 28)?,
-            operator: count(row, 29)?,
-        },
-        fenced: get(row, 30)?,
-        late_writes: count(row, 31)?,
-        late_write_at: at(row, 32)?,
-        message_key: count(row, 33)?,
-        error: maybe_text(row, 34)?.map(Arc::from),
-        last_message: more.last_message,
-        output: more.output,
-        abort: more.abort,
-        last_error: more.last_error,
-        recorded_at: more.recorded_at,
-        unrecorded: more.unrecorded,
-        unrecorded_whole: more.unrecorded_whole,
-        dropped: more.dropped,
-        unrecorded_drops: more.unrecorded_drops,
-        pinned: get(row, 37)?,
-    };
-    Ok((get(row, 0)?, job))
 }
 
 /// The columns of a step, in the order [`step`] reads them.
@@ -145,7 +69,7 @@ pub(super) fn with_steps(jobs: &[Row], steps: &[Row]) -> Result<Vec<(i64, Job)>,
     }
     jobs.iter()
         .map(|row| {
-            let (n, mut job) = job(row)?;
+            let (n, mut job) = job_columns::job(row)?;
             if let Some(steps) = trees.remove(&n) {
                 job.steps = Arc::new(StepTree::restore(steps));
             }
@@ -198,7 +122,7 @@ macro_rules! statements {
 
 statements! {
     admit = "select pg_advisory_xact_lock($1)";
-    lock = format!("select {JOB} from job where id = any($1) order by id for update");
+    lock = format!("select {} from job where id = any($1) order by id for update", job_columns::names());
     steps = format!(
         "select {STEP} from step where job = any(array(select n from job where id = any($1))) order by job, i"
     );

@@ -3,47 +3,74 @@
 //! A history of millions has some dozen features and some hundred people. The writer remembers the numbers
 //! it has seen; a reader looks up those it meets. Given up: removing what no job uses any more.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
-use crate::model::Spec;
-use crate::store::record::{execution_number, span_ms};
+use super::rows::unreadable;
+use crate::model::job_fields::job_fields;
+use crate::model::job_fields::types::*;
 
-/// What of a specification is shared.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct SharedSpec {
-    pub feature: String,
-    pub author: String,
-    pub owner: String,
-    pub queue: String,
-    pub execution: i64,
-    pub max_attempts: u32,
-    pub priority: i32,
-    /// Milliseconds; -1 for none.
-    pub run_timeout: i64,
-    /// Milliseconds; -1 for none.
-    pub activity_timeout: i64,
-    pub max_lines: u32,
-}
-
-impl From<&Spec> for SharedSpec {
-    fn from(spec: &Spec) -> Self {
-        Self {
-            feature: spec.feature.as_str().to_owned(),
-            author: spec.author.as_str().to_owned(),
-            owner: spec.owner.clone(),
-            queue: spec.queue.clone(),
-            execution: execution_number(spec.execution),
-            max_attempts: spec.max_attempts,
-            priority: spec.priority,
-            run_timeout: span_ms(spec.timeouts.run),
-            activity_timeout: span_ms(spec.timeouts.activity),
-            max_lines: spec.max_lines,
+/// Makes the struct of the list of fields.
+macro_rules! shared_spec {
+    (
+        required { $($(#[$required_meta:meta])* $required:ident: $required_type:ty;)* }
+        named $named:tt
+        asked { $($(#[doc = $asked_doc:literal])* $(#[serde($($asked_serde:tt)*)])? $asked:ident: $asked_type:ty = $asked_value:expr;)* }
+        asked_rarely { $($(#[doc = $rarely_doc:literal])* $(#[serde($($rarely_serde:tt)*)])? $rarely:ident: $rarely_type:ty = $rarely_value:expr;)* }
+        $($rest:tt)*
+    ) => {
+        /// What of a specification is shared.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub(super) struct SharedSpec {
+            $(pub $required: $required_type,)*
+            $(pub $asked: $asked_type,)*
+            $(pub $rarely: $rarely_type,)*
         }
-    }
+
+        impl From<&Spec> for SharedSpec {
+            fn from(spec: &Spec) -> Self {
+                Self {
+                    $($required: spec.$required.clone(),)*
+                    $($asked: spec.$asked.clone(),)*
+                    $($rarely: spec.$rarely.clone(),)*
+                }
+            }
+        }
+
+        /// What the row of a shared specification holds beside the numbers of its feature and author, as JSON.
+        #[derive(Serialize, Deserialize)]
+        struct Rest<'a> {
+            owner: Cow<'a, str>,
+            $($(#[serde($($asked_serde)*)])? $asked: $asked_type,)*
+            $($(#[serde($($rarely_serde)*)])? $rarely: $rarely_type,)*
+        }
+
+        impl SharedSpec {
+            fn rest(&self) -> Rest<'_> {
+                Rest {
+                    owner: Cow::Borrowed(&self.owner),
+                    $($asked: self.$asked.clone(),)*
+                    $($rarely: self.$rarely.clone(),)*
+                }
+            }
+
+            fn read(feature: Feature, author: Author, rest: Rest<'_>) -> Self {
+                Self {
+                    feature,
+                    author,
+                    owner: rest.owner.into_owned(),
+                    $($asked: rest.$asked,)*
+                    $($rarely: rest.$rarely,)*
+                }
+            }
+        }
+    };
 }
+
+job_fields!(shared_spec);
 
 /// A specification's number, and those a list is filtered by.
 #[derive(Clone, Copy, Debug)]
@@ -73,31 +100,14 @@ impl Interned {
         if self.specs.len() >= REMEMBERED || self.names.len() >= REMEMBERED {
             *self = Self::default();
         }
-        let (feature, author) = (self.name(db, &shared.feature)?, self.name(db, &shared.author)?);
-        let (owner, queue) = (self.name(db, &shared.owner)?, self.name(db, &shared.queue)?);
-        let values = params![
-            feature,
-            author,
-            owner,
-            queue,
-            shared.execution,
-            shared.max_attempts,
-            shared.priority,
-            shared.run_timeout,
-            shared.activity_timeout,
-            shared.max_lines,
-        ];
-        db.prepare_cached(
-            "insert or ignore into spec (feature, author, owner, queue, execution, max_attempts, priority, run_timeout, \
-             activity_timeout, max_lines) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?
-        .execute(values)?;
+        let (feature, author) =
+            (self.name(db, shared.feature.as_str())?, self.name(db, shared.author.as_str())?);
+        let rest = serde_json::to_string(&shared.rest()).map_err(unreadable)?;
+        let values = params![feature, author, rest];
+        db.prepare_cached("insert or ignore into spec (feature, author, rest) values (?1, ?2, ?3)")?
+            .execute(values)?;
         let number = db
-            .prepare_cached(
-                "select n from spec where feature = ?1 and author = ?2 and owner = ?3 and queue = ?4 and execution = ?5 \
-                 and max_attempts = ?6 and priority = ?7 and run_timeout = ?8 and activity_timeout = ?9 \
-                 and max_lines = ?10",
-            )?
+            .prepare_cached("select n from spec where feature = ?1 and author = ?2 and rest = ?3")?
             .query_row(values, |row| row.get(0))?;
         let numbers = SpecNumbers { spec: number, feature, author };
         self.specs.insert(shared, numbers);
@@ -135,25 +145,15 @@ impl Specs {
         }
         let mut name = db.prepare_cached("select text from name where n = ?1")?;
         let mut name = |number: i64| name.query_row([number], |row| row.get::<_, String>(0));
-        let spec = db
-            .prepare_cached(
-                "select feature, author, owner, queue, execution, max_attempts, priority, run_timeout, activity_timeout, \
-                 max_lines from spec where n = ?1",
-            )?
-            .query_row([number], |row| {
-                Ok(SharedSpec {
-                    feature: name(row.get(0)?)?,
-                    author: name(row.get(1)?)?,
-                    owner: name(row.get(2)?)?,
-                    queue: name(row.get(3)?)?,
-                    execution: row.get(4)?,
-                    max_attempts: row.get(5)?,
-                    priority: row.get(6)?,
-                    run_timeout: row.get(7)?,
-                    activity_timeout: row.get(8)?,
-                    max_lines: row.get(9)?,
-                })
-            })?;
+        let spec = db.prepare_cached("select feature, author, rest from spec where n = ?1")?.query_row(
+            [number],
+            |row| {
+                let feature = Feature::new(name(row.get(0)?)?).map_err(unreadable)?;
+                let author = Author::new(name(row.get(1)?)?).map_err(unreadable)?;
+                let rest = serde_json::from_str(row.get_ref(2)?.as_str()?).map_err(unreadable)?;
+                Ok(SharedSpec::read(feature, author, rest))
+            },
+        )?;
         let spec = Arc::new(spec);
         self.0.insert(number, Arc::clone(&spec));
         Ok(spec)

@@ -12,7 +12,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
 use super::reader::{Conditions, Readers, containing};
-use super::{entries, facts, rows, unavailable};
+use super::{entries, numbers, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
 use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, Room, StoreError};
 
@@ -234,8 +234,10 @@ pub(super) fn log(
         }
         (true, false) => {
             let counts = db
-                .prepare_cached("select facts from job where n = ?1")
-                .and_then(|mut find| find.query_row([n], |row| Ok(facts::counts(row.get_ref(0)?.as_blob()?))))
+                .prepare_cached("select numbers from job where n = ?1")
+                .and_then(|mut find| {
+                    find.query_row([n], |row| Ok(numbers::counts(row.get_ref(0)?.as_blob()?)))
+                })
                 .map_err(unavailable)?;
             Some(kinds_of(&query.filter).iter().map(|kind| counts.of(*kind)).sum())
         }

@@ -9,8 +9,6 @@ use refinery::Runner;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
-use super::upgrade;
-
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
 }
@@ -134,7 +132,6 @@ fn prepare_with(path: &Path, migrations: &Runner) -> Result<Connection, OpenErro
 /// there already cannot be made.)
 fn migrate(db: &mut Connection, migrations: &Runner) -> Result<(), String> {
     db.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| error.to_string())?;
-    upgrade::register(db).map_err(|error| error.to_string())?;
     let whole = Runner::new(migrations.get_migrations()).set_grouped(true);
     whole.run(db).map(drop).map_err(|error| error.to_string())
 }

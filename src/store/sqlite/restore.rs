@@ -235,7 +235,7 @@ mod tests {
             assert!(matches!(refused, Err(RestoreError::Open(_))), "{name}");
         }
         for damage in [
-            "update job set facts = x'0001' where n = 3",
+            "update job set numbers = x'0001' where n = 3",
             "delete from event where job = 4 and seq = 2",
             "update counter set n = n - 1",
             "insert into event (job, seq, at, kind, text) values (999, 1, 0, 0, 'nobody''s')",

@@ -1,7 +1,7 @@
 //! Jobs and their steps, to rows and back. The only place that knows their columns.
 //!
 //! A history is mostly finished jobs, so those are what is kept small: what many share is stored once
-//! ([`interned`](super::interned)), numbers are packed ([`facts`](super::facts)), what is absent is null, and
+//! ([`interned`](super::interned)), numbers are packed ([`numbers`](super::numbers)), what is absent is null, and
 //! the last thing a finished job said is found in its log.
 
 use std::sync::Arc;
@@ -10,23 +10,19 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::entries::line_kind;
-use super::facts::Facts;
 use super::interned::{Interned, SharedSpec, Specs};
+use super::numbers::Numbers;
 use super::unavailable;
+use crate::model::job_fields::job_fields;
 use crate::model::{
-    Author, Execution, Feature, Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree,
-    Timeouts, Timestamp, Title, Weight, shorten,
+    Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree, Timestamp, Title, Weight, shorten,
 };
 use crate::store::StoreError;
-use crate::store::record::{self, More, span, status_number};
+use crate::store::record::{self, Document, DocumentOf, status_number};
 
 /// The status with that number.
 pub(super) fn status(number: i64) -> rusqlite::Result<Status> {
     record::status(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
-}
-
-fn execution(number: i64) -> rusqlite::Result<Execution> {
-    record::execution(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
 
 pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
@@ -42,27 +38,61 @@ fn said_at(job: &Job) -> Option<u64> {
     job.last_message.as_ref().filter(|_| job.status.is_final()).and_then(|message| message.seq)
 }
 
-fn facts_of(job: &Job) -> Vec<u8> {
-    let facts = Facts {
-        created_at: job.created_at,
-        attempt: job.attempt,
-        epoch: job.epoch,
-        seq: job.seq,
-        revision: job.revision,
-        counts: job.counts,
-        started_at: job.started_at,
-        activity_at: job.activity_at,
-        heartbeat_at: job.heartbeat_at,
-        said_at: said_at(job),
-        progress_at: job.progress_at,
-        run_at: job.run_at,
-        fenced: job.fenced,
-        late_writes: job.late_writes,
-        late_write_at: job.late_write_at,
-        message_key: job.message_key,
-    };
-    facts.pack(job.id, job.ended_at)
+fn numbers_of(job: &Job) -> Vec<u8> {
+    Numbers::of(job, said_at(job)).pack(job.id, job.ended_at)
 }
+
+/// A job's columns of its own.
+struct Columns {
+    status: Status,
+    progress: f64,
+    created_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    error: Option<Arc<str>>,
+    pinned: bool,
+}
+
+/// Makes of the list of fields how the parts of a row become a job.
+macro_rules! from_parts {
+    (
+        required { $($(#[$required_meta:meta])* $required:ident: $required_type:ty;)* }
+        named { $($(#[$named_meta:meta])* $named:ident: $named_type:ty = $named_value:expr;)* }
+        asked { $($(#[$asked_meta:meta])* $asked:ident: $asked_type:ty = $asked_value:expr;)* }
+        asked_rarely { $($(#[$rarely_meta:meta])* $rarely:ident: $rarely_type:ty = $rarely_value:expr;)* }
+        asked_each { $($(#[$each_meta:meta])* $each:ident: $each_type:ty = $each_value:expr;)* }
+        columns { $($(#[$column_meta:meta])* $column:ident: $column_type:ty = $column_value:expr;)* }
+        numbers { $($(#[$number_meta:meta])* $number:ident: $number_type:ty = $number_value:expr;)* }
+        document { $($(#[$meta:meta])* $field:ident: $type:ty = $value:expr;)* }
+    ) => {
+        /// A job without its steps.
+        fn from_parts(
+            id: JobId,
+            shared: &SharedSpec,
+            title: Option<Title>,
+            columns: Columns,
+            numbers: Numbers,
+            document: Document,
+        ) -> Job {
+            let spec = Spec {
+                $($required: shared.$required.clone(),)*
+                title,
+                $($asked: shared.$asked.clone(),)*
+                $($rarely: shared.$rarely.clone(),)*
+                $($each: document.$each,)*
+            };
+            Job {
+                id,
+                spec: Arc::new(spec),
+                steps: Arc::default(),
+                $($column: columns.$column,)*
+                $($number: numbers.$number,)*
+                $($field: document.$field,)*
+            }
+        }
+    };
+}
+
+job_fields!(from_parts);
 
 /// Reads jobs, and remembers what they share.
 pub(super) struct JobReader<'a> {
@@ -83,7 +113,7 @@ impl<'a> JobReader<'a> {
     fn read(&mut self, n: i64) -> rusqlite::Result<Option<Job>> {
         let db = self.db;
         let mut find = db.prepare_cached(
-            "select id, spec, title, status, created_at, ended_at, progress, facts, pinned, error, more from job \
+            "select id, spec, title, status, created_at, ended_at, progress, numbers, pinned, error, more from job \
              where n = ?1",
         )?;
         let mut rows = find.query([n])?;
@@ -115,59 +145,21 @@ fn message(db: &Connection, n: i64, seq: u64) -> rusqlite::Result<Option<Arc<Las
 
 /// A job without its steps, and where in its log its newest message is.
 fn job(row: &Row<'_>, shared: &SharedSpec) -> rusqlite::Result<(Job, Option<u64>)> {
-    let more = More::read(row.get_ref(10)?.as_str_or_null()?).map_err(unreadable)?;
+    let document = Document::read(row.get_ref(10)?.as_str_or_null()?).map_err(unreadable)?;
     let id = JobId(uuid::Uuid::from_slice(row.get_ref(0)?.as_blob()?).map_err(unreadable)?);
-    let spec = Spec {
-        feature: Feature::new(shared.feature.as_str()).map_err(unreadable)?,
-        author: Author::new(shared.author.as_str()).map_err(unreadable)?,
-        owner: shared.owner.clone(),
-        title: row.get::<_, Option<String>>(2)?.map(Title::new).transpose().map_err(unreadable)?,
-        tags: more.tags,
-        input: more.input,
-        timeouts: Timeouts { run: span(shared.run_timeout), activity: span(shared.activity_timeout) },
-        execution: execution(shared.execution)?,
-        max_attempts: shared.max_attempts,
-        queue: shared.queue.clone(),
-        priority: shared.priority,
-        max_lines: shared.max_lines,
-    };
+    let title = row.get::<_, Option<String>>(2)?.map(Title::new).transpose().map_err(unreadable)?;
     let (created_at, ended_at) = (at(row.get(4)?), at(row.get(5)?));
-    let facts = Facts::unpack(row.get_ref(7)?.as_blob()?, id, created_at, ended_at);
-    let job = Job {
-        id,
-        spec: Arc::new(spec),
+    let numbers = Numbers::unpack(row.get_ref(7)?.as_blob()?, id, created_at, ended_at);
+    let columns = Columns {
         status: status(row.get(3)?)?,
-        attempt: facts.attempt,
-        epoch: facts.epoch,
         progress: row.get(6)?,
-        steps: Arc::default(),
-        created_at: facts.created_at,
+        created_at: numbers.created_at,
         ended_at,
-        seq: facts.seq,
-        revision: facts.revision,
-        counts: facts.counts,
-        run_at: facts.run_at,
-        started_at: facts.started_at,
-        activity_at: facts.activity_at,
-        progress_at: facts.progress_at,
-        heartbeat_at: facts.heartbeat_at,
-        last_message: more.last_message,
-        fenced: facts.fenced,
-        late_writes: facts.late_writes,
-        late_write_at: facts.late_write_at,
-        message_key: facts.message_key,
         error: row.get::<_, Option<String>>(9)?.map(Arc::from),
-        output: more.output,
-        abort: more.abort,
-        last_error: more.last_error,
-        recorded_at: more.recorded_at,
-        unrecorded: more.unrecorded,
-        unrecorded_whole: more.unrecorded_whole,
-        dropped: more.dropped,
-        unrecorded_drops: more.unrecorded_drops,
         pinned: row.get(8)?,
     };
-    Ok((job, facts.said_at))
+    let said_at = numbers.said_at;
+    Ok((from_parts(id, shared, title, columns, numbers, document), said_at))
 }
 
 /// A job with its steps, and its row number.
@@ -229,9 +221,11 @@ pub(super) fn put_step(
 pub(super) const PUT_STEP: &str = "insert or replace into step \
     (job, i, parent, id, title, weight, progress, started_at, ended_at) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
-fn more_of(job: &Job) -> Result<Option<String>, StoreError> {
-    let last_message = job.last_message.clone().filter(|_| said_at(job).is_none());
-    More { last_message, ..More::of(job) }.write()
+/// The JSON beside the row, without the newest message where the log has it.
+fn document_of(job: &Job) -> Result<Option<String>, StoreError> {
+    const NONE: &Option<Arc<LastMessage>> = &None;
+    let last_message = if said_at(job).is_none() { &job.last_message } else { NONE };
+    DocumentOf { last_message, ..DocumentOf::beside_spec(job) }.write()
 }
 
 /// When a job was made, where the column is needed: the list of open jobs goes by it.
@@ -241,10 +235,10 @@ fn created_column(job: &Job) -> Option<i64> {
 
 /// Adds a job. Returns its row number.
 pub(super) fn insert_job(db: &Connection, interned: &mut Interned, job: &Job) -> Result<i64, StoreError> {
-    let more = more_of(job)?;
+    let document = document_of(job)?;
     let numbers = interned.spec(db, &job.spec).map_err(unavailable)?;
     db.prepare_cached(
-        "insert into job (id, spec, feature, author, title, status, created_at, ended_at, progress, facts, pinned, error, \
+        "insert into job (id, spec, feature, author, title, status, created_at, ended_at, progress, numbers, pinned, error, \
          more) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )
     .and_then(|mut insert| {
@@ -258,10 +252,10 @@ pub(super) fn insert_job(db: &Connection, interned: &mut Interned, job: &Job) ->
             created_column(job),
             job.ended_at.map(|at| at.0),
             job.progress,
-            facts_of(job),
+            numbers_of(job),
             job.pinned,
             job.error.as_deref(),
-            more,
+            document,
         ])
     })
     .map_err(unavailable)?;
@@ -278,15 +272,15 @@ pub(super) fn update_job(
     before: Option<Status>,
     job: &Job,
 ) -> Result<(), StoreError> {
-    let more = more_of(job)?;
-    let facts = facts_of(job);
+    let document = document_of(job)?;
+    let numbers = numbers_of(job);
     let error = job.error.as_deref();
     if before == Some(job.status) && !job.status.is_final() {
-        db.prepare_cached("update job set progress = ?2, facts = ?3, error = ?4, more = ?5 where n = ?1")
-            .and_then(|mut update| update.execute(params![n, job.progress, facts, error, more]))
+        db.prepare_cached("update job set progress = ?2, numbers = ?3, error = ?4, more = ?5 where n = ?1")
+            .and_then(|mut update| update.execute(params![n, job.progress, numbers, error, document]))
     } else {
         db.prepare_cached(
-            "update job set status = ?2, created_at = ?3, ended_at = ?4, progress = ?5, facts = ?6, pinned = ?7, \
+            "update job set status = ?2, created_at = ?3, ended_at = ?4, progress = ?5, numbers = ?6, pinned = ?7, \
              error = ?8, more = ?9 where n = ?1",
         )
         .and_then(|mut update| {
@@ -296,10 +290,10 @@ pub(super) fn update_job(
                 created_column(job),
                 job.ended_at.map(|at| at.0),
                 job.progress,
-                facts,
+                numbers,
                 job.pinned,
                 error,
-                more,
+                document,
             ])
         })
     }

@@ -12,8 +12,8 @@ const NEVER: [(&str, &str); 4] = [
         "jobs that are not what their log says",
         "select count(*) from job left join (select job, count(*) as entries, max(seq) as last, \
          sum(kind = 0) as infos from event group by job) as log on log.job = job.n \
-         where fact(facts, 0) is not log.entries or fact(facts, 0) is not log.last \
-         or fact(facts, 2) is not log.infos",
+         where number(numbers, 0) is not log.entries or number(numbers, 0) is not log.last \
+         or number(numbers, 2) is not log.infos",
     ),
     ("entries without a job", "select count(*) from event where job not in (select n from job)"),
     (
@@ -40,10 +40,10 @@ fn fact(packed: &[u8], place: usize) -> u64 {
     if mask >> place & 1 == 0 { 0 } else { numbers.nth(before).unwrap_or(0) }
 }
 
-/// Gives a connection `fact(facts, place)`, and `signed(facts, place)` for those that may be negative.
-pub fn read_facts(db: &Connection) -> rusqlite::Result<()> {
+/// Gives a connection `number(numbers, place)`, and `signed(numbers, place)` for those that may be negative.
+pub fn read_numbers(db: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    db.create_scalar_function("fact", 2, flags, |row| {
+    db.create_scalar_function("number", 2, flags, |row| {
         Ok(fact(&row.get::<Vec<u8>>(0)?, row.get::<u32>(1)? as usize) as i64)
     })?;
     db.create_scalar_function("signed", 2, flags, |row| {
@@ -54,7 +54,7 @@ pub fn read_facts(db: &Connection) -> rusqlite::Result<()> {
 
 /// Each job against its log, the counters against the rows.
 pub fn nothing_is_half_there(db: &Connection) -> Result<(), String> {
-    read_facts(db).map_err(|error| error.to_string())?;
+    read_numbers(db).map_err(|error| error.to_string())?;
     for (what, query) in NEVER {
         let wrong: i64 = db.query_row(query, [], |row| row.get(0)).map_err(|error| error.to_string())?;
         if wrong != 0 {

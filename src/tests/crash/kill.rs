@@ -316,7 +316,7 @@ fn a_file_in_which_something_is_half_there_is_found_out() {
     assert_eq!((nothing_is_half_there(&db), judge(&db, &told)), (Ok(()), Ok(())));
     for harm in [
         "delete from event where kind = 0 and seq = (select max(seq) from event where kind = 0)",
-        "update job set facts = x'00'",
+        "update job set numbers = x'00'",
         "update counter set n = n + 1",
         "insert into event select 99, seq, at, kind, text, step, data from event limit 1",
         "update job set ended_at = 1",

@@ -23,7 +23,7 @@ use rusqlite::Connection;
 use self::image::{Image, Player};
 pub use self::work::new_job;
 use self::work::{JOBS, Promise, Recorded, context, record, record_long};
-use super::judge::{nothing_is_half_there, read_facts};
+use super::judge::{nothing_is_half_there, read_numbers};
 use super::vfs::Entry;
 use super::{Dice, seed, setting};
 
@@ -83,9 +83,9 @@ impl Promised {
             return Ok(Err("not even tables are there".to_owned()));
         }
         let mut found = HashMap::new();
-        read_facts(db)?;
+        read_numbers(db)?;
         let mut jobs = db.prepare(
-            "select id, fact(facts, 0) + signed(facts, 1), fact(facts, 0), status, ended_at is not null from job",
+            "select id, number(numbers, 0) + signed(numbers, 1), number(numbers, 0), status, ended_at is not null from job",
         )?;
         let mut rows = jobs.query([])?;
         while let Some(row) = rows.next()? {

@@ -87,7 +87,7 @@ fn judge(answers: &[Answer], log: &[Event], job: &Job) -> Result<(), String> {
         let of_the_run = command.is_of_the_run();
         let fits = match answer {
             Ok(_) => true,
-            Err(StoreError::Refused(Refusal::Fenced { given: 1, current: 2 })) => {
+            Err(StoreError::Refused(Refusal::Fenced { given: 1, current: 2, .. })) => {
                 late += 1;
                 fenced && of_the_run
             }

@@ -72,6 +72,12 @@ impl Reply {
         cookie.split(';').next().unwrap().to_owned()
     }
 
+    /// It was done.
+    #[track_caller]
+    pub fn assert_ok(&self) {
+        assert!(self.status().is_success(), "{}: {}", self.status(), self.text());
+    }
+
     /// It is a refusal: the status, the one envelope, this code, and a sentence.
     #[track_caller]
     pub fn assert_refused(&self, status: u16, code: &str) {

@@ -40,6 +40,7 @@ pub struct FakeJob {
     pub abort_requested: bool,
     pub end: Option<Value>,
     pub error: Option<String>,
+    pub cause: Option<&'static str>,
     /// Writes that were refused because the job had ended.
     pub late_writes: usize,
 }
@@ -57,11 +58,12 @@ impl FakeJob {
     /// Ends it as the sweep ends jobs that nothing is heard of.
     pub fn fail_for_silence(&mut self) {
         self.force_fail();
-        self.error = Some("Job force-failed: Job inactive too long (11 minutes)".to_owned());
+        self.cause = Some("inactive");
     }
 
     pub fn force_fail(&mut self) {
         self.error = Some("Job force-failed: hung".to_owned());
+        self.cause = Some("force_failed");
         self.status = "failed".to_owned();
         self.epoch += 1;
     }
@@ -231,7 +233,7 @@ fn handle(
     let job = world.jobs.iter_mut().find(|job| job.id == id).ok_or((404, "job_not_found"))?;
     let verb = parts.next().unwrap_or_default();
     if method == Method::GET {
-        return Ok(json!({"status": job.status, "error": job.error}));
+        return Ok(json!({"status": job.status, "error": job.error, "cause": job.cause}));
     }
     let items = body.as_array().map_or(std::slice::from_ref(body), Vec::as_slice);
     let refused = if items.iter().any(|item| item["epoch"] != job.epoch) {

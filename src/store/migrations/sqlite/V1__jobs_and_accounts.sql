@@ -1,51 +1,62 @@
 -- Times are milliseconds since the Unix epoch, UTC. Durations are milliseconds. Numbers of enums are
--- those of the model and are never reused.
+-- those of the model and are never reused. A history is mostly finished jobs: what many share is
+-- stored once, numbers that no query looks at are packed, and what is absent is null.
 
-create table job (
+-- Texts that many jobs share: features and authors.
+create table name (
     n integer primary key,
-    id blob not null unique,
-    feature text not null,
-    author text not null,
-    owner text not null,
-    title text,
-    status integer not null,
-    execution integer not null,
-    attempt integer not null,
-    max_attempts integer not null,
-    epoch integer not null,
-    queue text not null,
-    priority integer not null,
-    progress real not null,
-    created_at integer not null,
-    run_at integer,
-    started_at integer,
-    ended_at integer,
-    activity_at integer not null,
-    progress_at integer,
-    heartbeat_at integer,
-    run_timeout integer,
-    activity_timeout integer,
-    seq integer not null,
-    revision integer not null,
-    infos integer not null,
-    warnings integer not null,
-    errors integer not null,
-    systems integer not null,
-    operators integer not null,
-    fenced integer not null,
-    late_writes integer not null,
-    late_write_at integer,
-    message_key integer not null,
-    error text,
-    -- What no query looks at, as JSON: tags, input, output, abort, last message and such.
-    more text not null
+    text text not null unique
 );
 
-create index job_open on job (created_at, id) where ended_at is null;
-create index job_past on job (ended_at, id) where ended_at is not null;
-create index job_past_feature on job (feature, ended_at, id) where ended_at is not null;
-create index job_past_status on job (status, ended_at, id) where ended_at is not null;
-create index job_past_author on job (author, ended_at, id) where ended_at is not null;
+-- What was asked for, but for what is each job's own. Many jobs share one.
+create table spec (
+    n integer primary key,
+    feature integer not null,
+    author integer not null,
+    -- The rest of it, as JSON.
+    rest text not null,
+    unique (feature, author, rest)
+);
+
+create table job (
+    -- Never used twice: what is left of a removed job's log must not become another's.
+    n integer primary key autoincrement,
+    -- No two jobs have the same: seen to by whoever adds one.
+    id blob not null,
+    spec integer not null,
+    -- The spec's, for the lists that are filtered by them.
+    feature integer not null,
+    author integer not null,
+    title text,
+    status integer not null,
+    -- Null once it has ended; then among the numbers.
+    created_at integer,
+    ended_at integer,
+    progress real not null,
+    -- Numbers that no query looks at, packed (src/store/sqlite/numbers.rs).
+    numbers blob not null,
+    pinned integer not null,
+    error text,
+    -- What no query looks at and is seldom there, as JSON: tags, input, output, abort and such; null where nothing is.
+    more text
+);
+
+-- Half an id is the time to the millisecond and twelve bits of chance. The row says whether it is the one.
+create index job_id on job (substr(id, 1, 8));
+-- Equal times are told apart by n, which every index has at its end.
+create index job_open on job (created_at) where ended_at is null;
+create index job_past on job (ended_at) where ended_at is not null;
+-- There are seven outcomes.
+create index job_past_feature on job (feature * 8 + status, ended_at) where ended_at is not null;
+create index job_past_author on job (author * 8 + status, ended_at) where ended_at is not null;
+-- Most jobs complete, and are found among all; those that did not are few and are looked for.
+create index job_past_status on job (status, ended_at) where status > 4;
+create index job_pinned on job (n) where pinned = 1;
+
+-- Jobs that were removed, and whose logs are too long to have gone with them.
+create table ownerless (
+    job integer primary key
+);
 
 create table event (
     job integer not null,
@@ -133,4 +144,13 @@ create table sign_in_link (
 create table probe (
     one integer primary key check (one = 1),
     at integer not null
+);
+
+-- What was last believed of the clock, for the next start: a server whose clock is far ahead of it removes and ends
+-- nothing until somebody has looked.
+create table clock (
+    one integer primary key check (one = 1),
+    believed integer not null,
+    -- 1 while a server runs by a clock that nobody believes.
+    doubted integer not null
 );

@@ -5,52 +5,63 @@ CREATE TABLE refinery_schema_history(
              name VARCHAR(255),
              applied_on VARCHAR(255),
              checksum VARCHAR(255));
-INSERT INTO refinery_schema_history VALUES(1,'jobs_and_accounts','2026-11-24T04:06:04.992622841Z','5645808708840222889');
-CREATE TABLE job (
+INSERT INTO refinery_schema_history VALUES(1,'jobs_and_accounts','2026-11-27T18:14:02.169333227Z','3544443931363150536');
+CREATE TABLE name (
     n integer primary key,
-    id blob not null unique,
-    feature text not null,
-    author text not null,
-    owner text not null,
+    text text not null unique
+);
+INSERT INTO name VALUES(1,'import');
+INSERT INTO name VALUES(2,'bootstrap');
+INSERT INTO name VALUES(3,'aborting');
+INSERT INTO name VALUES(4,'export');
+INSERT INTO name VALUES(5,'broken');
+INSERT INTO name VALUES(6,'hung');
+INSERT INTO name VALUES(7,'stopped');
+CREATE TABLE spec (
+    n integer primary key,
+    feature integer not null,
+    author integer not null,
+    -- The rest of it, as JSON.
+    rest text not null,
+    unique (feature, author, rest)
+);
+INSERT INTO spec VALUES(1,1,2,'{"owner":"token:bootstrap","timeouts":{"run":null,"activity":null},"execution":"external","max_attempts":1,"queue":"default","priority":0}');
+INSERT INTO spec VALUES(2,3,2,'{"owner":"token:bootstrap","timeouts":{"run":null,"activity":null},"execution":"external","max_attempts":1,"queue":"default","priority":0}');
+INSERT INTO spec VALUES(3,4,2,'{"owner":"token:bootstrap","timeouts":{"run":{"secs":1800,"nanos":0},"activity":{"secs":600,"nanos":0}},"execution":"external","max_attempts":1,"queue":"default","priority":0}');
+INSERT INTO spec VALUES(4,5,2,'{"owner":"token:bootstrap","timeouts":{"run":{"secs":1800,"nanos":0},"activity":{"secs":600,"nanos":0}},"execution":"external","max_attempts":1,"queue":"default","priority":0}');
+INSERT INTO spec VALUES(5,6,2,'{"owner":"token:bootstrap","timeouts":{"run":{"secs":1800,"nanos":0},"activity":{"secs":600,"nanos":0}},"execution":"external","max_attempts":1,"queue":"default","priority":0}');
+INSERT INTO spec VALUES(6,7,2,'{"owner":"token:bootstrap","timeouts":{"run":{"secs":1800,"nanos":0},"activity":{"secs":600,"nanos":0}},"execution":"external","max_attempts":1,"queue":"default","priority":0}');
+CREATE TABLE job (
+    -- Never used twice: what is left of a removed job's log must not become another's.
+    n integer primary key autoincrement,
+    -- No two jobs have the same: seen to by whoever adds one.
+    id blob not null,
+    spec integer not null,
+    -- The spec's, for the lists that are filtered by them.
+    feature integer not null,
+    author integer not null,
     title text,
     status integer not null,
-    execution integer not null,
-    attempt integer not null,
-    max_attempts integer not null,
-    epoch integer not null,
-    queue text not null,
-    priority integer not null,
-    progress real not null,
-    created_at integer not null,
-    run_at integer,
-    started_at integer,
+    -- Null once it has ended; then among the numbers.
+    created_at integer,
     ended_at integer,
-    activity_at integer not null,
-    progress_at integer,
-    heartbeat_at integer,
-    run_timeout integer,
-    activity_timeout integer,
-    seq integer not null,
-    revision integer not null,
-    infos integer not null,
-    warnings integer not null,
-    errors integer not null,
-    systems integer not null,
-    operators integer not null,
-    fenced integer not null,
-    late_writes integer not null,
-    late_write_at integer,
-    message_key integer not null,
+    progress real not null,
+    -- Numbers that no query looks at, packed (src/store/sqlite/numbers.rs).
+    numbers blob not null,
+    pinned integer not null,
     error text,
-    -- What no query looks at, as JSON: tags, input, output, abort, last message and such.
-    more text not null
+    -- What no query looks at and is seldom there, as JSON: tags, input, output, abort and such; null where nothing is.
+    more text
 );
-INSERT INTO job VALUES(1,X'01a20bbba16c7347b1c3f12490d2a32a','import','bootstrap','token:bootstrap','Import of the night',2,0,1,1,1,'default',0,0.5,1795493175660,NULL,1795493175660,NULL,1795493175672,1795493175670,1795493175672,NULL,NULL,6,6,1,1,0,4,0,0,0,NULL,2,NULL,'{"tags":["night"],"input":{"rows":5},"lastMessage":{"level":"warning","text":"it''s slow ü"},"recordedAt":1795493175670}');
-INSERT INTO job VALUES(2,X'01a20bbba17a771caf9fc2905259c2a7','aborting','bootstrap','token:bootstrap',NULL,3,0,1,1,1,'default',0,0.0,1795493175674,NULL,1795493175674,NULL,1795493175676,NULL,1795493175674,NULL,NULL,2,2,0,0,0,1,1,0,0,NULL,0,NULL,'{"abort":{"reason":"enough","by":"token bootstrap","at":1795493175676}}');
-INSERT INTO job VALUES(3,X'01a20bbba17e77e296ce928c1bf22c63','export','bootstrap','token:bootstrap',NULL,4,0,1,1,1,'default',0,1.0,1795493175678,NULL,1795493175678,1795493175680,1795493175680,NULL,1795493175680,1800000,600000,2,2,0,0,0,2,0,0,0,NULL,0,NULL,'{"output":[1,2]}');
-INSERT INTO job VALUES(4,X'01a20bbba18270dea67ccef84c512187','broken','bootstrap','token:bootstrap',NULL,5,0,1,1,1,'default',0,0.0,1795493175682,NULL,1795493175682,1795493175690,1795493175690,NULL,1795493175690,1800000,600000,3,3,0,0,1,2,0,0,0,NULL,0,'no rows','{"lastMessage":{"level":"error","text":"no rows"},"lastError":"no rows"}');
-INSERT INTO job VALUES(5,X'01a20bbba18e749fbe67a6341b68e51b','hung','bootstrap','token:bootstrap',NULL,5,0,1,1,2,'default',0,0.0,1795493175694,NULL,1795493175694,1795493175701,1795493175701,NULL,1795493175694,1800000,600000,3,4,0,0,1,1,1,1,1,1795493175706,0,'Job force-failed: stuck for an hour','{}');
-INSERT INTO job VALUES(6,X'01a20bbba1aa70f3949c8c8faea95271','stopped','bootstrap','token:bootstrap',NULL,6,0,1,1,1,'default',0,0.0,1795493175722,NULL,1795493175722,1795493175731,1795493175731,NULL,1795493175731,1800000,600000,3,3,0,0,0,2,1,0,0,NULL,0,NULL,'{"abort":{"reason":"not needed","by":"token bootstrap","at":1795493175726}}');
+INSERT INTO job VALUES(1,X'01a20bbba16c7347b1c3f12490d2a32a',1,1,2,'Import of the night',2,1795493175660,NULL,0.5,X'958e2006011519180102',0,NULL,'{"tags":["night"],"input":{"rows":5},"lastMessage":{"level":"warning","text":"it''s slow ü"},"recordedAt":1795493175670}');
+INSERT INTO job VALUES(2,X'01a20bbba17a771caf9fc2905259c2a7',2,3,2,NULL,3,1795493175674,NULL,0.0,X'8124020401',0,NULL,'{"abort":{"reason":"enough","by":"token bootstrap","at":1795493175676}}');
+INSERT INTO job VALUES(3,X'01a20bbba17e77e296ce928c1bf22c63',3,4,2,NULL,4,NULL,1795493175680,1.0,X'0102',0,NULL,'{"output":[1,2]}');
+INSERT INTO job VALUES(4,X'01a20bbba18270dea67ccef84c512187',4,5,2,NULL,5,NULL,1795493175690,0.0,X'81100301',0,'no rows','{"lastMessage":{"level":"error","text":"no rows"},"lastError":"no rows"}');
+INSERT INTO job VALUES(5,X'01a20bbba18e749fbe67a6341b68e51b',5,6,2,NULL,5,NULL,1795493175701,0.0,X'83b21d03020e01010201010b',0,'Job force-failed: stuck for an hour',NULL);
+INSERT INTO job VALUES(6,X'01a20bbba1aa70f3949c8c8faea95271',6,7,2,NULL,6,NULL,1795493175731,0.0,X'81200301',0,NULL,'{"abort":{"reason":"not needed","by":"token bootstrap","at":1795493175726}}');
+CREATE TABLE ownerless (
+    job integer primary key
+);
 CREATE TABLE event (
     job integer not null,
     seq integer not null,
@@ -155,11 +166,15 @@ CREATE TABLE probe (
     one integer primary key check (one = 1),
     at integer not null
 );
-CREATE INDEX job_open on job (created_at, id) where ended_at is null;
-CREATE INDEX job_past on job (ended_at, id) where ended_at is not null;
-CREATE INDEX job_past_feature on job (feature, ended_at, id) where ended_at is not null;
-CREATE INDEX job_past_status on job (status, ended_at, id) where ended_at is not null;
-CREATE INDEX job_past_author on job (author, ended_at, id) where ended_at is not null;
+DELETE FROM sqlite_sequence;
+INSERT INTO sqlite_sequence VALUES('job',6);
+CREATE INDEX job_id on job (substr(id, 1, 8));
+CREATE INDEX job_open on job (created_at) where ended_at is null;
+CREATE INDEX job_past on job (ended_at) where ended_at is not null;
+CREATE INDEX job_past_feature on job (feature * 8 + status, ended_at) where ended_at is not null;
+CREATE INDEX job_past_author on job (author * 8 + status, ended_at) where ended_at is not null;
+CREATE INDEX job_past_status on job (status, ended_at) where status > 4;
+CREATE INDEX job_pinned on job (n) where pinned = 1;
 CREATE INDEX event_kind on event (job, kind, seq) where kind <> 0;
 CREATE INDEX idempotency_at on idempotency (at);
 COMMIT;

@@ -7,62 +7,92 @@
 //! `longhaul export` shows them.
 
 use super::varint::{fold, fold_maybe, put, take, unfold, unfold_maybe};
-use crate::model::{JobId, LogCounts, Timestamp};
+use crate::model::job_fields::job_fields;
+use crate::model::{Job, JobId, LogCounts, Timestamp};
 
-/// The numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub created_at: Timestamp,
-    pub attempt: u32,
-    pub epoch: u32,
-    pub seq: u64,
-    pub revision: u64,
-    pub counts: LogCounts,
-    pub started_at: Option<Timestamp>,
-    pub activity_at: Timestamp,
-    pub heartbeat_at: Option<Timestamp>,
-    /// Where in the log the newest message is, where it is not kept beside it. From 1.
-    pub said_at: Option<u64>,
-    pub progress_at: Option<Timestamp>,
-    pub run_at: Option<Timestamp>,
-    pub fenced: bool,
-    pub late_writes: u64,
-    pub late_write_at: Option<Timestamp>,
-    pub message_key: u64,
+/// Makes the struct of the list of fields.
+macro_rules! numbers {
+    (
+        required $required:tt
+        named $named:tt
+        asked $asked:tt
+        asked_rarely $rarely:tt
+        asked_each $each:tt
+        columns $columns:tt
+        numbers { $($(#[$meta:meta])* $field:ident: $type:ty = $value:expr;)* }
+        document $document:tt
+    ) => {
+        /// The numbers.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(super) struct Numbers {
+            pub created_at: Timestamp,
+            /// Where in the log the newest message is, where it is not kept beside it. From 1.
+            pub said_at: Option<u64>,
+            $(pub $field: $type,)*
+        }
+
+        impl Numbers {
+            /// The numbers of a job whose newest message is there in its log.
+            pub(super) fn of(job: &Job, said_at: Option<u64>) -> Self {
+                Self { created_at: job.created_at, said_at, $($field: job.$field,)* }
+            }
+        }
+    };
 }
+
+job_fields!(numbers);
 
 /// The numbers in their places, those that are seldom as usual first: a mask of them is one byte.
 type Places = [u128; 20];
 
-impl Facts {
+impl Numbers {
     /// The numbers of the job with that id, which ended then, if it did.
     pub(super) fn pack(&self, id: JobId, ended_at: Option<Timestamp>) -> Vec<u8> {
-        let base = ended_at.unwrap_or(self.created_at);
+        // Every field by name: one that is new does not compile before it has a place.
+        let Self {
+            created_at,
+            said_at,
+            attempt,
+            epoch,
+            seq,
+            revision,
+            counts,
+            activity_at,
+            run_at,
+            started_at,
+            progress_at,
+            heartbeat_at,
+            fenced,
+            late_writes,
+            late_write_at,
+            message_key,
+        } = *self;
+        let base = ended_at.unwrap_or(created_at);
         let since = |from: Timestamp, at: Option<Timestamp>| fold_maybe(at.map(|at| distance(from, at)));
-        let LogCounts { info, warning, error, system, operator } = self.counts;
-        let seq = i128::from(self.seq);
-        let system_usually = seq - [info, warning, error, operator].map(i128::from).iter().sum::<i128>();
+        let LogCounts { info, warning, error, system, operator } = counts;
+        let place = i128::from(seq);
+        let system_usually = place - [info, warning, error, operator].map(i128::from).iter().sum::<i128>();
         write(&[
-            self.seq.into(),
-            fold(i128::from(self.revision) - seq),
+            seq.into(),
+            fold(i128::from(revision) - place),
             info.into(),
-            fold_maybe(self.said_at.map(|said| seq - i128::from(said))),
-            since(base, self.progress_at),
-            fold(distance(guess(id, base), self.created_at)),
+            fold_maybe(said_at.map(|said| place - i128::from(said))),
+            since(base, progress_at),
+            fold(distance(guess(id, base), created_at)),
             fold(i128::from(system) - system_usually),
-            usually_none_apart(since(self.created_at, self.started_at)),
-            usually_none_apart(since(base, self.heartbeat_at)),
-            fold(distance(base, self.activity_at)),
+            usually_none_apart(since(created_at, started_at)),
+            usually_none_apart(since(base, heartbeat_at)),
+            fold(distance(base, activity_at)),
             warning.into(),
             error.into(),
             operator.into(),
-            fold(i128::from(self.attempt) - 1),
-            fold(i128::from(self.epoch) - i128::from(self.attempt)),
-            since(self.created_at, self.run_at),
-            self.fenced.into(),
-            self.late_writes.into(),
-            since(base, self.late_write_at),
-            self.message_key.into(),
+            fold(i128::from(attempt) - 1),
+            fold(i128::from(epoch) - i128::from(attempt)),
+            since(created_at, run_at),
+            fenced.into(),
+            late_writes.into(),
+            since(base, late_write_at),
+            message_key.into(),
         ])
     }
 
@@ -158,15 +188,15 @@ mod tests {
     use super::*;
 
     prop_compose! {
-        fn any_facts()(
+        fn any_numbers()(
             times in any::<(i64, Option<i64>, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>)>(),
             counts in any::<[u64; 5]>(),
             more in any::<(u32, u32, u64, u64, Option<u64>, bool, u64, u64)>(),
-        ) -> Facts {
+        ) -> Numbers {
             let (created_at, started_at, activity_at, heartbeat_at, progress_at, run_at, late_write_at) = times;
             let [info, warning, error, system, operator] = counts;
             let (attempt, epoch, seq, revision, said_at, fenced, late_writes, message_key) = more;
-            Facts {
+            Numbers {
                 created_at: Timestamp(created_at),
                 attempt,
                 epoch,
@@ -189,18 +219,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_comes_out_again(facts in any_facts(), id in any::<u128>(), ended in any::<Option<i64>>()) {
+        fn what_is_packed_comes_out_again(numbers in any_numbers(), id in any::<u128>(), ended in any::<Option<i64>>()) {
             let (id, ended_at) = (JobId(Uuid::from_u128(id)), ended.map(Timestamp));
-            let bytes = facts.pack(id, ended_at);
-            prop_assert_eq!(counts(&bytes), facts.counts);
-            let created_at = ended.is_none().then_some(facts.created_at);
-            prop_assert_eq!(Facts::unpack(&bytes, id, created_at, ended_at), facts);
+            let bytes = numbers.pack(id, ended_at);
+            prop_assert_eq!(counts(&bytes), numbers.counts);
+            let created_at = ended.is_none().then_some(numbers.created_at);
+            prop_assert_eq!(Numbers::unpack(&bytes, id, created_at, ended_at), numbers);
         }
 
         #[test]
         fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..64), id in any::<u128>()) {
             counts(&bytes);
-            Facts::unpack(&bytes, JobId(Uuid::from_u128(id)), None, None);
+            Numbers::unpack(&bytes, JobId(Uuid::from_u128(id)), None, None);
         }
     }
 
@@ -208,7 +238,7 @@ mod tests {
     fn a_job_that_went_as_usual_takes_a_few_bytes() {
         let (began, ended) = (Timestamp(1_795_500_000_000), Timestamp(1_795_500_060_000));
         let id = JobId(Uuid::from_u128((began.0 as u128) << 80 | 7 << 76 | 2 << 62));
-        let facts = Facts {
+        let numbers = Numbers {
             created_at: began,
             attempt: 1,
             epoch: 1,
@@ -226,6 +256,6 @@ mod tests {
             late_write_at: None,
             message_key: 0,
         };
-        assert_eq!(facts.pack(id, Some(ended)), [0b1_1111, 40, 100, 36, 3, 1]);
+        assert_eq!(numbers.pack(id, Some(ended)), [0b1_1111, 40, 100, 36, 3, 1]);
     }
 }
