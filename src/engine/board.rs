@@ -435,7 +435,7 @@ mod tests {
         let mut f = fixture().await;
         let id = f.jobs.create_job("a", "x").await.unwrap();
         f.jobs.force_fail_job(id, "hung").await.unwrap();
-        let late = |epoch| Command::Report(Report { epoch: Some(epoch), items: Vec::new() });
+        let late = |epoch| Command::Report(crate::model::Report { epoch: Some(epoch), ..Default::default() });
         assert!(!f.run(id, late(1)).await);
         f.poll();
         let rows = f.board.view(NOW, Vec::new()).rows;
