@@ -49,5 +49,5 @@ pub use refusal::{Ended, Refusal};
 pub use role::{Permission, Role};
 pub use status::{Outcome, Status};
 pub use step_tree::{Step, StepSpec, StepTree, Weight};
-pub use text::{Author, Feature, Invalid, MessageText, Reason, Tag, Title, shorten, visible};
+pub use text::{Author, Feature, Invalid, MessageText, Reason, Tag, Title, is_hidden, shorten, visible};
 pub use time::Timestamp;

@@ -19,16 +19,20 @@ pub mod keeper;
 pub mod leftovers;
 pub mod lines;
 pub mod notices;
+pub mod phases;
 pub mod processes;
 pub mod progress;
 pub mod pump;
+pub mod reader;
 pub mod record;
 pub mod recorder;
+pub mod redraws;
 pub mod remains;
 pub mod reporter;
 pub mod request;
 pub mod signals;
 pub mod spool;
+pub mod terminal;
 pub mod trouble;
 
 #[cfg(test)]
@@ -39,7 +43,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use tokio::process::Child;
@@ -50,10 +54,11 @@ use uuid::Uuid;
 use self::backlog::Backlog;
 use self::child::{Ended, Order, Told};
 use self::group::{Group, Output};
+use self::lines::Directives;
 use self::notices::Notices;
 use self::pump::{Finished, Pump, Through};
 use self::record::{End, Start};
-use self::recorder::Recorder;
+use self::recorder::{Moment, Recorder};
 use self::remains::Remains;
 use self::reporter::{Delivery, Fate, Pace};
 use self::spool::Spool;
@@ -111,6 +116,9 @@ pub struct ExecArgs {
     /// Do not read progress from ordinary lines, only from `::progress`
     #[arg(long)]
     pub no_guess: bool,
+    /// Obey no `::` lines: all that the command prints is text. For commands that print what others wrote
+    #[arg(long)]
+    pub no_directives: bool,
     /// Leave LONGHAUL_TOKEN in the command's environment. It is taken out otherwise, so that a command that
     /// prints its environment does not print the token into its job's log
     #[arg(long)]
@@ -127,12 +135,14 @@ pub struct ExecArgs {
 }
 
 const MORE: &str = "\
-Lines on stdout become infos and lines on stderr warnings. Progress is read from what programs print
-for people (`45%`, `12/340`, `3 of 7`), or from lines of the command's own:
+Lines on stdout become infos and lines on stderr warnings, as a terminal would show them. Progress is
+guessed from what programs print for people (`45%`, `12/340`, `3 of 7`) once a number rose twice in the
+same words; each phase with other words is a step. Or the command says it in lines of its own:
   ::progress 0.4       from here on, ordinary lines are not searched for progress
   ::step load          goes on to the step `load`; `load/parse` is a step within it
   ::steps load, save   says which steps are to come, so that the bar knows how much there is
   ::info, ::warning, ::error TEXT
+  ::stop-commands::TOKEN    until the line ::TOKEN::, all lines are text
 
 An abort of the job sends SIGTERM to the command and everything it started, and SIGKILL after the
 grace period; a daemon that left its session is not reached, and named in the log. Signals sent to exec
@@ -247,7 +257,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
         fate
     });
 
-    let recorder = Recorder::new(spool, !args.no_guess);
+    let recorder = Recorder::new(spool, Directives::new(args.no_directives), !args.no_guess);
     let (started, pump) = match begin(args, (out, err), recorder, notices.clone()) {
         Ok(begun) => begun,
         Err(error) => {
@@ -256,6 +266,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
         }
     };
     let (interrupt, interrupted) = watch::channel(None);
+    let ended_at;
     let (end, mut code, group, told) = match started {
         Ok((mut child, group)) => {
             if alone {
@@ -269,6 +280,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
                 log: &log,
             };
             let ended = child::supervise(&mut child, group, post).await;
+            ended_at = Moment::now();
             tokio::spawn(hear(signals, interrupt));
             if let Some((level, sentence)) = ended.remark() {
                 log.remark(level, &sentence);
@@ -277,6 +289,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
             (ended.end(), ended.exit_code(), Some(group), ended.told().map(|(told, _)| told))
         }
         Err(error) => {
+            ended_at = Moment::now();
             tokio::spawn(hear(signals, interrupt));
             let sentence = format!("Cannot run `{}`: {error}", request::program_of(&args.command));
             notices.say(&sentence);
@@ -323,7 +336,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
                 ));
                 held = Some(hold(open));
             }
-            recorder.finish(end, Instant::now());
+            recorder.finish(end, ended_at);
         }
         Ok(None) => {}
         // Nobody reads what we pass through, and somebody wants us to end. How the command ended will be

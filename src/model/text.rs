@@ -113,17 +113,18 @@ impl MessageText {
         Ok(Self(text))
     }
 
-    /// As [`Self::new`], for reporters that must not fail over a text: an empty one becomes a space, and
-    /// a longer one is cut with the cut marked.
+    /// As [`Self::new`], for reporters that must not fail over a text: an empty one becomes a space, and of
+    /// a longer one both ends are kept, with the cut marked between them.
     pub fn cut(text: impl Into<String>) -> Self {
-        const MARK: &str = "… (cut at 64 KiB)";
+        const MARK: &str = " … (cut to 64 KiB) … ";
+        const HALF: usize = (MessageText::MAX_BYTES - MARK.len()) / 2;
         let mut text: String = text.into();
         if text.is_empty() {
             text.push(' ');
         }
         if text.len() > Self::MAX_BYTES {
-            text.truncate(text.floor_char_boundary(Self::MAX_BYTES - MARK.len()));
-            text.push_str(MARK);
+            let tail = text.ceil_char_boundary(text.len() - HALF);
+            text.replace_range(text.floor_char_boundary(HALF)..tail, MARK);
         }
         Self(text)
     }
@@ -139,16 +140,35 @@ impl MessageText {
     }
 }
 
-/// The text with its control characters and bidirectional overrides made visible, so that a log line
-/// cannot forge another, colour a terminal or reorder a page. Line feeds and tabs stay when `multiline`.
+/// Whether a character is one that a reader does not see, and that changes what is seen or done: a control
+/// character, a change of the writing direction, or one without any width. Joiners of scripts and pictures
+/// (U+200C, U+200D) are not: words are spelt with them.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'..='\u{1160}'
+                | '\u{17b4}'..='\u{17b5}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// The text with its hidden characters spelt out, so that a log line cannot forge another, colour a terminal
+/// or reorder a page, and a name cannot pass for another. Line feeds and tabs stay when `multiline`.
 pub fn visible(text: &str, multiline: bool) -> Cow<'_, str> {
-    let hidden = |c: char| {
-        if multiline && (c == '\n' || c == '\t') {
-            return false;
-        }
-        c.is_control()
-            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
-    };
+    let hidden = |c: char| is_hidden(c) && !(multiline && (c == '\n' || c == '\t'));
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
     }
@@ -201,15 +221,21 @@ mod tests {
 
     #[test]
     fn a_cut_message_says_so_and_stays_within_the_limit() {
-        let cut = MessageText::cut("é".repeat(40_000)).into_string();
-        assert!(cut.len() <= MessageText::MAX_BYTES);
-        assert!(cut.ends_with("(cut at 64 KiB)"));
+        let text = format!("{}ab{}", "é".repeat(20_000), "ü".repeat(20_001));
+        let cut = MessageText::cut(text).into_string();
+        assert!((MessageText::MAX_BYTES - 4..=MessageText::MAX_BYTES).contains(&cut.len()));
+        assert!(cut.starts_with('é') && cut.contains("é … (cut to 64 KiB) … ü") && cut.ends_with('ü'));
     }
 
     #[test]
     fn hidden_characters_are_shown_not_obeyed() {
         assert_eq!(visible("a\u{1b}[2Jb", false), "a\\e[2Jb");
         assert_eq!(visible("a\u{202e}b", false), "a\\u{202e}b");
+        assert_eq!(
+            visible("a\u{9b}31mb\u{200b}\u{feff}\u{e0041}", false),
+            "a\\u{9b}31mb\\u{200b}\\u{feff}\\u{e0041}"
+        );
+        assert_eq!(visible("क्\u{200d}ष ❤\u{fe0f}", false), "क्\u{200d}ष ❤\u{fe0f}");
         assert_eq!(visible("a\nb", true), "a\nb");
         assert_eq!(visible("a\nb", false), "a\\nb");
     }

@@ -235,7 +235,7 @@ impl Backlog {
                 last => batch.last = Some(last),
             }
         }
-        batch.last.get_or_insert_with(|| Record::End(End::unknown()));
+        batch.last.get_or_insert_with(|| Record::End(End::unknown().into()));
         Some(batch)
     }
 

@@ -1,85 +1,8 @@
-//! A command's output, from bytes to lines and from lines to what they say. Pure: no clock, no I/O.
-//!
-//! Programs that redraw a line end it with a carriage return; such a line is given out as a *redraw*,
-//! so that the caller can tell a progress bar from a log. Whether a carriage return ends a redraw or
-//! belongs to a line feed shows only in the next byte; until that comes the line is [`unfinished`].
-//!
-//! [`unfinished`]: Splitter::unfinished
+//! What a command's lines say to `exec`, beside what they say to people. Pure: no clock, no I/O.
 
 use std::borrow::Cow;
 
-use crate::model::{Level, MessageText, StepTree};
-
-/// How a line ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineEnd {
-    /// With a line feed, or with the output.
-    Feed,
-    /// With a carriage return: what follows is drawn over it.
-    Return,
-}
-
-/// Cuts a stream of bytes into lines. Holds one line at most, and of that no more than a message keeps.
-#[derive(Debug, Default)]
-pub struct Splitter {
-    line: Vec<u8>,
-    returned: bool,
-}
-
-impl Splitter {
-    /// One byte more than a message may have, so that whoever cuts the text sees that there was more.
-    /// Replacing what is not UTF-8 never makes a text shorter than that.
-    const MOST: usize = MessageText::MAX_BYTES + 1;
-
-    /// Takes the next bytes, and hands out every line that is complete.
-    pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&[u8], LineEnd)) {
-        while let Some(&first) = bytes.first() {
-            if self.returned {
-                if first == b'\r' {
-                    bytes = &bytes[1..];
-                    continue;
-                }
-                self.returned = false;
-                if first == b'\n' {
-                    bytes = &bytes[1..];
-                    self.end(LineEnd::Feed, &mut each);
-                    continue;
-                }
-                self.end(LineEnd::Return, &mut each);
-            }
-            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            let text = &bytes[..end.unwrap_or(bytes.len())];
-            let room = Self::MOST - self.line.len();
-            self.line.extend_from_slice(&text[..text.len().min(room)]);
-            let Some(end) = end else { return };
-            if bytes[end] == b'\n' {
-                self.end(LineEnd::Feed, &mut each);
-            } else {
-                self.returned = true;
-            }
-            bytes = &bytes[end + 1..];
-        }
-    }
-
-    /// The output has ended: hands out the line that was never finished, where there is one.
-    pub fn finish(&mut self, mut each: impl FnMut(&[u8], LineEnd)) {
-        if !self.line.is_empty() {
-            let end = if self.returned { LineEnd::Return } else { LineEnd::Feed };
-            self.end(end, &mut each);
-        }
-        self.returned = false;
-    }
-
-    /// The line that is still being written.
-    pub fn unfinished(&self) -> &[u8] {
-        &self.line
-    }
-
-    fn end(&mut self, end: LineEnd, each: &mut impl FnMut(&[u8], LineEnd)) {
-        each(&self.line, end);
-        self.line.clear();
-    }
-}
+use crate::model::{Level, StepTree};
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,16 +21,53 @@ pub enum Said<'a> {
     Steps(Vec<String>),
 }
 
-/// Reads a line. One that begins like an explicit line and makes no sense as such is a text, so that its
-/// author sees it in the log.
-pub fn read(line: &[u8]) -> Said<'_> {
-    let text = String::from_utf8_lossy(line);
-    if text.trim().is_empty() {
-        return Said::Nothing;
+/// Whether lines are read for orders, and how.
+///
+/// A command that prints what others wrote (`git log`, `cat`) would let them drive the job. So reading can be
+/// turned off, for a whole run, or by the command for a while: `::stop-commands::TOKEN` until `::TOKEN::`, as
+/// GitHub's runners have it. Whoever wrote the text does not know the token.
+#[derive(Debug, Default)]
+pub struct Directives {
+    off: bool,
+    fence: Option<String>,
+}
+
+impl Directives {
+    /// Lines are read, or with `off` are texts, all of them.
+    pub fn new(off: bool) -> Self {
+        Self { off, fence: None }
     }
-    match text.strip_prefix("::").and_then(explicit) {
-        Some(said) => said,
-        None => Said::Text(text),
+
+    /// Reads a line. One that begins like an order and makes no sense as such is a text, so that its author
+    /// sees it in the log.
+    pub fn read<'a>(&mut self, text: &'a str) -> Said<'a> {
+        if text.trim().is_empty() {
+            return Said::Nothing;
+        }
+        let as_text = Said::Text(Cow::Borrowed(text));
+        if self.off {
+            return as_text;
+        }
+        let Some(order) = text.strip_prefix("::") else { return as_text };
+        if let Some(token) = &self.fence {
+            if order.trim_end().strip_suffix("::") != Some(token.as_str()) {
+                return as_text;
+            }
+            self.fence = None;
+            return Said::Nothing;
+        }
+        if let Some(token) =
+            order.strip_prefix("stop-commands::").map(str::trim).filter(|token| !token.is_empty())
+        {
+            self.fence = Some(token.to_owned());
+            return Said::Nothing;
+        }
+        explicit(order).unwrap_or(as_text)
+    }
+
+    /// Whether a line that has only begun may become more than a text.
+    pub fn may_be_order(&self, begun: &str) -> bool {
+        !self.off && (begun.starts_with("::") || begun == ":")
     }
 }
 
@@ -158,70 +118,59 @@ mod tests {
 
     use super::*;
 
-    fn split(chunks: &[&[u8]]) -> Vec<(String, LineEnd)> {
-        let mut splitter = Splitter::default();
-        let mut lines = Vec::new();
-        let mut keep = |line: &[u8], end| {
-            lines.push((String::from_utf8_lossy(line).into_owned(), end));
+    fn read(line: &str) -> Said<'_> {
+        Directives::default().read(line)
+    }
+
+    #[test]
+    fn what_others_wrote_is_text_between_the_fences_or_where_orders_are_off() {
+        let said = |directives: &mut Directives, lines: &[&str]| {
+            let lines = lines.iter().map(|line| match directives.read(line) {
+                Said::Nothing => '-',
+                Said::Text(text) => {
+                    assert_eq!(text, *line);
+                    't'
+                }
+                _ => '!',
+            });
+            lines.collect::<String>()
         };
-        for chunk in chunks {
-            splitter.feed(chunk, &mut keep);
-        }
-        splitter.finish(&mut keep);
-        lines
-    }
-
-    fn line(text: &str, end: LineEnd) -> (String, LineEnd) {
-        (text.to_owned(), end)
-    }
-
-    #[test]
-    fn a_carriage_return_ends_a_redraw_unless_a_line_feed_follows() {
-        use LineEnd::{Feed, Return};
+        let lines = [
+            "::progress 1",
+            "::stop-commands::a1",
+            "::progress 1",
+            "::error x",
+            "::stop-commands::b",
+            "::b::",
+            " ::a1::",
+            "::a1::",
+            "::progress 1",
+            "::a1::",
+        ];
+        assert_eq!(said(&mut Directives::default(), &lines), "!-tttttt!t".replacen("tttttt", "ttttt-", 1));
+        assert_eq!(said(&mut Directives::new(true), &lines), "tttttttttt");
         assert_eq!(
-            split(&[b"10%\r20%\r\r\nend\n\nlast"]),
-            [line("10%", Return), line("20%", Feed), line("end", Feed), line("", Feed), line("last", Feed)]
+            said(&mut Directives::default(), &["::stop-commands::", "::stop-commands:: ", "::progress 1"]),
+            "tt!"
         );
-        assert_eq!(split(&[b"a\r", b"\n", b"b\r"]), [line("a", Feed), line("b", Return)]);
-        assert_eq!(split(&[b"\r\n"]), [line("", Feed)]);
-        assert_eq!(split(&[]), []);
-    }
-
-    #[test]
-    fn what_is_being_written_can_be_looked_at() {
-        let mut splitter = Splitter::default();
-        splitter.feed(b"done\r 42%", |_, _| {});
-        assert_eq!(splitter.unfinished(), b" 42%");
-        splitter.feed(b"\r", |_, _| {});
-        assert_eq!(splitter.unfinished(), b" 42%");
-    }
-
-    #[test]
-    fn a_line_without_end_takes_no_more_memory_than_a_message() {
-        let mut splitter = Splitter::default();
-        for _ in 0..100 {
-            splitter.feed(&[b'x'; 10_000], |_, _| panic!("no line has ended"));
-        }
-        let mut lengths = Vec::new();
-        splitter.feed(b"\nnext\n", |line, _| lengths.push(line.len()));
-        assert_eq!(lengths, [MessageText::MAX_BYTES + 1, 4]);
+        assert!(Directives::default().may_be_order("::pro") && !Directives::new(true).may_be_order("::pro"));
     }
 
     #[test]
     fn explicit_lines_are_understood() {
-        assert_eq!(read(b"::progress 0.4"), Said::Progress(0.4));
-        assert_eq!(read(b"::progress 40 %"), Said::Progress(0.4));
-        assert_eq!(read(b"::step load"), Said::Step("load".to_owned()));
-        assert_eq!(read(b"::step / load // parse rows/"), Said::Step("load/parse rows".to_owned()));
-        assert_eq!(read(b"::warning  low on disk "), Said::Marked(Level::Warning, "low on disk".to_owned()));
-        assert_eq!(read(b"::error gone"), Said::Marked(Level::Error, "gone".to_owned()));
-        assert_eq!(read(b"::info\there"), Said::Marked(Level::Info, "here".to_owned()));
+        assert_eq!(read("::progress 0.4"), Said::Progress(0.4));
+        assert_eq!(read("::progress 40 %"), Said::Progress(0.4));
+        assert_eq!(read("::step load"), Said::Step("load".to_owned()));
+        assert_eq!(read("::step / load // parse rows/"), Said::Step("load/parse rows".to_owned()));
+        assert_eq!(read("::warning  low on disk "), Said::Marked(Level::Warning, "low on disk".to_owned()));
+        assert_eq!(read("::error gone"), Said::Marked(Level::Error, "gone".to_owned()));
+        assert_eq!(read("::info\there"), Said::Marked(Level::Info, "here".to_owned()));
         assert_eq!(
-            read(b"::steps load, work/a,,work/b"),
+            read("::steps load, work/a,,work/b"),
             Said::Steps(["load", "work/a", "work/b"].map(str::to_owned).to_vec())
         );
-        assert_eq!(read(b"::error"), Said::Nothing);
-        assert_eq!(read(b" \t "), Said::Nothing);
+        assert_eq!(read("::error"), Said::Nothing);
+        assert_eq!(read(" \t "), Said::Nothing);
     }
 
     #[test]
@@ -236,45 +185,19 @@ mod tests {
             "::",
             " ::progress 0.4",
         ] {
-            assert_eq!(read(odd.as_bytes()), Said::Text(odd.into()), "{odd}");
+            assert_eq!(read(odd), Said::Text(odd.into()), "{odd}");
         }
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_are_marked_as_such() {
-        assert_eq!(read(b"caf\xe9"), Said::Text("caf\u{fffd}".into()));
     }
 
     proptest! {
         #[test]
-        fn lines_do_not_depend_on_how_the_bytes_arrive(
-            bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..200),
-            cut in 0_usize..200,
-        ) {
-            let (left, right) = bytes.split_at(cut.min(bytes.len()));
-            prop_assert_eq!(split(&[&bytes]), split(&[left, right]));
-        }
-
-        #[test]
-        fn nothing_but_line_ends_is_lost(
-            bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..200),
-        ) {
-            let mut splitter = Splitter::default();
-            let mut kept = Vec::new();
-            splitter.feed(&bytes, |line, _| kept.extend_from_slice(line));
-            splitter.finish(|line, _| kept.extend_from_slice(line));
-            let expected: Vec<u8> = bytes.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
-            prop_assert_eq!(kept, expected);
-        }
-
-        #[test]
-        fn any_line_is_read_without_panic(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_line_is_read_without_panic(line in any::<String>()) {
             let _ = read(&line);
         }
 
         #[test]
         fn any_explicit_line_is_within_what_the_server_accepts(rest in "::(progress|step) .{0,600}") {
-            match read(rest.as_bytes()) {
+            match read(&rest) {
                 Said::Progress(value) => prop_assert!((0.0..=1.0).contains(&value)),
                 Said::Step(path) => {
                     let names: Vec<_> = path.split('/').collect();

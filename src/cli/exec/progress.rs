@@ -1,32 +1,69 @@
 //! Progress, guessed from what programs print for people: `45%`, `12/340`, `3 of 7`.
 //!
-//! A guess may miss, and must not mislead: a wrong number sticks, because progress never falls. So what
-//! looks like a date, a path, a version, an address or an option is left alone, and of several numbers in
-//! a line the last one wins, which is where programs put the current one.
+//! A guess may miss, and must not mislead. So what looks like a date, a path, a version, an address or an
+//! option is left alone, and of several numbers in a line the last one wins, which is where programs put the
+//! current one. Whether a number is believed is not decided here: see [`phases`](super::phases).
 
-/// The share of the work a line tells of, 0..=1.
-pub fn guess(line: &str) -> Option<f64> {
+/// A number in a line, and the words around it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guess {
+    /// The share of the work it tells of, 0..=1.
+    pub share: f64,
+    /// The words before it, without numbers, bars and spinners.
+    pub before: Vec<String>,
+    /// The words behind it, likewise, and without units.
+    pub after: Vec<String>,
+    /// It stands in brackets, as what counts the lines themselves does.
+    pub is_bracketed: bool,
+}
+
+/// The number a line tells of.
+pub fn guess(line: &str) -> Option<Guess> {
     if !line.bytes().any(|byte| matches!(byte, b'%' | b'/')) && !line.contains("of ") {
         return None;
     }
-    let line = plain(line);
     let mut found = None;
+    let mut first = None;
     let mut at = 0;
     while let Some(start) = line[at..].find(|c: char| c.is_ascii_digit()).map(|more| at + more) {
-        let number = Number::read(&line, start);
+        let number = Number::read(line, start);
         at = number.end;
-        if let Some((share, end)) = percent(&line, &number).or_else(|| counted(&line, &number)) {
-            found = Some(share);
+        if let Some((share, end)) = percent(line, &number).or_else(|| counted(line, &number)) {
+            first = first.or(Some(start));
+            found = Some((share, start, end));
             at = end;
         }
     }
-    found
+    let (share, start, end) = found?;
+    let words = |text: &str| text.split_whitespace().filter_map(word).collect();
+    let first = first.unwrap_or(start);
+    let is_bracketed = first == start
+        && line[..start].trim_end().ends_with(['[', '('])
+        && line[end..].trim_start().starts_with([']', ')']);
+    Some(Guess {
+        share,
+        // What stands between two numbers of one line belongs to the numbers.
+        before: words(&line[..first]),
+        after: words(&line[end..]),
+        is_bracketed,
+    })
+}
+
+/// A word that stays from line to line: neither a number nor a unit, and bare of what stands around it.
+fn word(text: &str) -> Option<String> {
+    let word = text.trim_matches(|c: char| !c.is_alphanumeric());
+    let is_unit = word.ends_with("/s")
+        || ["eta", "ETA"].contains(&word)
+        || word
+            .strip_suffix('B')
+            .is_some_and(|rest| ["", "k", "K", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"].contains(&rest));
+    let is_word = word.contains(char::is_alphabetic) && !word.contains(|c: char| c.is_ascii_digit());
+    (is_word && !is_unit).then(|| word.to_owned())
 }
 
 /// The words of a line, without numbers, units, bars and spinners: two redraws with the same words differ
 /// in progress alone.
 pub fn words(line: &str) -> String {
-    let line = plain(line);
     let mut words = String::new();
     for word in line.split_whitespace() {
         let has_digit = word.contains(|c: char| c.is_ascii_digit());
@@ -36,26 +73,6 @@ pub fn words(line: &str) -> String {
         }
     }
     words
-}
-
-/// The line without the escape sequences that colour it and move the cursor.
-fn plain(line: &str) -> std::borrow::Cow<'_, str> {
-    const ESCAPE: char = '\u{1b}';
-    if !line.contains(ESCAPE) {
-        return line.into();
-    }
-    let mut kept = String::with_capacity(line.len());
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        if c != ESCAPE {
-            kept.push(c);
-        } else if chars.clone().next() == Some('[') {
-            chars.next();
-            // A control sequence ends with its first character from `@` to `~`.
-            let _ = chars.find(|c| matches!(c, '@'..='~'));
-        }
-    }
-    kept.into()
 }
 
 /// A number as people write it: `12`, `1,234`, `99.5`.
@@ -161,7 +178,7 @@ mod tests {
 
     /// Whole per mille, to compare without rounding.
     fn mille(line: &str) -> Option<i64> {
-        guess(line).map(|share| (share * 1000.0).round() as i64)
+        guess(line).map(|guess| (guess.share * 1000.0).round() as i64)
     }
 
     #[test]
@@ -174,8 +191,6 @@ mod tests {
             ("progress=7%", 70),
             ("~50%", 500),
             ("████████50%", 500),
-            ("\u{1b}[32m 33%\u{1b}[0m", 330),
-            ("\u{1b}[K12%", 120),
             // git
             ("Receiving objects:  40% (108/270), 1.2 MiB | 500 KiB/s", 400),
             // rsync: what is left to check is not what is done
@@ -245,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn a_number_has_words_around_it() {
+        let told = |line| {
+            guess(line).map(|guess| (guess.before.join(" "), guess.after.join(" "), guess.is_bracketed))
+        };
+        for (line, before, after, is_bracketed) in [
+            ("Receiving objects:  40% (108/270), 1.2 MiB | 500 KiB/s", "Receiving objects", "", false),
+            ("Receiving objects:  40%", "Receiving objects", "", false),
+            ("copying 5/1000 to tape", "copying", "to tape", false),
+            ("[3/12] CC main.o", "", "CC main.o", true),
+            ("[ 45%] Building CXX object", "", "Building CXX object", true),
+            ("Epoch 2:  12%|█▏   | 12/100 [00:01<00:08, 10.5it/s]", "Epoch", "", false),
+            ("     32,768  12%   31.22kB/s    0:00:07", "", "", false),
+        ] {
+            assert_eq!(told(line), Some((before.to_owned(), after.to_owned(), is_bracketed)), "{line}");
+        }
+    }
+
+    #[test]
     fn redraws_that_differ_in_numbers_have_the_same_words() {
         let same = |a, b| assert_eq!(words(a), words(b));
         same("Receiving objects:  1% (3/270)", "Receiving objects: 99% (269/270), 3MiB");
@@ -263,7 +296,7 @@ mod tests {
 
         #[test]
         fn a_guess_is_a_share(line in "[0-9,./% ofa:\\-é█\u{1b}\\[]{0,40}") {
-            if let Some(share) = guess(&line) {
+            if let Some(Guess { share, .. }) = guess(&line) {
                 prop_assert!((0.0..=1.0).contains(&share), "{share}");
             }
         }
@@ -273,7 +306,7 @@ mod tests {
             let done = done.min(total);
             let expected = f64::from(done) / f64::from(total);
             for line in [format!("[{done}/{total}] x"), format!("row {done} of {total}, ok"), format!("{done}/{total}")] {
-                prop_assert_eq!(guess(&line), Some(expected), "{}", line);
+                prop_assert_eq!(guess(&line).map(|guess| guess.share), Some(expected), "{}", line);
             }
         }
     }

@@ -17,12 +17,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::lines::Splitter;
 use super::notices::Notices;
-use super::recorder::{Recorder, Source};
+use super::reader::Reader;
+use super::recorder::{Moment, Recorder, Source};
 
-/// A line that is not finished is looked at for progress when nothing came for so long.
-const IDLE: Duration = Duration::from_millis(200);
 /// As much as a pipe holds by default.
 const CHUNK: usize = 64 * 1024;
 
@@ -99,14 +97,12 @@ struct Stream {
     source: Source,
     /// Absent once closed.
     pipe: Option<PipeReader>,
-    splitter: Splitter,
-    /// The unfinished line was looked at.
-    peeked: bool,
+    reader: Reader,
 }
 
 impl Stream {
     fn new(source: Source, pipe: PipeReader) -> Self {
-        Self { source, pipe: Some(pipe), splitter: Splitter::default(), peeked: true }
+        Self { source, pipe: Some(pipe), reader: Reader::new(source) }
     }
 }
 
@@ -123,29 +119,29 @@ impl Work {
     fn run(&mut self, stop: &PipeReader) {
         while self.streams.iter().any(|stream| stream.pipe.is_some()) {
             let ready = self.wait(Some(stop), self.timeout());
-            let now = Instant::now();
+            let now = Moment::now();
             self.read_ready(&ready, now);
             if ready[2] {
                 self.read_rest(now);
                 break;
             }
-            if ready == [false; 3] {
-                self.peek(now);
+            for stream in &mut self.streams {
+                stream.reader.tick(now, &mut self.recorder);
             }
             self.recorder.tick(now);
         }
-        let now = Instant::now();
+        let now = Moment::now();
         for stream in &mut self.streams {
-            stream.splitter.finish(|line, end| self.recorder.line(stream.source, line, end, now));
+            stream.reader.finish(now, &mut self.recorder);
         }
         self.recorder.tick(now);
     }
 
     /// How long nothing may come before there is something else to do.
     fn timeout(&self) -> Option<Duration> {
-        let idle = self.streams.iter().any(|stream| !stream.peeked).then_some(IDLE);
-        let due = self.recorder.due().map(|due| due.saturating_duration_since(Instant::now()));
-        idle.into_iter().chain(due).min()
+        let resting = self.streams.iter().filter_map(|stream| stream.reader.due());
+        let due = resting.chain(self.recorder.due()).min();
+        due.map(|due| due.saturating_duration_since(Instant::now()))
     }
 
     /// Waits until an output has something, or `stop` is closed: in this order.
@@ -165,8 +161,12 @@ impl Work {
         if count <= 0 { [false; 3] } else { polled.map(|one| one.revents != 0) }
     }
 
-    fn read_ready(&mut self, ready: &[bool; 3], now: Instant) {
-        for (stream, _) in self.streams.iter_mut().zip(ready).filter(|(_, ready)| **ready) {
+    fn read_ready(&mut self, ready: &[bool; 3], now: Moment) {
+        for source in [Source::Stdout, Source::Stderr] {
+            if !ready[source as usize] {
+                continue;
+            }
+            let stream = &mut self.streams[source as usize];
             let Some(pipe) = &mut stream.pipe else {
                 continue;
             };
@@ -187,17 +187,18 @@ impl Work {
                             "nobody reads the command's output; it is recorded, and not passed through any longer",
                         ),
                     }
-                    stream.splitter.feed(bytes, |line, end| {
-                        self.recorder.line(stream.source, line, end, now);
-                    });
-                    stream.peeked = stream.splitter.unfinished().is_empty();
+                    if source == Source::Stderr {
+                        self.streams[Source::Stdout as usize].reader.settle(now, &mut self.recorder);
+                    }
+                    let reader = &mut self.streams[source as usize].reader;
+                    reader.feed(&self.buffer[..length], now, &mut self.recorder);
                 }
             }
         }
     }
 
     /// Reads what is there, without waiting for more. Somebody who goes on writing does not keep us.
-    fn read_rest(&mut self, now: Instant) {
+    fn read_rest(&mut self, now: Moment) {
         const MOST_READS: usize = 32;
         for _ in 0..MOST_READS {
             let ready = self.wait(None, Some(Duration::ZERO));
@@ -205,13 +206,6 @@ impl Work {
                 return;
             }
             self.read_ready(&ready, now);
-        }
-    }
-
-    fn peek(&mut self, now: Instant) {
-        for stream in self.streams.iter_mut().filter(|stream| !stream.peeked) {
-            stream.peeked = true;
-            self.recorder.peek(stream.splitter.unfinished(), now);
         }
     }
 }

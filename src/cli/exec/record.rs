@@ -1,8 +1,11 @@
 //! What a run reports, as it lies in the spool: one JSON object a line, in the order it happened.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -21,7 +24,7 @@ pub enum Record {
     /// A number.
     Progress(Progress),
     /// How the command ended. Nothing comes after it.
-    End(End),
+    End(Ended),
 }
 
 /// The job to be made.
@@ -60,6 +63,9 @@ pub struct StartRequest {
     /// The most seconds it may be silent; 0 is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity_timeout: Option<u64>,
+    /// When it began, by this machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<RunnerTime>,
     /// Refuse while another job of the type runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_per_feature: bool,
@@ -85,16 +91,107 @@ pub struct Message {
     /// The path of the step it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
+    /// When it was printed, by this machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<RunnerTime>,
 }
 
-/// A number.
+/// A number, in the form the server takes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// The path of the step; the job as a whole where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
     /// 0..=1.
     pub progress: f64,
+    /// `Guessed` where it was read from ordinary output, which may mean something else.
+    #[serde(default, skip_serializing_if = "ProgressSource::is_reported")]
+    pub progress_source: ProgressSource,
+    /// When it was so, by this machine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<RunnerTime>,
+}
+
+/// A moment by this machine's clock, as the server is told it: RFC 3339, UTC, with milliseconds. Written out
+/// once for all that came in one go, because it goes with each of thousands of lines a second.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RunnerTime([u8; Self::LENGTH]);
+
+impl RunnerTime {
+    const LENGTH: usize = "2026-11-27T10:00:00.123Z".len();
+
+    /// That moment. `None` for a clock that is thousands of years off.
+    pub fn of(at: DateTime<Utc>) -> Option<Self> {
+        at.to_rfc3339_opts(SecondsFormat::Millis, true).as_bytes().try_into().ok().map(Self)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for RunnerTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for RunnerTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for RunnerTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.as_bytes().try_into().map(Self).map_err(|_| D::Error::custom("not a time"))
+    }
+}
+
+/// Where a number comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressSource {
+    /// The command said it.
+    #[default]
+    Reported,
+    /// Read from ordinary output.
+    Guessed,
+}
+
+impl ProgressSource {
+    fn is_reported(&self) -> bool {
+        *self == Self::Reported
+    }
+}
+
+/// How a command ended, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    pub how: End,
+    /// When, by this machine's clock, where anybody was there to see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<RunnerTime>,
+}
+
+impl From<End> for Ended {
+    fn from(how: End) -> Self {
+        Self { how, at: None }
+    }
+}
+
+impl Ended {
+    /// The last part of the path to report it at, and what to send there.
+    pub fn call(&self, epoch: u32) -> (&'static str, Value) {
+        let (verb, mut body) = self.how.call(epoch);
+        if let Some(at) = self.at {
+            body["at"] = json!(at);
+        }
+        (verb, body)
+    }
 }
 
 /// How a command ended.
@@ -128,7 +225,7 @@ impl End {
     }
 
     /// The last part of the path to report it at, and what to send there.
-    pub fn call(&self, epoch: u32) -> (&'static str, Value) {
+    fn call(&self, epoch: u32) -> (&'static str, Value) {
         match self {
             Self::Completed => ("complete", json!({"output": {"exitCode": 0}, "epoch": epoch})),
             Self::Failed { error, retryable } => {
@@ -152,17 +249,26 @@ impl End {
 mod tests {
     use super::*;
 
+    fn at() -> Option<RunnerTime> {
+        "2026-11-27T10:00:00.123Z".parse().ok().and_then(RunnerTime::of)
+    }
+
     #[test]
     fn a_message_lies_in_the_spool_as_it_is_sent() {
-        let message =
-            Message { key: 7, level: Level::Warning, message: MessageText::cut("low\non disk"), step: None };
+        let message = Message {
+            key: 7,
+            level: Level::Warning,
+            message: MessageText::cut("low\non disk"),
+            step: None,
+            at: at(),
+        };
         assert_eq!(
             serde_json::to_string(&Record::Message(message.clone())).unwrap(),
-            r#"{"message":{"key":7,"type":"warning","message":"low\non disk"}}"#
+            r#"{"message":{"key":7,"type":"warning","message":"low\non disk","at":"2026-11-27T10:00:00.123Z"}}"#
         );
         assert_eq!(
             serde_json::to_string(&message).unwrap(),
-            r#"{"key":7,"type":"warning","message":"low\non disk"}"#
+            r#"{"key":7,"type":"warning","message":"low\non disk","at":"2026-11-27T10:00:00.123Z"}"#
         );
     }
 
@@ -179,10 +285,15 @@ mod tests {
                 },
             }),
             Record::Steps(vec![StepSpec::new("a").steps([StepSpec::new("b")])]),
-            Record::Progress(Progress { step: Some("a/b".to_owned()), progress: 0.1 }),
-            Record::End(End::Completed),
-            Record::End(End::unknown()),
-            Record::End(End::Aborted { how: "Killed".to_owned() }),
+            Record::Progress(Progress {
+                step: Some("a/b".to_owned()),
+                progress: 0.1,
+                progress_source: ProgressSource::Guessed,
+                at: at(),
+            }),
+            Record::End(Ended { how: End::Completed, at: at() }),
+            Record::End(End::unknown().into()),
+            Record::End(End::Aborted { how: "Killed".to_owned() }.into()),
         ] {
             let line = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::backlog::{Backlog, Batch, JobRef};
 use super::child::Order;
 use super::notices::Notices;
-use super::record::{End, Message, Progress, Record, Start};
+use super::record::{End, Ended, Message, Progress, Record, RunnerTime, Start};
 use super::trouble::{NOT_FOUND, Trouble, takes_nothing};
 use crate::cli::client::{Acknowledged, CallError, Client};
 use crate::model::{Cause, Level, Status};
@@ -281,25 +281,29 @@ impl Delivery {
     }
 
     async fn send_progress(&mut self, job: JobRef, progress: &Progress) -> Result<(), Trouble> {
-        let body = match &progress.step {
-            Some(step) => json!({"step": step, "progress": progress.progress, "epoch": job.epoch}),
-            None => json!({"progress": progress.progress, "epoch": job.epoch}),
-        };
+        #[derive(serde::Serialize)]
+        struct Body<'a> {
+            #[serde(flatten)]
+            progress: &'a Progress,
+            epoch: u32,
+        }
+        let body = Body { progress, epoch: job.epoch };
         let sent = self.post(job, "progress", &body).await;
         self.forgive(sent)
     }
 
-    async fn send_end(&mut self, job: JobRef, end: &End) -> Result<(), Trouble> {
+    async fn send_end(&mut self, job: JobRef, end: &Ended) -> Result<(), Trouble> {
         let (verb, body) = end.call(job.epoch);
         match self.post(job, verb, &body).await {
-            Err(Trouble::Over { code, sentence }) => match (code.as_str(), end) {
+            Err(Trouble::Over { code, sentence }) => match (code.as_str(), &end.how) {
                 // The request to stop was taken back, or the job never heard of it.
                 ("wrong_state", End::Aborted { how }) => {
-                    let failed = End::Failed { error: how.clone(), retryable: true };
+                    let how = End::Failed { error: how.clone(), retryable: true };
+                    let failed = Ended { how, at: end.at };
                     let (verb, body) = failed.call(job.epoch);
                     self.post(job, verb, &body).await
                 }
-                ("job_finished" | "stale_epoch", _) => self.look_at_end(job, end, &sentence).await,
+                ("job_finished" | "stale_epoch", _) => self.look_at_end(job, &end.how, &sentence).await,
                 _ => Err(Trouble::Over { code, sentence }),
             },
             sent => self.forgive(sent),
@@ -376,6 +380,8 @@ struct Item<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<RunnerTime>,
     epoch: u32,
 }
 
@@ -386,6 +392,7 @@ impl<'a> Item<'a> {
             level: message.level,
             message: message.message.as_str(),
             step: message.step.as_deref().filter(|_| with_step),
+            at: message.at,
             epoch,
         }
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::ExecArgs;
 use super::record::StartRequest;
+use super::recorder::Moment;
 use crate::model::{Feature, shorten, visible};
 
 /// The command's name without its folder.
@@ -39,6 +40,7 @@ pub fn of(args: &ExecArgs) -> StartRequest {
         })),
         timeout: args.timeout.map(StartRequest::seconds),
         activity_timeout: args.activity_timeout.map(StartRequest::seconds),
+        at: Moment::now().time,
         one_per_feature: args.one_per_feature,
     }
 }

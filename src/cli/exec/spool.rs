@@ -16,11 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::Utc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::notices::Notices;
-use super::record::{End, Message, Progress, Record, Start};
+use super::record::{Ended, Message, Progress, Record, RunnerTime, Start};
 use crate::model::{Level, MessageText, StepSpec};
 
 /// What ends the name of a spool file.
@@ -158,15 +159,21 @@ impl Spool {
         Arc::clone(&self.writer().shared)
     }
 
-    /// Adds a line of the command. Nothing is written before [`Self::flush`].
-    pub fn message(&mut self, level: Level, message: MessageText, step: Option<&str>) {
-        self.writer().message(level, message, step);
+    /// Adds a line of the command, printed `at`. Nothing is written before [`Self::flush`].
+    pub fn message(
+        &mut self,
+        level: Level,
+        message: MessageText,
+        step: Option<&str>,
+        at: Option<RunnerTime>,
+    ) {
+        self.writer().message(level, message, step, at);
     }
 
     /// Adds a sentence of `exec`'s own to the job's log, at once.
     pub fn remark(&self, level: Level, sentence: &str) {
         let mut writer = self.writer();
-        writer.message(level, MessageText::cut(sentence), None);
+        writer.message(level, MessageText::cut(sentence), None, RunnerTime::of(Utc::now()));
         writer.flush();
     }
 
@@ -176,8 +183,8 @@ impl Spool {
     }
 
     /// Adds a number.
-    pub fn progress(&mut self, step: Option<&str>, progress: f64) {
-        self.writer().put(&Record::Progress(Progress { step: step.map(str::to_owned), progress }));
+    pub fn progress(&mut self, progress: Progress) {
+        self.writer().put(&Record::Progress(progress));
     }
 
     /// Writes what was added, and tells the reading side.
@@ -186,8 +193,8 @@ impl Spool {
     }
 
     /// Adds the run's end, and closes the spool. The end is kept even where the spool or the disk is full.
-    pub fn finish(self, end: End) {
-        self.writer().finish(end);
+    pub fn finish(self, end: impl Into<Ended>) {
+        self.writer().finish(end.into());
     }
 
     /// Lets only so many bytes wait for the server.
@@ -223,7 +230,7 @@ impl Writer {
         }
     }
 
-    fn message(&mut self, level: Level, message: MessageText, step: Option<&str>) {
+    fn message(&mut self, level: Level, message: MessageText, step: Option<&str>, at: Option<RunnerTime>) {
         if self.shared.discard.load(Ordering::Relaxed) {
             return;
         }
@@ -231,16 +238,16 @@ impl Writer {
             self.accounted = true;
             let account =
                 format!("{} lines before this one were not recorded: the spool was full", self.dropped);
-            self.keyed(Level::Warning, MessageText::cut(account), None);
+            self.keyed(Level::Warning, MessageText::cut(account), None, at);
         }
-        self.keyed(level, message, step);
+        self.keyed(level, message, step, at);
         self.buffered += 1;
     }
 
-    fn keyed(&mut self, level: Level, message: MessageText, step: Option<&str>) {
+    fn keyed(&mut self, level: Level, message: MessageText, step: Option<&str>, at: Option<RunnerTime>) {
         let key = self.next_key;
         self.next_key += 1;
-        self.put(&Record::Message(Message { key, level, message, step: step.map(str::to_owned) }));
+        self.put(&Record::Message(Message { key, level, message, step: step.map(str::to_owned), at }));
     }
 
     fn put(&mut self, record: &Record) {
@@ -304,7 +311,7 @@ impl Writer {
         file.write_all_at(&self.buffer, at)
     }
 
-    fn finish(&mut self, end: End) {
+    fn finish(&mut self, end: Ended) {
         self.flush();
         // How much waits already matters no more: this is all that comes.
         self.most_waiting = u64::MAX;
@@ -318,6 +325,7 @@ impl Writer {
                     "The last {dropped} lines were not recorded: the spool was full"
                 )),
                 step: None,
+                at: None,
             }));
         }
         last.push(Record::End(end));

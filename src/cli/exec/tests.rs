@@ -3,6 +3,7 @@
 mod background;
 mod fake;
 mod outages;
+mod output;
 mod runs;
 mod spools;
 mod stopping;

@@ -39,6 +39,7 @@ pub struct FakeJob {
     pub heartbeats: usize,
     pub abort_requested: bool,
     pub end: Option<Value>,
+    pub ended_at: Option<Value>,
     pub error: Option<String>,
     pub cause: Option<&'static str>,
     /// Writes that were refused because the job had ended.
@@ -344,5 +345,7 @@ fn progress(job: &mut FakeJob, body: &Value) -> Result<(), Refusal> {
 
 fn end(job: &mut FakeJob, status: &str, body: &Value) {
     job.status = status.to_owned();
-    job.end = Some(body.clone());
+    let mut body = body.clone();
+    job.ended_at = body.as_object_mut().and_then(|body| body.remove("at"));
+    job.end = Some(body);
 }

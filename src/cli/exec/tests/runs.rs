@@ -118,7 +118,7 @@ async fn the_current_step_is_done_when_the_command_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bar_that_waits_unfinished_is_seen() {
     let (fake, place) = (Fake::up(), Place::new());
-    let mut run = place.shell(&fake, &[], r"printf '\r 42%%'; await go");
+    let mut run = place.shell(&fake, &[], r"printf '\r 40%%\r 41%%\r 42%%'; await go");
     fake.until(|world| world.jobs.iter().any(|job| job.number(None) == Some(0.42))).await;
     place.touch("go");
     assert_eq!(run.code().await, 0);
@@ -207,12 +207,17 @@ async fn a_message_the_server_will_not_take_does_not_hold_up_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_very_long_line_is_cut_and_passed_through_whole() {
     let (fake, place) = (Fake::up(), Place::new());
-    let mut run = place.shell(&fake, &[], "head -c 300000 /dev/zero | tr '\\0' x; echo; echo next");
+    let mut run = place.shell(
+        &fake,
+        &[],
+        "printf 'begin '; head -c 300000 /dev/zero | tr '\\0' x; echo ' end'; echo next",
+    );
     assert_eq!(run.code().await, 0);
-    assert_eq!(run.out.bytes().len(), 300_006);
+    assert_eq!(run.out.bytes().len(), 300_016);
     let world = fake.world();
     let texts = world.job().texts();
-    assert!(texts[0].len() <= 64 * 1024 && texts[0].ends_with("(cut at 64 KiB)"));
+    assert!(texts[0].len() <= 64 * 1024 && texts[0].contains("x … (cut to 64 KiB) … x"));
+    assert!(texts[0].starts_with("begin x") && texts[0].ends_with("x end"));
     assert_eq!(texts[1..], ["next"]);
 }
 

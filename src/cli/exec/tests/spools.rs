@@ -16,7 +16,7 @@ use crate::cli::client::{Client, PATIENCE};
 use crate::cli::exec::backlog::{Backlog, Batch};
 use crate::cli::exec::leftovers::{self, Swept};
 use crate::cli::exec::notices::Notices;
-use crate::cli::exec::record::{End, Record, Start, StartRequest};
+use crate::cli::exec::record::{End, Progress, ProgressSource, Record, Start, StartRequest};
 use crate::cli::exec::spool::{Spool, runs};
 use crate::model::{Level, MessageText};
 
@@ -29,7 +29,7 @@ fn start(server: &str) -> Start {
 }
 
 fn say(spool: &mut Spool, text: &str) {
-    spool.message(Level::Info, MessageText::cut(text), None);
+    spool.message(Level::Info, MessageText::cut(text), None, None);
 }
 
 fn texts(batch: &Batch) -> Vec<&str> {
@@ -86,7 +86,7 @@ async fn a_full_disk_is_said_once_and_the_missing_lines_are_counted_where_they_a
     spool.finish(End::Completed);
     let batch = next(&mut backlog).await;
     assert_eq!(texts(&batch), ["The last 1 lines were not recorded: the spool was full"]);
-    assert_eq!(batch.last, Some(Record::End(End::Completed)));
+    assert_eq!(batch.last, Some(Record::End(End::Completed.into())));
     assert_eq!(backlog.next().await.unwrap(), None);
     notices.heard(TOO_LONG).await;
     assert_eq!(screen.count("cannot be kept"), 1);
@@ -103,7 +103,7 @@ async fn the_end_is_kept_when_the_disk_takes_nothing() {
     spool.finish(End::Completed);
     let batch = backlog.next().await.unwrap().unwrap();
     assert_eq!(texts(&batch), ["The last 1 lines were not recorded: the spool was full"]);
-    assert_eq!(batch.last, Some(Record::End(End::Completed)));
+    assert_eq!(batch.last, Some(Record::End(End::Completed.into())));
     screen.until("No space left").await;
 }
 
@@ -115,13 +115,18 @@ async fn numbers_between_messages_do_not_break_a_batch_and_the_last_one_counts()
     next(&mut backlog).await;
     for line in 1..=700_u32 {
         say(&mut spool, &line.to_string());
-        spool.progress(None, f64::from(line) / 1000.0);
+        spool.progress(Progress {
+            step: None,
+            progress: f64::from(line) / 1000.0,
+            progress_source: ProgressSource::Reported,
+            at: None,
+        });
     }
     spool.finish(End::Completed);
     let (first, second) = (next(&mut backlog).await, next(&mut backlog).await);
     assert_eq!((first.messages.len(), first.progress.len()), (500, 1));
     assert_eq!((second.messages.len(), second.progress[0].progress), (200, 0.7));
-    assert_eq!(second.last, Some(Record::End(End::Completed)));
+    assert_eq!(second.last, Some(Record::End(End::Completed.into())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
