@@ -12,6 +12,6 @@ mod packed;
 pub use crate::model::Severity;
 pub use attention::{Attention, attention, headline};
 pub use board::{BoardAnswer, BoardView, JobRow, PastRow};
-pub use format::{age, clock_time, date_time, duration, iso, percent_text, thousands};
+pub use format::{age, clock_time, date_time, duration, iso, percent_text, text_line, thousands};
 pub use job_page::{Action, Fact, JobAnswer, JobPageView, StepRow, StepState};
 pub use packed::Packed;

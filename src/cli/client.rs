@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Once;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -181,6 +183,8 @@ pub struct Client {
     http: reqwest::Client,
     server: String,
     authorization: Option<HeaderValue>,
+    /// By how many milliseconds the server's clock is ahead of ours.
+    ahead_ms: Arc<AtomicI64>,
 }
 
 /// An answer of which only the arrival matters.
@@ -223,12 +227,30 @@ impl Client {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| CallError::Setup(innermost(&error)))?;
-        Ok(Self { http, server: server.to_owned(), authorization })
+        Ok(Self { http, server: server.to_owned(), authorization, ahead_ms: Arc::default() })
     }
 
     /// The server's address.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// What the server's clock shows, by its last answer: the times it tells are by that clock, and ages
+    /// are reckoned with it. Until it has answered, our own.
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::milliseconds(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    /// Notes the time of an answer. Answers tell whole seconds, and come after a while: what may be due to
+    /// that is no difference.
+    fn note_time(&self, response: &Response) {
+        const UNCERTAIN_MS: i64 = 2_000;
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
+            let ahead = (date.to_utc() - Utc::now()).num_milliseconds();
+            let ahead = if ahead.abs() < UNCERTAIN_MS { 0 } else { ahead };
+            self.ahead_ms.store(ahead, Ordering::Relaxed);
+        }
     }
 
     /// Reads something.
@@ -276,6 +298,7 @@ impl Client {
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.note_time(&response);
         if response.status().is_success() {
             let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
             let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };

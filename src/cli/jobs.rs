@@ -3,6 +3,7 @@
 mod act;
 mod document;
 mod list;
+mod log;
 mod show;
 mod watch;
 
@@ -29,6 +30,8 @@ pub enum JobsCommand {
     List(ListArgs),
     /// Show a job: its facts, its steps, the last lines of its log
     Show(ShowArgs),
+    /// Print a job's log, all of it
+    Log(LogArgs),
     /// Follow a job to its end; exits with 0 if it completed
     Watch(WatchArgs),
     /// Ask jobs to stop
@@ -92,6 +95,22 @@ pub struct ShowArgs {
     pub client: ClientArgs,
 }
 
+/// Whose log to print.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// The job's id, or its beginning
+    pub id: String,
+    /// Go on with what comes, until the job has ended; exits with 0 if it completed
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only these lines: info, warning, error, system, operator, or several with commas
+    #[arg(long, value_name = "LEVELS", default_value = "all")]
+    pub level: String,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
 /// Which job to follow.
 #[derive(Clone, Debug, Args)]
 pub struct WatchArgs {
@@ -138,6 +157,7 @@ pub async fn run(args: JobsArgs) -> Result<Exit, CallError> {
     match args.command {
         JobsCommand::List(args) => list::run(args).await,
         JobsCommand::Show(args) => show::run(args).await,
+        JobsCommand::Log(args) => log::run(args).await,
         JobsCommand::Watch(args) => watch::run(args).await,
         JobsCommand::Abort(args) => act::run_with_reason(args, act::Act::Abort).await,
         JobsCommand::ForceFail(args) => act::run_with_reason(args, act::Act::ForceFail).await,

@@ -6,10 +6,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, FixedOffset, Local, NaiveDate, Utc};
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
-use crate::model::{Status, shorten, visible};
+use crate::model::{Status, is_hidden, visible};
 
 /// What is printed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +72,58 @@ pub fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints a document for a script.
+/// Prints a document for a script. Hidden characters are escaped as JSON has it: the document is the same,
+/// and harms no terminal it ends up on.
 pub fn print_json(value: &Value) {
-    print(&format!("{value:#}\n"));
+    print(&format!("{}\n", harmless(&format!("{value:#}"))));
+}
+
+/// JSON without hidden characters.
+fn harmless(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Line feeds are the document's own: within texts they are escaped already.
+        if is_hidden(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// The name of an account as a list shows it: nothing in it can make it pass for another.
+pub fn account(name: &str) -> String {
+    visible(name, false).replace('\u{200c}', "\\u{200c}").replace('\u{200d}', "\\u{200d}")
+}
+
+/// How many columns of a terminal a text takes. Some characters take two, and some none.
+pub fn columns_of(text: &str) -> usize {
+    text.width()
+}
+
+/// The text, cut to so many columns, with an ellipsis where something was cut.
+pub fn fit(text: &str, columns: usize) -> String {
+    if columns_of(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(1);
+    let end = text
+        .char_indices()
+        .map(|(at, c)| at + c.len_utf8())
+        .take_while(|end| columns_of(&text[..*end]) <= room)
+        .last()
+        .unwrap_or(0);
+    format!("{}…", text[..end].trim_end())
+}
+
+/// The text in exactly so many columns.
+pub fn padded(text: &str, columns: usize) -> String {
+    let text = fit(text, columns);
+    let missing = columns.saturating_sub(columns_of(&text));
+    text + &" ".repeat(missing)
 }
 
 /// Says what went wrong, on one line.
@@ -112,7 +162,7 @@ impl Table {
                 self.rows
                     .iter()
                     .filter_map(|row| row.get(column))
-                    .map(|cell| cell.chars().count())
+                    .map(|cell| columns_of(cell))
                     .max()
                     .unwrap_or(0)
             })
@@ -128,12 +178,8 @@ impl Table {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 let most = widths.get(column).copied().unwrap_or(0);
-                let shown = if cell.chars().count() > most {
-                    shorten(cell, most.saturating_sub(1)).into_owned()
-                } else {
-                    cell.clone()
-                };
-                let padding = most.saturating_sub(shown.chars().count()) + Self::GAP;
+                let shown = fit(cell, most);
+                let padding = most.saturating_sub(columns_of(&shown)) + Self::GAP;
                 line.push_str(&match index.checked_sub(1) {
                     Some(index) => paint(index, column, &shown),
                     None => shown,
@@ -186,9 +232,25 @@ pub fn moment(at: DateTime<Utc>) -> String {
     at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
-/// The time of day.
-pub fn clock(at: DateTime<Utc>) -> String {
-    at.with_timezone(&Local).format("%H:%M:%S").to_string()
+/// The times of a log, line by line, in the zone of whoever reads it. The day, and the zone, stand before the
+/// first line, and before each line that is of another.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogClock {
+    day: Option<(NaiveDate, FixedOffset)>,
+}
+
+impl LogClock {
+    /// The line that is due before the line of this moment, where one is; and the moment's time of day.
+    pub fn at(&mut self, at: DateTime<Utc>) -> (Option<String>, String) {
+        self.at_local(at.with_timezone(&Local).fixed_offset())
+    }
+
+    fn at_local(&mut self, at: DateTime<FixedOffset>) -> (Option<String>, String) {
+        let day = Some((at.date_naive(), *at.offset()));
+        let is_new = std::mem::replace(&mut self.day, day) != day;
+        let line = is_new.then(|| at.format("── %A, %Y-%m-%d, times in UTC%:z ──").to_string());
+        (line, at.format("%H:%M:%S").to_string())
+    }
 }
 
 #[cfg(test)]
@@ -205,6 +267,47 @@ mod tests {
         let narrow = table.render(Some(20), plain);
         assert!(narrow.lines().all(|line| line.chars().count() <= 20), "{narrow}");
         assert!(narrow.contains("a rather long t…"), "{narrow}");
+    }
+
+    #[test]
+    fn wide_characters_keep_the_columns_straight() {
+        let mut table = Table::new(&["A", "B"]);
+        table.row(&["夜間インポート", "x"]);
+        table.row(&["e\u{301}té", "y"]);
+        let plain = |_, _, text: &str| text.to_owned();
+        assert_eq!(
+            table.render(None, plain),
+            "A               B\n夜間インポート  x\ne\u{301}té             y\n"
+        );
+        let narrow = table.render(Some(12), plain);
+        assert!(narrow.lines().all(|line| columns_of(line) <= 12), "{narrow}");
+        assert_eq!(
+            (fit("夜間", 4), fit("夜間イ", 4), fit("abcd", 3)),
+            ("夜間".into(), "夜…".into(), "ab…".into())
+        );
+        assert_eq!(padded("夜", 4), "夜  ");
+    }
+
+    #[test]
+    fn json_is_the_same_and_harmless() {
+        let value = serde_json::json!({"a\u{202e}": "\u{9b}31m\u{9d}\u{200b}\u{e0041}\n\u{1b}é夜\u{200d}"});
+        let text = harmless(&format!("{value:#}"));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(text.contains("é夜\u{200d}") && text.contains("\\udb40\\udc41"), "{text}");
+        assert!(!text.contains(|c| is_hidden(c) && c != '\n'), "{text}");
+        assert_eq!(account("an\u{200d}na\u{202e}"), "an\\u{200d}na\\u{202e}");
+    }
+
+    #[test]
+    fn a_log_says_its_day_and_zone_once_and_where_they_change() {
+        let mut clock = LogClock::default();
+        let mut at = |time: &str| clock.at_local(DateTime::parse_from_rfc3339(time).unwrap());
+        let first = at("2026-10-24T23:59:58+02:00");
+        assert_eq!(first.0.as_deref(), Some("── Saturday, 2026-10-24, times in UTC+02:00 ──"));
+        assert_eq!((first.1.as_str(), at("2026-10-24T23:59:59+02:00").0), ("23:59:58", None));
+        assert!(at("2026-10-25T00:00:00+02:00").0.unwrap().contains("Sunday, 2026-10-25"));
+        assert!(at("2026-10-25T02:00:00+01:00").0.unwrap().contains("UTC+01:00"));
+        assert_eq!(at("2026-10-25T03:00:00+01:00").0, None);
     }
 
     #[test]

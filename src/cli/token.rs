@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::database::DatabaseArgs;
+use super::output::account;
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::Role;
 use crate::service::{NewToken, accounts};
@@ -66,7 +67,7 @@ pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
                 println!(
                     "{:<9} {}  since {}{expires}{act_as}",
                     token.role,
-                    token.name,
+                    account(&token.name),
                     date_time(token.created_at)
                 );
             }
@@ -78,7 +79,7 @@ pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
         }
         What::Revoke { name } => {
             accounts::remove_token(&*store, &name).await?;
-            println!("Revoked {name}; a running server knows within 5 seconds.");
+            println!("Revoked {}; a running server knows within 5 seconds.", account(&name));
         }
     }
     Ok(())

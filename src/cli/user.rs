@@ -5,6 +5,7 @@ use std::io::Read as _;
 use clap::{Args, Subcommand};
 
 use super::database::DatabaseArgs;
+use super::output::account;
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::Role;
 use crate::service::accounts;
@@ -81,29 +82,30 @@ pub async fn run(args: UserArgs) -> anyhow::Result<()> {
         What::List => {
             for user in store.users().await? {
                 let password = if user.password.is_some() { "" } else { "  (no password yet)" };
-                println!("{:<9} {}  since {}{password}", user.role, user.name, date_time(user.created_at));
+                let name = account(&user.name);
+                println!("{:<9} {name}  since {}{password}", user.role, date_time(user.created_at));
             }
         }
         What::Add { name, role, link } => {
             let user = accounts::add_user(&*store, &name, role, now).await?;
-            println!("Added {} as {role}.", user.name);
+            println!("Added {} as {role}.", account(&user.name));
             link.print(&accounts::make_link(&*store, &user.name, now).await?);
         }
         What::Link { name, link } => link.print(&accounts::make_link(&*store, &name, now).await?),
         What::Role { name, role } => {
             accounts::set_role(&*store, &name, role).await?;
-            println!("{name} is {role} now; a running server knows within 5 seconds.");
+            println!("{} is {role} now; a running server knows within 5 seconds.", account(&name));
         }
         What::SetPassword { name } => {
             let mut password = String::new();
             std::io::stdin().take(4_096).read_to_string(&mut password)?;
             accounts::set_password(&*store, &name, password.trim_end_matches(['\r', '\n']).to_owned())
                 .await?;
-            println!("{name} has a new password, and is signed out everywhere.");
+            println!("{} has a new password, and is signed out everywhere.", account(&name));
         }
         What::Remove { name } => {
             accounts::remove_user(&*store, &name).await?;
-            println!("Removed {name}; a running server knows within 5 seconds.");
+            println!("Removed {}; a running server knows within 5 seconds.", account(&name));
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod given;
 mod health;
 mod job_dto;
 mod jobs;
+mod log_text;
 mod messages;
 mod progress;
 mod recovery;
@@ -54,6 +55,7 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(run::run))
         .routes(routes!(progress::get, progress::post))
         .routes(routes!(messages::get))
+        .routes(routes!(log_text::get))
         .routes(routes!(messages::post).layer(messages_limit()))
         .routes(routes!(progress::heartbeat))
         .routes(routes!(progress::complete))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{Datelike, TimeZone, Utc};
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, visible};
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -50,6 +50,13 @@ pub fn date_time(at: Timestamp) -> String {
         }
         None => "unknown".to_owned(),
     }
+}
+
+/// A line of a log as a text file has it. What it says cannot be taken for another line: hidden characters are
+/// spelt out, and further lines indented.
+pub fn text_line(time: &str, kind: &str, step: Option<&str>, text: &str) -> String {
+    let step = step.map(|step| format!("[{}] ", visible(step, false))).unwrap_or_default();
+    format!("{time} {kind:<8} {step}{}", visible(text, true).replace('\n', "\n    "))
 }
 
 /// RFC 3339, UTC, with milliseconds: `2026-11-22T16:20:05.123Z`. For `datetime` attributes and the API.

@@ -20,6 +20,9 @@ pub struct Document {
     pub status: Status,
     /// 0..=1.
     pub progress: f64,
+    /// `guessed` where it was read out of what the work printed.
+    #[serde(default)]
+    pub progress_source: Option<String>,
     pub start_time: DateTime<Utc>,
     #[serde(default)]
     pub end_time: Option<DateTime<Utc>>,
@@ -134,6 +137,15 @@ impl Document {
         if self.status == Status::Completed { 100 } else { percent.min(99) }
     }
 
+    /// Progress in words: `40 %`, `about 40 %` where it is a guess, `99 %, finishing`.
+    pub fn percent_text(&self) -> String {
+        let is_guessed =
+            self.progress_source.as_deref() == Some("guessed") && self.status != Status::Completed;
+        let about = if is_guessed { "about " } else { "" };
+        let finishing = if self.status.is_active() && self.progress >= 1.0 { ", finishing" } else { "" };
+        format!("{about}{} %{finishing}", self.percent())
+    }
+
     /// How long it runs, or ran.
     pub fn age(&self, now: DateTime<Utc>) -> String {
         span(between(self.start_time, self.end_time.unwrap_or(now)))
@@ -171,25 +183,39 @@ impl Document {
         held as u64 + info + warning + error
     }
 
-    /// The newest messages, oldest first.
-    pub fn last_lines(&self, most: usize) -> Vec<Line> {
-        let of = |kind: &'static str, messages: &[Message]| {
-            messages
-                .iter()
-                .map(|message| Line {
-                    seq: message.seq,
-                    timestamp: message.timestamp,
-                    kind: kind.to_owned(),
-                    message: message.message.clone(),
-                    step: None,
-                })
-                .collect::<Vec<_>>()
-        };
-        let mut lines = of("info", &self.info_messages);
-        lines.extend(of("warning", &self.warning_messages));
-        lines.extend(of("error", &self.error_messages));
+    /// The newest messages, oldest first: so many, or all there are. `None` where the document does not hold
+    /// them all: it has a part of each level's, and where one's ends, older ones may be missing.
+    pub fn last_lines(&self, most: usize) -> Option<Vec<Line>> {
+        let mut lines = Vec::new();
+        let mut whole_from = 0;
+        for (kind, messages, missing) in [
+            ("info", &self.info_messages, self.truncated.info),
+            ("warning", &self.warning_messages, self.truncated.warning),
+            ("error", &self.error_messages, self.truncated.error),
+        ] {
+            if missing > 0 {
+                whole_from =
+                    whole_from.max(messages.iter().map(|message| message.seq).min().unwrap_or(u64::MAX));
+            }
+            lines.extend(messages.iter().map(|message| Line {
+                seq: message.seq,
+                timestamp: message.timestamp,
+                kind: kind.to_owned(),
+                message: message.message.clone(),
+                step: None,
+            }));
+        }
         lines.sort_by_key(|line| line.seq);
-        lines.split_off(lines.len().saturating_sub(most))
+        let last = lines.split_off(lines.len().saturating_sub(most));
+        let is_whole =
+            whole_from == 0 || last.len() == most && last.first().is_none_or(|line| line.seq >= whole_from);
+        is_whole.then_some(last)
+    }
+
+    /// The place in the log of the newest message it holds.
+    pub fn last_seq(&self) -> u64 {
+        let all = [&self.info_messages, &self.warning_messages, &self.error_messages];
+        all.into_iter().flatten().map(|message| message.seq).max().unwrap_or(0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `longhaul jobs list`.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub async fn run(args: ListArgs) -> Result<Exit, CallError> {
     if args.json {
         print_json(&json!({"jobs": jobs}));
     } else {
-        print(&render(&jobs, more, &args, Screen::of_stdout()));
+        print(&render(&jobs, more, &args, client.now(), Screen::of_stdout()));
     }
     Ok(Exit::Done)
 }
@@ -65,7 +65,7 @@ fn has_ended(job: &Value) -> bool {
     job["status"].as_str().and_then(|status| status.parse::<Status>().ok()).is_some_and(Status::is_final)
 }
 
-fn render(jobs: &[Value], more: bool, args: &ListArgs, screen: Screen) -> String {
+fn render(jobs: &[Value], more: bool, args: &ListArgs, now: DateTime<Utc>, screen: Screen) -> String {
     let documents: Vec<Document> = jobs.iter().filter_map(|job| Document::deserialize(job).ok()).collect();
     if documents.is_empty() {
         let narrowed = args.feature.is_some()
@@ -81,10 +81,9 @@ fn render(jobs: &[Value], more: bool, args: &ListArgs, screen: Screen) -> String
             }
         };
     }
-    let now = Utc::now();
     let mut table = Table::new(&["ID", "STATUS", "PROGRESS", "AGE", "AUTHOR", "FEATURE", "TITLE"]);
     for job in &documents {
-        let progress = format!("{} {:>3} %", bar(job.progress, 8), job.percent());
+        let progress = format!("{} {:>5}", bar(job.progress, 8), job.percent_text());
         table.row(&[
             &job.id,
             job.status.name(),

@@ -1,5 +1,6 @@
 //! `longhaul jobs show`: one job on one screen.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
@@ -7,11 +8,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::{Document, Line, Step};
+use super::log::pages;
 use super::{ShowArgs, connect, path, resolve};
-use crate::cli::client::CallError;
+use crate::cli::client::{CallError, Client};
 use crate::cli::exit::Exit;
-use crate::cli::output::{Screen, bar, between, clock, moment, percent, print, print_json, span};
-use crate::model::{Status, shorten, visible};
+use crate::cli::output::{
+    LogClock, Screen, bar, between, columns_of, moment, padded, percent, print, print_json, span,
+};
+use crate::model::{JobId, Status, shorten, visible};
 
 pub async fn run(args: ShowArgs) -> Result<Exit, CallError> {
     let client = connect(&args.client)?;
@@ -23,14 +27,34 @@ pub async fn run(args: ShowArgs) -> Result<Exit, CallError> {
     }
     match Document::deserialize(&json) {
         Ok(job) => {
-            print(&render(&job, args.lines, Utc::now(), Screen::of_stdout()));
+            let lines = last_lines(&client, id, &job, args.lines).await?;
+            print(&render(&job, &lines, client.now(), Screen::of_stdout()));
             Ok(Exit::Done)
         }
         Err(error) => Err(CallError::Strange { server: client.server().to_owned(), why: error.to_string() }),
     }
 }
 
-fn render(job: &Document, lines: usize, now: DateTime<Utc>, screen: Screen) -> String {
+/// The newest messages, oldest first: those the job's document holds, or where more are wanted, from the log.
+pub async fn last_lines(
+    client: &Client,
+    id: JobId,
+    job: &Document,
+    most: usize,
+) -> Result<Vec<Line>, CallError> {
+    if let Some(last) = job.last_lines(most) {
+        return Ok(last);
+    }
+    let mut last = VecDeque::new();
+    pages(client, id, "info,warning,error", &mut 0, |lines| {
+        last.extend(lines);
+        last.drain(..last.len().saturating_sub(most));
+    })
+    .await?;
+    Ok(last.into())
+}
+
+fn render(job: &Document, last: &[Line], now: DateTime<Utc>, screen: Screen) -> String {
     let mut text = String::new();
     let shown = |value: &str| visible(value, false).into_owned();
     let _ = writeln!(
@@ -48,7 +72,7 @@ fn render(job: &Document, lines: usize, now: DateTime<Utc>, screen: Screen) -> S
     if !job.tags.is_empty() {
         fact("tags", &shown(&job.tags.join(", ")));
     }
-    fact("progress", &format!("{} {} %", bar(job.progress, 20), job.percent()));
+    fact("progress", &format!("{} {}", bar(job.progress, 20), job.percent_text()));
     fact("started", &format!("{}, {} ago", moment(job.start_time), span(between(job.start_time, now))));
     match job.end_time {
         Some(end) => fact("ended", &format!("{}, after {}", moment(end), job.age(now))),
@@ -91,12 +115,12 @@ fn render(job: &Document, lines: usize, now: DateTime<Utc>, screen: Screen) -> S
         let width = labels_width(&job.steps, 0).min(40);
         draw_steps(&mut text, &job.steps, 0, width, job.status, screen);
     }
-    let last = job.last_lines(lines);
     let total = job.messages();
     if !last.is_empty() {
         let _ = writeln!(text, "\nLog, the last {} of {total} messages", last.len());
-        for line in &last {
-            let _ = writeln!(text, "{}", log_line(line, screen));
+        let mut clock = LogClock::default();
+        for line in last {
+            let _ = writeln!(text, "{}", log_line(line, &mut clock, screen));
         }
     }
     text
@@ -105,7 +129,9 @@ fn render(job: &Document, lines: usize, now: DateTime<Utc>, screen: Screen) -> S
 fn labels_width(steps: &[Step], depth: usize) -> usize {
     steps
         .iter()
-        .map(|step| (depth * 2 + step.label().chars().count()).max(labels_width(&step.steps, depth + 1)))
+        .map(|step| {
+            (depth * 2 + columns_of(&visible(step.label(), false))).max(labels_width(&step.steps, depth + 1))
+        })
         .max()
         .unwrap_or(0)
 }
@@ -120,15 +146,14 @@ fn draw_steps(text: &mut String, steps: &[Step], depth: usize, width: usize, job
             (false, None) => ('·', Status::Queued),
         };
         let room = width.saturating_sub(depth * 2).max(1);
-        let label = visible(step.label(), false);
-        let label = shorten(&label, room);
+        let label = padded(&visible(step.label(), false), room);
         let took = match (step.started_at, step.ended_at) {
             (Some(from), Some(to)) => format!("  {}", span(between(from, to))),
             _ => String::new(),
         };
         let _ = writeln!(
             text,
-            "  {:indent$}{} {label:<room$}  {} {:>3} %{took}",
+            "  {:indent$}{} {label}  {} {:>3} %{took}",
             "",
             screen.paint(status, &glyph.to_string()),
             bar(step.progress, 16),
@@ -139,8 +164,8 @@ fn draw_steps(text: &mut String, steps: &[Step], depth: usize, width: usize, job
     }
 }
 
-/// A line of the log as a terminal shows it.
-pub fn log_line(line: &Line, screen: Screen) -> String {
+/// A line of the log as a terminal shows it, behind that of its day where it is the first of it.
+pub fn log_line(line: &Line, clock: &mut LogClock, screen: Screen) -> String {
     let kind = format!("{:<8}", visible(&line.kind, false));
     let kind = match line.kind.as_str() {
         "warning" => screen.paint(Status::Aborting, &kind),
@@ -152,7 +177,9 @@ pub fn log_line(line: &Line, screen: Screen) -> String {
         Some(step) => format!("[{}] ", visible(step, false)),
         None => String::new(),
     };
-    format!("{} {kind} {step}{}", clock(line.timestamp), visible(&line.message, false))
+    let (day, time) = clock.at(line.timestamp);
+    let day = day.map(|day| screen.bold(&day) + "\n").unwrap_or_default();
+    format!("{day}{time} {kind} {step}{}", visible(&line.message, false))
 }
 
 #[cfg(test)]
@@ -184,7 +211,7 @@ mod tests {
         }))
         .unwrap();
         let now = "2026-07-24T10:05:00Z".parse().unwrap();
-        let text = render(&job, 2, now, PLAIN);
+        let text = render(&job, &job.last_lines(2).unwrap(), now, PLAIN);
         assert!(text.starts_with("Nightly \\e[2J  running\n"), "{text}");
         assert!(text.contains("  activity  5 s ago\n"), "{text}");
         assert!(text.contains("  fenced    3 late writes"), "{text}");
@@ -194,7 +221,26 @@ mod tests {
         assert!(text.contains("the last 2 of 4 messages"), "{text}");
         let (two, three) = (text.find("warning  two").unwrap(), text.find("info     three").unwrap());
         assert!(two < three && !text.contains("one"), "{text}");
+        assert!(text.contains("── Friday, 2026-07-24, times in UTC"), "{text}");
+        // Where an info is missing, nobody knows what stands before the first one that is there.
+        assert!(job.last_lines(3).is_some() && job.last_lines(4).is_none());
         assert_eq!(job.current_step().as_deref(), Some("work › parse"));
-        assert_eq!(job.percent(), 50);
+        assert_eq!(job.percent_text(), "50 %");
+    }
+
+    #[test]
+    fn a_guess_is_said_to_be_one_and_what_is_at_its_end_is_finishing() {
+        let job = |progress: f64, source: &str, status: &str| {
+            let json = json!({
+                "id": "1", "feature": "f", "status": status, "progress": progress, "progressSource": source,
+                "startTime": "2026-07-24T10:00:00.000Z",
+            });
+            serde_json::from_value::<Document>(json).unwrap().percent_text()
+        };
+        assert_eq!(job(0.4, "guessed", "running"), "about 40 %");
+        assert_eq!(job(0.4, "guessed", "failed"), "about 40 %");
+        assert_eq!(job(1.0, "guessed", "completed"), "100 %");
+        assert_eq!(job(1.0, "reported", "running"), "99 %, finishing");
+        assert_eq!(job(0.4, "reported", "running"), "40 %");
     }
 }

@@ -6,23 +6,17 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
-use serde::Deserialize;
-
 use super::document::{Document, Line};
-use super::show::log_line;
-use super::{WatchArgs, connect, fetch, path, resolve};
+use super::log::pages;
+use super::show::{last_lines, log_line};
+use super::{WatchArgs, connect, fetch, resolve};
 use crate::cli::client::{CallError, Client};
 use crate::cli::exit::Exit;
-use crate::cli::output::{Screen, bar, complain, print};
-use crate::model::{JobId, Status, shorten, visible};
+use crate::cli::output::{LogClock, Screen, bar, complain, fit, print};
+use crate::model::{JobId, Status, visible};
+use chrono::{DateTime, Utc};
 
 const EVERY: Duration = Duration::from_secs(1);
-
-#[derive(Deserialize)]
-struct LogPage {
-    messages: Vec<Line>,
-}
 
 pub async fn run(args: WatchArgs) -> Result<Exit, CallError> {
     let client = connect(&args.client)?;
@@ -41,16 +35,16 @@ async fn follow(
     terminal: &mut Terminal,
 ) -> Result<Status, CallError> {
     let mut job = first;
-    let all = job.last_lines(usize::MAX);
-    let mut seq = all.last().map_or(0, |line| line.seq);
-    for line in job.last_lines(lines) {
+    let mut seq = job.last_seq();
+    for line in last_lines(client, id, &job, lines).await? {
+        seq = seq.max(line.seq);
         terminal.line(&line);
     }
     let mut away = false;
     loop {
-        terminal.status(&job);
+        terminal.status(&job, client.now());
         if job.status.is_final() {
-            terminal.end(&job);
+            terminal.end(&job, client.now());
             return Ok(job.status);
         }
         tokio::time::sleep(every).await;
@@ -78,25 +72,16 @@ async fn follow(
 }
 
 async fn refresh(client: &Client, id: JobId, seq: &mut u64) -> Result<(Document, Vec<Line>), CallError> {
-    const PAGE: usize = 200;
     let job = fetch(client, id).await?;
-    let (mut lines, mut after) = (Vec::new(), *seq);
-    loop {
-        let query = [("after", after.to_string()), ("level", "all".to_owned()), ("limit", PAGE.to_string())];
-        let page: LogPage = client.get(&path(id, "messages"), &query).await?;
-        let count = page.messages.len();
-        after = page.messages.iter().map(|line| line.seq).fold(after, u64::max);
-        lines.extend(page.messages);
-        if count < PAGE {
-            *seq = after;
-            return Ok((job, lines));
-        }
-    }
+    let mut lines = Vec::new();
+    pages(client, id, "all", seq, |page| lines.extend(page)).await?;
+    Ok((job, lines))
 }
 
 /// Where the job is shown.
 struct Terminal {
     screen: Screen,
+    clock: LogClock,
     /// How many lines at the bottom are redrawn.
     drawn: usize,
     /// What was last said where nothing can be redrawn.
@@ -105,11 +90,11 @@ struct Terminal {
 
 impl Terminal {
     fn new(screen: Screen) -> Self {
-        Self { screen, drawn: 0, said: None }
+        Self { screen, clock: LogClock::default(), drawn: 0, said: None }
     }
 
     fn line(&mut self, line: &Line) {
-        print(&format!("{}\n", log_line(line, self.screen)));
+        print(&format!("{}\n", log_line(line, &mut self.clock, self.screen)));
     }
 
     /// Takes the redrawn lines away, so that something else can be printed.
@@ -120,10 +105,10 @@ impl Terminal {
         }
     }
 
-    fn status(&mut self, job: &Document) {
+    fn status(&mut self, job: &Document, now: DateTime<Utc>) {
         if self.screen.terminal {
             self.clear();
-            let text = status_lines(job, self.screen);
+            let text = status_lines(job, now, self.screen);
             self.drawn = text.lines().count();
             print(&text);
         } else if self
@@ -132,23 +117,23 @@ impl Terminal {
             .is_none_or(|(status, percent)| *status != job.status || job.percent() >= percent + 10)
         {
             self.said = Some((job.status, job.percent()));
-            print(&format!("{} {} %\n", job.status, job.percent()));
+            print(&format!("{} {}\n", job.status, job.percent_text()));
         }
     }
 
-    fn end(&mut self, job: &Document) {
+    fn end(&mut self, job: &Document, now: DateTime<Utc>) {
         self.clear();
         let outcome = self.screen.paint(job.status, job.status.name());
-        print(&format!("{} {outcome} after {}\n", visible(job.title(), false), job.age(Utc::now())));
+        print(&format!("{} {outcome} after {}\n", visible(job.title(), false), job.age(now)));
     }
 }
 
 /// What is redrawn: never wider than the terminal, because a wrapped line cannot be taken back.
-fn status_lines(job: &Document, screen: Screen) -> String {
+fn status_lines(job: &Document, now: DateTime<Utc>, screen: Screen) -> String {
     let width = screen.width.unwrap_or(80).saturating_sub(1);
-    let head = format!("{} · {} · {}", visible(job.title(), false), job.status, job.age(Utc::now()));
+    let head = format!("{} · {} · {}", visible(job.title(), false), job.status, job.age(now));
     let step = job.current_step().map(|step| format!("  {}", visible(&step, false))).unwrap_or_default();
-    let below = format!("{} {:>3} %{step}", bar(job.progress, 24.min(width / 2)), job.percent());
-    let cut = |text: &str| shorten(text, width.saturating_sub(1)).into_owned();
+    let below = format!("{} {:>5}{step}", bar(job.progress, 24.min(width / 2)), job.percent_text());
+    let cut = |text: &str| fit(text, width);
     format!("{}\n{}\n", screen.paint(job.status, &cut(&head)), cut(&below))
 }

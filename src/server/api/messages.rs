@@ -230,7 +230,7 @@ pub struct MessagePage {
 }
 
 /// The kinds a `level` names.
-fn kinds(level: Option<&str>) -> Result<Vec<LineKind>, Invalid> {
+pub fn kinds(level: Option<&str>) -> Result<Vec<LineKind>, Invalid> {
     match level {
         None | Some("") => Ok(vec![LineKind::Info, LineKind::Warning, LineKind::Error]),
         Some("all") => Ok(LineKind::SHOWN.to_vec()),

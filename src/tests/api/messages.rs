@@ -248,3 +248,33 @@ async fn the_largest_place_is_taken_by_a_file_too() {
         200
     );
 }
+
+#[tokio::test]
+async fn a_log_can_be_taken_away_whole_as_text() {
+    let (_, anonymous, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    reporter.post(&job.at("progress"), json!({"steps": [{"id": "load"}]})).await;
+    for first in [0, 1_500] {
+        let list: Vec<_> = (first..first + 1_500)
+            .map(|i| json!({"type": "info", "message": format!("line {i}"), "step": "load"}))
+            .collect();
+        assert_eq!(reporter.post(&job.at("message"), Value::from(list)).await.status(), 200);
+    }
+    reporter
+        .post(&job.at("message"), json!({"type": "warning", "message": "two\nlines \u{202e}\u{9b}"}))
+        .await;
+    let reply = viewer.get(&job.at("log.txt")).await;
+    assert_eq!(reply.status(), 200);
+    assert_eq!(reply.header("content-type"), "text/plain; charset=utf-8");
+    let text = reply.text();
+    let infos: Vec<_> = text.lines().filter(|line| line.contains(" info ")).collect();
+    assert_eq!(infos.len(), 3_000);
+    assert_eq!(infos[2_999], "2026-11-22T16:20:05.123Z info     [load] line 2999");
+    assert!(text.ends_with("Z warning  two\n    lines \\u{202e}\\u{9b}\n"), "{}", &text[text.len() - 80..]);
+    let warnings = viewer.get(&job.at("log.txt?level=warning")).await;
+    assert_eq!(warnings.text().lines().count(), 2);
+    assert_eq!(viewer.get(&job.at("log.txt?level=loud")).await.status(), 400);
+    assert_eq!(anonymous.get(&job.at("log.txt")).await.status(), 401);
+    let other = job.at("log.txt").replace(&job.id, "00000000-0000-7000-8000-000000000000");
+    assert_eq!(viewer.get(&other).await.status(), 404);
+}

@@ -1,0 +1,109 @@
+//! A job's log as a text, all of it.
+//!
+//! It is read a page at a time, as its reader takes it: any log takes the memory of one page. Where a later
+//! page cannot be read, the answer breaks off, and its reader sees that it is not whole.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::messages::kinds;
+use crate::http::{ApiError, AppState, ErrorBody, JobPath, Params, SignedIn};
+use crate::model::{JobId, LogFilter};
+use crate::service::{Caller, ServiceError};
+use crate::store::{LogFrom, LogPage, LogQuery};
+use crate::view::{iso, text_line};
+
+/// So many lines are read at once.
+const PAGE: usize = 1_000;
+
+/// Which lines.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TextParams {
+    /// `info`, `warning`, `error`, `system`, `operator`, or several with commas; all of them where absent.
+    level: Option<String>,
+    /// Of this step or one within it, by path.
+    step: Option<String>,
+    /// That contain this text; ASCII letters match either case.
+    q: Option<String>,
+}
+
+/// Take a job's log away as text
+///
+/// A line for each entry, oldest first: its time, its level, its step in brackets, and what it says. Further
+/// lines of an entry are indented. The log of a job that still runs ends with what is there.
+#[utoipa::path(
+    get,
+    path = "/api/admin/jobs/{id}/log.txt",
+    tag = "jobs",
+    params(("id" = uuid::Uuid, Path), TextParams),
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "The log."),
+        (status = 400, body = ErrorBody, description = "`level`, `step` or `q` makes no sense."),
+        (status = 404, body = ErrorBody, description = "There is no such job."),
+    )
+)]
+pub async fn get(
+    State(app): State<AppState>,
+    SignedIn(caller): SignedIn,
+    JobPath(id): JobPath,
+    Params(params): Params<TextParams>,
+) -> Result<Response, ApiError> {
+    let filter = LogFilter {
+        kinds: kinds(Some(params.level.as_deref().filter(|level| !level.is_empty()).unwrap_or("all")))?,
+        step: params.step.filter(|step| !step.is_empty()),
+        text: params.q.filter(|text| !text.is_empty()),
+    };
+    let reading = Reading { app, caller, id, filter };
+    // Before anything is answered, so that a refusal still can be.
+    let first = reading.page(0).await?;
+    let pages = stream::try_unfold(Some((reading, Next::Page(first))), |state| async move {
+        let Some((reading, next)) = state else { return Ok(None) };
+        let page = match next {
+            Next::Page(page) => page,
+            Next::After(seq) => reading.page(seq).await?,
+        };
+        let text = text_of(&page);
+        let after = page.lines.last().filter(|_| page.more).map(|line| line.seq);
+        Ok::<_, ServiceError>(Some((text, after.map(|seq| (reading, Next::After(seq))))))
+    });
+    let headers = [
+        (CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.log.txt\"")),
+    ];
+    Ok((headers, Body::from_stream(pages)).into_response())
+}
+
+enum Next {
+    Page(LogPage),
+    After(u64),
+}
+
+struct Reading {
+    app: AppState,
+    caller: Caller,
+    id: JobId,
+    filter: LogFilter,
+}
+
+impl Reading {
+    async fn page(&self, after: u64) -> Result<LogPage, ServiceError> {
+        let query =
+            LogQuery { filter: self.filter.clone(), from: LogFrom::After(after), limit: PAGE, count: false };
+        self.app.service.read_log(&self.caller, self.id, query).await
+    }
+}
+
+fn text_of(page: &LogPage) -> Bytes {
+    let mut text = String::new();
+    for line in &page.lines {
+        text.push_str(&text_line(&iso(line.at), line.kind.name(), line.step.as_deref(), &line.text));
+        text.push('\n');
+    }
+    text.into()
+}
