@@ -23,6 +23,7 @@ mod logs;
 mod maintenance;
 mod numbers;
 mod open;
+mod place;
 #[cfg(test)]
 mod plans;
 mod prune;
@@ -42,6 +43,7 @@ use tokio::sync::oneshot;
 
 pub use accounts::SqliteAccounts;
 pub use open::OpenError;
+use place::Place;
 use reader::{Readers, SEARCH_LASTS};
 pub use restore::{RestoreError, restore};
 use writer::{Op, Shared, Writer};
@@ -62,6 +64,8 @@ pub struct SqliteStore {
     writer: Option<Writer>,
     readers: Arc<Readers>,
     accounts: Arc<std::sync::Mutex<Connection>>,
+    /// `None` where the file was opened for reading only. Last: its handle outlives the connections.
+    place: Option<Arc<Place>>,
 }
 
 impl SqliteStore {
@@ -81,12 +85,14 @@ impl SqliteStore {
     }
 
     fn over(path: &Path, opened: open::Opened) -> Result<Self, OpenError> {
-        let (writer, shared) = Writer::start(path, opened.writer, opened.lock)?;
+        let place = Arc::clone(&opened.claim.0);
+        let (writer, shared) = Writer::start(path, opened.writer, opened.lock, opened.claim)?;
         Ok(Self {
             shared,
             writer: Some(writer),
-            readers: Arc::new(Readers::new(path.to_owned())),
+            readers: Arc::new(Readers::new(path.to_owned(), Some(Arc::clone(&place)))),
             accounts: Arc::new(std::sync::Mutex::new(opened.accounts)),
+            place: Some(place),
         })
     }
 
@@ -101,8 +107,9 @@ impl SqliteStore {
         Ok(Self {
             shared: Arc::new(Shared::with_counts(counts)),
             writer: None,
-            readers: Arc::new(Readers::new(path.to_owned())),
+            readers: Arc::new(Readers::new(path.to_owned(), None)),
             accounts: Arc::new(std::sync::Mutex::new(db)),
+            place: None,
         })
     }
 
@@ -277,7 +284,8 @@ impl JobStore for SqliteStore {
     }
 
     fn write_error(&self) -> Option<String> {
-        self.shared.trouble()
+        // Looked at each time: nobody may be writing.
+        self.place.as_ref().and_then(|place| place.lost()).or_else(|| self.shared.trouble())
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

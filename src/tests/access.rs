@@ -60,6 +60,7 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
             "POST",
             "/api/admin/jobs/run"
             | "/api/admin/jobs/cleanup"
+            | "/api/admin/clock/accept"
             | "/api/admin/jobs/emergency-cleanup"
             | "/api/admin/jobs/{id}/abort"
             | "/api/admin/jobs/{id}/force-fail"

@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::open::reconnect;
+use super::place::Place;
 
 /// The thread begins when the log has so many pages: eight megabytes. The pages at the ends of the tables
 /// change with every commit; the rarer this is, the fewer times each is moved.
@@ -85,11 +86,12 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts it for a file.
-    pub(super) fn start(path: &Path) -> std::io::Result<Self> {
+    pub(super) fn start(path: &Path, place: Arc<Place>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { stage: Mutex::new(Stage::Idle), changed: Condvar::new() });
         let (path, work) = (path.to_owned(), Arc::clone(&shared));
-        let thread =
-            std::thread::Builder::new().name("store-mover".to_owned()).spawn(move || run(&path, &work))?;
+        let thread = std::thread::Builder::new()
+            .name("store-mover".to_owned())
+            .spawn(move || run(&path, &place, &work))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -116,11 +118,16 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(path: &Path, shared: &Shared) {
+fn run(path: &Path, place: &Place, shared: &Shared) {
     let mut db: Option<Connection> = None;
     while shared.asked() {
         let moved = match &db {
             Some(db) => Ok(db),
+            // Another database's log is not ours to move.
+            None if place.lost().is_some() => {
+                shared.done(0);
+                continue;
+            }
             None => reconnect(path).map(|opened| &*db.insert(opened)),
         }
         .and_then(|db| {

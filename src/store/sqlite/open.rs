@@ -1,13 +1,15 @@
 //! Opening a database file: is it ours, is it free, is it of a version we know?
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use refinery::Runner;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
+
+use super::place::{Claim, Place};
 
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
@@ -78,6 +80,7 @@ pub(super) struct Opened {
     pub writer: Connection,
     pub accounts: Connection,
     pub lock: Lock,
+    pub claim: Claim,
 }
 
 /// Keeps other servers away from a file. Let go of outright: a process that was just forked, and has not
@@ -97,13 +100,27 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
 /// The same, with these migrations instead of the release's own.
 pub(super) fn open_with(path: &Path, migrations: &Runner) -> Result<Opened, OpenError> {
     let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
-    // Before anything is made beside it, and again when nobody else can be at it.
+    // Before anything is made beside it, and again when nobody else can be at it. A file that a server has open by
+    // another name is not even looked at: the look would make a log of its own beside it.
+    let in_use = || OpenError::InUse { path: path.display().to_string() };
+    let claim = |path: &Path| Place::claim(path).map_err(|error| unusable(error.to_string()));
+    let claimed = match path.exists() {
+        true => Some(Claim(claim(path)?.ok_or_else(in_use)?)),
+        false => None,
+    };
     check_version(path, migrations)?;
     let lock = lock(path)?;
     check_version(path, migrations)?;
+    let claim = match claimed {
+        Some(claimed) => claimed,
+        None => {
+            make_private(path);
+            Claim(claim(path)?.ok_or_else(in_use)?)
+        }
+    };
     let writer = prepare_with(path, migrations)?;
     let accounts = connect(path).map_err(|error| unusable(error.to_string()))?;
-    Ok(Opened { writer, accounts, lock })
+    Ok(Opened { writer, accounts, lock, claim })
 }
 
 /// Brings a file to this version's schema, and makes it where it is missing.
@@ -283,8 +300,15 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
         path: lock_path.display().to_string(),
         problem: problem.to_string(),
     };
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(unusable)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(unusable)?;
+    // Also one that an older version made; it may be somebody else's, and then it stays as it is.
+    let _ = file.set_permissions(Permissions::from_mode(0o600));
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.display().to_string() }),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::place::Place;
 use super::{open, rows, unavailable};
 use crate::model::{Counts, OutcomeCounts, Refusal, Status, Timestamp};
 use crate::store::{ClockMark, FeatureCounts, StoreError};
@@ -16,6 +17,8 @@ use crate::store::{ClockMark, FeatureCounts, StoreError};
 pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    /// What the server has open at that path. Last: its handle outlives the connections.
+    place: Option<Arc<Place>>,
 }
 
 /// How long a search may take.
@@ -26,8 +29,8 @@ const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 const MAX_IDLE: usize = 8;
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default() }
+    pub(super) fn new(path: PathBuf, place: Option<Arc<Place>>) -> Self {
+        Self { path, idle: Mutex::default(), place }
     }
 
     pub(super) fn with<T>(
@@ -86,6 +89,9 @@ impl Readers {
     }
 
     fn connect(&self) -> Result<Connection, StoreError> {
+        if let Some(lost) = self.place.as_ref().and_then(|place| place.lost()) {
+            return Err(StoreError::Unavailable(lost));
+        }
         open::read_only(&self.path).map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 }
@@ -188,7 +194,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.db");
         let _store = SqliteStore::open(&path).unwrap();
-        let readers = Readers::new(path);
+        let readers = Readers::new(path, None);
         let counted = |up_to: i64| {
             move |db: &Connection| {
                 let count = "with recursive n (i) as (select 1 union all select i + 1 from n where i < ?1) \

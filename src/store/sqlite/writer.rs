@@ -11,6 +11,8 @@
 //! commit, where the next transaction writes over it and syncs that. What came of a commit that failed only
 //! the disk knows, so memory is made from it; and a rollback that failed too cannot leave a transaction open
 //! that would refuse all others until a restart.
+//!
+//! Before each batch it looks whether the file that is open is still the one at its path (`place`).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ use super::batch::{Answer, Batch};
 use super::checkpoint::Checkpointer;
 use super::interned::Interned;
 use super::open::{Lock, OpenError, reconnect};
+use super::place::Claim;
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
 use crate::store::{ChangeSink, Changes, ClockMark, CreateRules, Created, ImportedJob, Pruned, StoreError};
@@ -118,11 +121,13 @@ impl Writer {
         path: &Path,
         mut db: Connection,
         lock: Lock,
+        claim: Claim,
     ) -> Result<(Self, Arc<Shared>), OpenError> {
         let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
         let open = load_open(&db).map_err(|error| unusable(error.to_string()))?;
         let counts = load_counts(&db).map_err(|error| unusable(error.to_string()))?;
-        let checkpoints = Checkpointer::start(path).map_err(|error| unusable(error.to_string()))?;
+        let checkpoints =
+            Checkpointer::start(path, Arc::clone(&claim.0)).map_err(|error| unusable(error.to_string()))?;
         checkpoints.follow(&mut db).map_err(|error| unusable(error.to_string()))?;
         let shared = Arc::new(Shared::default());
         {
@@ -142,6 +147,7 @@ impl Writer {
             counts,
             shared: Arc::clone(&shared),
             _lock: lock,
+            claim,
         };
         let handle = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -214,6 +220,7 @@ struct Thread {
     runtime: Option<Handle>,
     /// Held as long as the thread lives.
     _lock: Lock,
+    claim: Claim,
 }
 
 impl Thread {
@@ -292,6 +299,9 @@ impl Thread {
     /// After a failure: a new connection, and the jobs as they are on the disk. What differs from what was
     /// published last is published; usually nothing does.
     fn settle(&mut self) -> Result<(), StoreError> {
+        if let Some(lost) = self.claim.0.lost() {
+            return Err(StoreError::Unavailable(lost));
+        }
         if !self.doubtful {
             return Ok(());
         }
