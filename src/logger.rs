@@ -66,7 +66,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::carrier::{Carrier, Watch};
+use self::carrier::{Carrier, Keys, Watch};
 use self::gathered::State;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{JobId, Level, MessageText, ReportItem, Status, StepSpec};
@@ -161,6 +161,17 @@ enum End {
     Aborted,
 }
 
+impl End {
+    /// What the job is afterwards.
+    fn status(&self) -> Status {
+        match self {
+            Self::Complete(_) => Status::Completed,
+            Self::Fail { .. } => Status::Failed,
+            Self::Aborted => Status::Aborted,
+        }
+    }
+}
+
 impl JobLogger {
     /// A logger for a job's current run. Must be called within a tokio runtime.
     pub fn new(store: Arc<dyn JobStore>, job_id: JobId) -> Self {
@@ -178,7 +189,7 @@ impl JobLogger {
             mirror: std::env::var_os("LONGHAUL_LOG_JOBS").is_some(),
         });
         store.changes(Arc::new(Watch(Arc::downgrade(&shared))));
-        let carrier = Carrier { store, shared: Arc::clone(&shared), epoch, clock };
+        let carrier = Carrier { store, shared: Arc::clone(&shared), epoch, clock, keys: Keys::new() };
         Handle::current().spawn(carrier.run());
         Self { shared: Arc::new(Owned(shared)) }
     }

@@ -29,7 +29,7 @@ const fn known(name: &'static str, value: &'static str, default: &'static str, h
 }
 
 /// Every setting.
-const KNOWN: [Known; 20] = [
+const KNOWN: [Known; 21] = [
     known("listen", "ADDR", "127.0.0.1:3000", "Where to listen"),
     known(
         "database",
@@ -41,6 +41,12 @@ const KNOWN: [Known; 20] = [
     known("files", "DIR", "longhaul-files", "Where built-in jobs put backups and exports"),
     known("public-url", "URL", "", "How browsers reach the server; https:// makes the cookie secure"),
     known("max-active-jobs", "N", "50", "The most jobs that may run at once"),
+    known(
+        "max-active-each",
+        "N",
+        "",
+        "The most of them that one reporter's token may have; half of them where nothing is said",
+    ),
     known("max-past-jobs", "N", "100000", "The most ended jobs that are kept (memory: keeps 100)"),
     known("max-past-age", "SPAN", "90d", "How long ended jobs are kept; 0 for ever"),
     known(
@@ -331,6 +337,10 @@ impl Settings {
             public,
             limits: Limits {
                 max_active: number("max-active-jobs")?,
+                max_active_each: match text("max-active-each").is_empty() {
+                    true => None,
+                    false => Some(number("max-active-each")?),
+                },
                 max_past,
                 max_age: span("max-past-age")?,
                 max_lines,

@@ -57,6 +57,8 @@ pub enum StoreError {
 pub struct CreateRules {
     /// The most jobs that may be active. `None` is no limit.
     pub max_active: Option<u32>,
+    /// The most of them that may be of the same owner. `None` is no limit.
+    pub max_active_each: Option<u32>,
     /// Refuse while a job of the same feature has not ended.
     pub one_per_feature: bool,
     /// A key under which the same request may come again, and what the request was.
@@ -137,7 +139,7 @@ impl JobPage {
         let count = self.jobs.iter().take_while(|job| room.take(documents_of(job))).count();
         if count < self.jobs.len() {
             self.jobs.truncate(count);
-            self.next = self.jobs.last().map(|job| memory::cursor_of(job));
+            self.next = self.jobs.last().map(|job| Cursor::of(job));
         }
     }
 }

@@ -74,6 +74,10 @@ pub trait AdminJob: Send + Sync + 'static {
     fn title(&self) -> &'static str;
     /// What it does, in a sentence.
     fn summary(&self) -> &'static str;
+    /// Whether a second one is refused while one runs: two backups at once do no good.
+    fn one_at_a_time(&self) -> bool {
+        true
+    }
     /// How long it may take and be silent.
     fn timeouts(&self) -> Timeouts {
         // Copying a large store takes as long as it takes; silence is what gives a hang away.

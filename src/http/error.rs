@@ -67,7 +67,7 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
             | Refusal::Exists { .. }
             | Refusal::ClockDoubted
             | Refusal::KeyReused => StatusCode::CONFLICT,
-            Refusal::ActiveLimit { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::ActiveLimit { .. } | Refusal::ActiveShare { .. } => StatusCode::TOO_MANY_REQUESTS,
         },
         ServiceError::Unauthenticated | ServiceError::WrongPassword => StatusCode::UNAUTHORIZED,
         ServiceError::LinkExpired => StatusCode::GONE,

@@ -32,6 +32,11 @@ impl AdminJob for DemoCondensation {
         "A demonstration that changes nothing: two questions, seven steps, half a minute. Good for trying abort and force-fail."
     }
 
+    // Two copies of a demonstration do no harm.
+    fn one_at_a_time(&self) -> bool {
+        false
+    }
+
     async fn run(&self, context: RunContext) -> Result<Value, JobError> {
         let logger = &context.logger;
         let asked = |name: &str| context.input.as_ref().and_then(|input| input.get(name));

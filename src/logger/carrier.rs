@@ -48,12 +48,59 @@ fn should_stop(job: &Job) -> bool {
     job.status == Status::Aborting || job.status.is_final()
 }
 
+/// The keys by which the store knows a message that comes again, after an answer that was lost.
+///
+/// A job knows the highest key only, so two loggers of one job could pass each other. Each marks its keys as its
+/// own in their last digits, and one that meets another's gives them up: a line may then come twice, but none is
+/// lost.
+pub(super) struct Keys {
+    own: u64,
+    highest: u64,
+    given_up: bool,
+}
+
+/// So many keys are told apart by whose they are.
+const LOGGERS: u64 = 1 << 10;
+
+impl Keys {
+    /// Keys of one's own.
+    pub(super) fn new() -> Self {
+        let own = (uuid::Uuid::new_v4().as_u128() as u64) % LOGGERS;
+        Self { own, highest: 0, given_up: false }
+    }
+
+    /// Begins above what the job has.
+    fn begin(&mut self, job: &Job) {
+        self.highest = self.highest.max(job.message_key);
+    }
+
+    /// Gives a key to each message that has none.
+    fn give(&mut self, items: &mut [ReportItem]) {
+        for item in items {
+            if let ReportItem::Message { key: key @ None, .. } = item
+                && !self.given_up
+            {
+                self.highest = (self.highest / LOGGERS + 1) * LOGGERS + self.own;
+                *key = Some(self.highest);
+            }
+        }
+    }
+
+    /// Whether what was sent may have been taken for what another logger said: the job knows a key of its.
+    fn met_another(&mut self, job: &Job) -> bool {
+        let met = !self.given_up && job.message_key > self.highest;
+        self.given_up |= met;
+        met
+    }
+}
+
 /// Carries what a logger gathers to the store.
 pub(super) struct Carrier {
     pub(super) store: Arc<dyn JobStore>,
     pub(super) shared: Arc<Shared>,
     pub(super) epoch: Option<u32>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) keys: Keys,
 }
 
 /// Ends a logger when nobody carries for it any more: its clones are told so, and nobody waits for an answer
@@ -77,6 +124,7 @@ impl Carrier {
         let _ended = Ended(Arc::clone(&self.shared));
         if let Ok(Some(job)) = self.store.get(self.shared.id).await {
             self.epoch.get_or_insert(job.epoch);
+            self.keys.begin(&job);
             self.shared.state().adopt(&job);
             if should_stop(&job) {
                 self.shared.cancel.cancel();
@@ -167,10 +215,24 @@ impl Carrier {
         Some(ends)
     }
 
-    async fn send(&self, items: Vec<ReportItem>) -> Result<(), StoreError> {
+    async fn send(&mut self, mut items: Vec<ReportItem>) -> Result<(), StoreError> {
+        self.keys.give(&mut items);
         let report = Command::Report(Report { epoch: self.epoch, items: items.clone() });
-        match self.transact(report).await {
-            Ok(()) => Ok(()),
+        let sent = match self.transact(report).await {
+            Ok(job) if self.keys.met_another(&job) => {
+                for item in &mut items {
+                    if let ReportItem::Message { key, .. } = item {
+                        *key = None;
+                    }
+                }
+                items.retain(|item| matches!(item, ReportItem::Message { .. }));
+                let report = Command::Report(Report { epoch: self.epoch, items: items.clone() });
+                self.transact(report).await
+            }
+            sent => sent,
+        };
+        match sent {
+            Ok(_) => Ok(()),
             Err(StoreError::Refused(
                 refusal @ (Refusal::Finished { .. } | Refusal::Fenced { .. } | Refusal::NotFound { .. }),
             )) => {
@@ -207,7 +269,8 @@ impl Carrier {
         }
     }
 
-    async fn finish(&self, end: End) -> Result<(), StoreError> {
+    async fn finish(&mut self, end: End) -> Result<(), StoreError> {
+        let mut in_doubt = false;
         let deadline = Instant::now() + PATIENCE;
         let mut wait = Duration::from_millis(250);
         loop {
@@ -227,7 +290,7 @@ impl Carrier {
                 End::Aborted => Command::AcknowledgeAbort { epoch },
             };
             let ended = match carried {
-                Ok(()) => self.transact(command).await,
+                Ok(()) => self.transact(command).await.map(drop),
                 Err(error) => Err(error),
             };
             match ended {
@@ -239,7 +302,14 @@ impl Carrier {
                     self.transact(Command::Fail { epoch, error, retryable: false }).await?;
                     return Err(refusal.into());
                 }
+                // The answer to the first try was lost, and not what it did.
+                Err(StoreError::Refused(Refusal::Finished { status }))
+                    if in_doubt && status == end.status() && self.ended_itself().await =>
+                {
+                    return Ok(());
+                }
                 Err(StoreError::Unavailable(_)) if Instant::now() < deadline => {
+                    in_doubt = true;
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
@@ -248,8 +318,13 @@ impl Carrier {
         }
     }
 
-    async fn transact(&self, command: Command) -> Result<(), StoreError> {
+    /// Whether the job ended by its run's own word.
+    async fn ended_itself(&self) -> bool {
+        matches!(self.store.get(self.shared.id).await, Ok(Some(job)) if !job.fenced)
+    }
+
+    async fn transact(&self, command: Command) -> Result<Arc<Job>, StoreError> {
         let context = Context { actor: Actor::runner(), at: self.clock.now() };
-        self.store.transact(self.shared.id, command, context).await.map(drop)
+        self.store.transact(self.shared.id, command, context).await
     }
 }

@@ -25,6 +25,8 @@ struct Watched {
     inner: MemoryStore,
     writes: AtomicUsize,
     away: AtomicBool,
+    /// So many answers are lost, though what they answer was done.
+    lose: AtomicUsize,
 }
 
 #[async_trait]
@@ -37,7 +39,12 @@ impl JobStore for Watched {
             return Err(StoreError::Unavailable("the disk is full".to_owned()));
         }
         self.writes.fetch_add(1, Ordering::SeqCst);
-        self.inner.transact(id, command, context).await
+        let done = self.inner.transact(id, command, context).await;
+        let fewer = |left: usize| left.checked_sub(1);
+        if done.is_ok() && self.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok() {
+            return Err(StoreError::Unavailable("the connection was cut".to_owned()));
+        }
+        done
     }
     async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError> {
         self.inner.get(id).await
@@ -141,6 +148,54 @@ async fn a_million_updates_make_a_handful_of_writes_and_the_last_value_arrives()
     let expected = 1_000_000.0 / 1_000_001.0;
     assert_eq!(f.job().await.steps.steps()[0].progress, expected);
     logger.complete().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_though_the_answer_was_lost_is_not_done_twice_and_is_no_failure() {
+    for end in 0..3 {
+        let f = fixture().await;
+        let logger = f.logger();
+        f.store.lose.store(2, Ordering::SeqCst);
+        logger.info("one");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        logger.info("two");
+        logger.flush().await.unwrap();
+        logger.info("three");
+        if end == 2 {
+            let context = Context { actor: Actor::user("anna"), at: Timestamp(1) };
+            let abort = Command::Abort { reason: Reason::new("stop").unwrap() };
+            f.store.transact(f.id, abort, context).await.unwrap();
+        }
+        f.store.lose.store(2, Ordering::SeqCst);
+        let ended = match end {
+            0 => logger.complete().await,
+            1 => logger.fail("broke").await,
+            _ => logger.aborted().await,
+        };
+        assert_eq!(ended, Ok(()), "{end}");
+        assert_eq!(f.lines().await[..3], ["one", "two", "three"], "{end}");
+        assert_eq!(f.lines().await.len(), if end == 1 { 4 } else { 3 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_loggers_of_one_job_lose_no_line_to_each_other() {
+    let f = fixture().await;
+    let loggers = [f.logger(), f.logger(), f.logger()];
+    for round in 0..20 {
+        for (number, logger) in loggers.iter().enumerate() {
+            logger.info(format!("{number}-{round}"));
+            if (round + number) % 3 == 0 {
+                logger.flush().await.unwrap();
+            }
+        }
+    }
+    for logger in &loggers {
+        logger.flush().await.unwrap();
+    }
+    let lines: std::collections::BTreeSet<String> = f.lines().await.into_iter().collect();
+    assert_eq!(lines.len(), 60);
+    loggers[0].complete().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,9 @@ impl Timeouts {
 pub struct Limits {
     /// The most jobs that may be running or aborting: `MAX_ACTIVE_JOBS`.
     pub max_active: u32,
+    /// The most of them that one credential may have that cannot end the jobs of others; half of them where
+    /// nothing is said.
+    pub max_active_each: Option<u32>,
     /// The most ended jobs that are kept: `MAX_PAST_JOBS` for the memory store.
     pub max_past: u32,
     /// How long ended jobs are kept. `None` is for ever.
@@ -68,12 +71,18 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The most active jobs of one credential.
+    pub fn share(&self) -> u32 {
+        self.max_active_each.unwrap_or(self.max_active.div_ceil(2)).min(self.max_active)
+    }
+
     /// How long a promised sign of life may be missing before a job is lost: 15 minutes.
     pub const LOST_AFTER: Duration = Duration::from_secs(15 * 60);
 
     /// The memory store's: 50 active jobs, 100 past ones, shorter logs.
     pub const MEMORY: Self = Self {
         max_active: 50,
+        max_active_each: None,
         max_past: 100,
         max_age: None,
         max_lines: 100_000,
@@ -83,6 +92,7 @@ impl Limits {
     /// A durable store's: 50 active jobs, 100 000 past ones for 90 days.
     pub const DURABLE: Self = Self {
         max_active: 50,
+        max_active_each: None,
         max_past: 100_000,
         max_age: Some(Duration::from_secs(90 * 86_400)),
         max_lines: Spec::MAX_LINES,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Level;
+use super::event::{Event, Level};
 use super::page::check_search;
 use super::step_tree::StepTree;
 use super::text::Invalid;
@@ -82,6 +82,19 @@ pub struct LogLine {
     pub text: String,
     /// The path of the step it belongs to.
     pub step: Option<String>,
+}
+
+/// An entry of a log as a line of it.
+impl From<&Event> for LogLine {
+    fn from(event: &Event) -> Self {
+        Self {
+            seq: event.seq.unwrap_or_default(),
+            at: event.at,
+            kind: event.kind.line_kind(),
+            text: event.sentence(),
+            step: event.step_path().map(str::to_owned),
+        }
+    }
 }
 
 /// Which lines of a log are wanted. All that is given must hold.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::job::Job;
 use super::job_id::JobId;
 use super::status::{Outcome, Status};
 use super::text::Invalid;
@@ -98,6 +99,16 @@ pub enum Cursor {
         /// The job.
         id: JobId,
     },
+}
+
+impl Cursor {
+    /// The cursor of a page that ends with this job.
+    pub fn of(job: &Job) -> Self {
+        match job.ended_at {
+            Some(at) => Self::Past { at, id: job.id },
+            None => Self::Open { at: job.created_at, id: job.id },
+        }
+    }
 }
 
 impl fmt::Display for Cursor {

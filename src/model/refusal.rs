@@ -101,6 +101,19 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
+    /// As many jobs of one owner are active as may be.
+    #[error(
+        "{share} jobs that {owner} started are active, which is its share of the {limit} there may be. Wait for one to \
+         end, or raise `max-active-each`."
+    )]
+    ActiveShare {
+        /// Whose they are: `token:importer`.
+        owner: String,
+        /// The share.
+        share: u32,
+        /// The limit of all.
+        limit: u32,
+    },
     /// A job to be imported is there already.
     #[error("There is a job {id} already. Import into an empty store, or leave that job out.")]
     Exists {
@@ -166,6 +179,7 @@ impl Refusal {
             Self::StepHasParts { .. } => "step_has_parts",
             Self::Duplicate { .. } => "duplicate_job",
             Self::ActiveLimit { .. } => "active_limit",
+            Self::ActiveShare { .. } => "active_share",
             Self::Exists { .. } => "job_exists",
             Self::SearchTooLong { .. } => "search_too_long",
             Self::ClockDoubted => "clock_doubted",
@@ -188,6 +202,7 @@ impl Refusal {
             Self::UnknownStep { known, .. } => Some(json!({"knownSteps": known})),
             Self::Duplicate { id, .. } | Self::Exists { id } => Some(json!({"jobId": id})),
             Self::ActiveLimit { limit } => Some(json!({"limit": limit})),
+            Self::ActiveShare { share, limit, .. } => Some(json!({"share": share, "limit": limit})),
             Self::NotFound { .. }
             | Self::Unchanged { .. }
             | Self::NotStale

@@ -129,8 +129,7 @@ impl Service {
             feature: feature.to_owned(),
             title: Some(work.title().to_owned()),
             input,
-            // Two copies of a demonstration do no harm; two backups at once do no good.
-            one_per_feature: feature != "demo-condensation",
+            one_per_feature: work.one_at_a_time(),
             ..StartRequest::default()
         };
         let (new, rules) = self.prepare(caller, request, work.timeouts(), Execution::InProcess)?;
@@ -210,6 +209,9 @@ impl Service {
             idempotency.map(|key| IdempotencyKey { key, fingerprint: fingerprint(&spec, given) });
         let rules = CreateRules {
             max_active: Some(self.settings.limits.max_active),
+            // Who can end the jobs of others can make room.
+            max_active_each: Some(self.settings.limits.share())
+                .filter(|_| !caller.role.may(Permission::Recover)),
             one_per_feature: request.one_per_feature,
             idempotency,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Caller, Service, ServiceError};
-use crate::model::{Command, Job, JobId, Permission, Report, Timestamp};
+use crate::model::{Command, Invalid, Job, JobId, MessageText, Permission, Report, Timestamp};
 
 impl Service {
     /// Whether the caller may report on the job: it is its own, or the caller may report on any.
@@ -67,16 +67,10 @@ impl Service {
         retryable: bool,
         at: Option<Timestamp>,
     ) -> Result<Arc<Job>, ServiceError> {
-        let error = error
-            .map(|text| crate::model::MessageText::new(text).map(crate::model::MessageText::into_string));
-        let error = match error {
-            Some(Err(invalid)) if invalid.problem.contains("bytes") => {
-                return Err(crate::model::Invalid { field: "errorMessage".to_owned(), ..invalid }.into());
-            }
-            Some(Ok(text)) => Some(text),
-            // An empty text says as much as none.
-            Some(Err(_)) | None => None,
-        };
+        // An empty text says as much as none.
+        let error = error.filter(|text| !text.is_empty()).map(MessageText::new).transpose();
+        let named = |invalid| Invalid { field: "errorMessage".to_owned(), ..invalid };
+        let error = error.map_err(named)?.map(MessageText::into_string);
         self.write(caller, id, Command::Fail { epoch, error, retryable }, at).await
     }
 

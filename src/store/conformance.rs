@@ -14,8 +14,8 @@ use self::archive::*;
 use super::postgres::cluster::Cluster;
 use super::*;
 use crate::model::{
-    Actor, Author, Execution, Feature, Level, LineKind, MessageText, Outcome, Reason, Report, ReportItem,
-    Role, Spec, Status, StepSpec, Tag, Timeouts, Title,
+    Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, Outcome, ProgressSource, Reason,
+    Report, ReportItem, Role, Spec, Status, StepSpec, Tag, Timeouts, Title,
 };
 
 /// A store, and the folder it lives in.
@@ -184,6 +184,8 @@ conformance!(
     the_51st_job_is_refused_and_none_of_the_running_is_hurt,
     one_per_feature_counts_running_and_aborting,
     an_idempotency_key_makes_one_job,
+    an_owner_has_its_share_of_the_places_and_no_more,
+    a_run_that_was_given_up_and_comes_back_had_not_ended,
     what_is_believed_of_the_clock_is_kept,
     pages_meet_without_gap_or_repeat,
     filters_find_what_they_name,
@@ -296,6 +298,87 @@ async fn one_per_feature_counts_running_and_aborting<S: Engine>(f: Fixture<S>) {
     assert!(f.store.create(job(4, "import"), rules, at(2)).await.is_ok());
 }
 
+async fn a_run_that_was_given_up_and_comes_back_had_not_ended<S: Engine>(f: Fixture<S>) {
+    let vouched = |number: u128| {
+        let mut new = job(number, "import");
+        new.spec.heartbeat_every = Some(5);
+        new.spec.grace = Some(60);
+        new.spec.warn_after = Timeouts::REQUIRED;
+        new.spec.began_at = Some(Timestamp(2_000));
+        new
+    };
+    let made = f.store.create(vouched(1), CreateRules::default(), at(9_000)).await.unwrap().job;
+    let (id, hour) = (made.id, 3_600_000);
+    let said = |text: &str, key| ReportItem::Message {
+        level: Level::Info,
+        text: MessageText::new(text).unwrap(),
+        step: None,
+        key: Some(key),
+    };
+    let guess = || {
+        vec![
+            ReportItem::At(Timestamp(3_000)),
+            said("one", 1),
+            ReportItem::From(ProgressSource::Guessed),
+            ReportItem::Progress { step: None, value: 0.4 },
+        ]
+    };
+    let report = |items| Command::Report(Report { epoch: Some(1), items });
+    f.store.transact(id, report(guess()), at(9_500)).await.unwrap();
+    let give_up = Command::GiveUp { after: Duration::from_secs(900) };
+    let lost = f.store.transact(id, give_up, at(hour)).await.unwrap();
+    assert_eq!((lost.status, lost.cause(), lost.epoch), (Status::Failed, Some(Cause::Lost), 2));
+    assert_eq!(f.store.ended_on(0).await.unwrap().failed, 1);
+    let f = f.reopen().await;
+    assert_eq!(f.store.get(id).await.unwrap().unwrap(), lost, "every field of it is kept");
+    f.store.transact(id, report(guess()), at(hour + 1)).await.unwrap();
+    let f = f.reopen().await;
+    let back = f.store.get(id).await.unwrap().unwrap();
+    assert_eq!((back.status, back.epoch, back.ended_at, back.cause()), (Status::Running, 1, None, None));
+    assert_eq!((back.progress_source, back.spec.began_at), (ProgressSource::Guessed, Some(Timestamp(2_000))));
+    assert_eq!(*back.spec, *made.spec);
+    assert_eq!((f.store.counts().active(), f.store.counts().past()), (1, 0));
+    assert_eq!(f.store.ended_on(0).await.unwrap(), OutcomeCounts::default());
+    assert_eq!(f.store.active().await.unwrap().len(), 1);
+    let log = log(&*f.store, id, LogFilter::default()).await;
+    assert_eq!(log.iter().filter(|line| *line == "one").count(), 1, "{log:?}");
+    // Lost and back again, with its last word alone.
+    f.store.transact(id, Command::GiveUp { after: Duration::ZERO }, at(2 * hour)).await.unwrap();
+    let end = Command::Complete { epoch: Some(1), output: None };
+    f.store.transact(id, end, at(3 * hour)).await.unwrap();
+    assert_eq!(f.store.ended_on(0).await.unwrap(), OutcomeCounts { completed: 1, failed: 0, aborted: 0 });
+    let f = f.reopen().await;
+    let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!((report.jobs, report.problems), (1, Vec::<String>::new()));
+}
+
+async fn an_owner_has_its_share_of_the_places_and_no_more<S: Engine>(f: Fixture<S>) {
+    let rules = || CreateRules { max_active: Some(5), max_active_each: Some(2), ..CreateRules::default() };
+    let of = |number: u128, owner: &str| {
+        let mut new = job(number, "import");
+        new.spec.owner = owner.to_owned();
+        new
+    };
+    let full = |owner: &str| {
+        Err(StoreError::Refused(Refusal::ActiveShare { owner: owner.to_owned(), share: 2, limit: 5 }))
+    };
+    let starts = (1..=6).map(|number| f.store.create(of(number, "token:a"), rules(), at(0)));
+    let answers = futures::future::join_all(starts).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2);
+    assert!(answers.iter().filter(|answer| answer.is_err()).all(|answer| *answer == full("token:a")));
+    f.store.create(of(7, "token:b"), rules(), at(1)).await.unwrap();
+    let mine = answers.into_iter().find_map(Result::ok).unwrap().job.id;
+    f.store.transact(mine, COMPLETE, at(2)).await.unwrap();
+    let f = f.reopen().await;
+    f.store.create(of(8, "token:a"), rules(), at(3)).await.unwrap();
+    assert_eq!(f.store.create(of(9, "token:a"), rules(), at(3)).await, full("token:a"));
+    let without = CreateRules { max_active: Some(5), ..CreateRules::default() };
+    f.store.create(of(10, "token:a"), without.clone(), at(3)).await.unwrap();
+    f.store.create(of(11, "token:c"), rules(), at(3)).await.unwrap();
+    let refused = f.store.create(of(12, "token:d"), rules(), at(3)).await;
+    assert_eq!(refused, Err(StoreError::Refused(Refusal::ActiveLimit { limit: 5 })));
+}
+
 async fn an_idempotency_key_makes_one_job<S: Engine>(f: Fixture<S>) {
     let rules = |fingerprint: &str| CreateRules {
         idempotency: Some(IdempotencyKey { key: "anna:k1".to_owned(), fingerprint: fingerprint.to_owned() }),
@@ -316,7 +399,17 @@ async fn an_idempotency_key_makes_one_job<S: Engine>(f: Fixture<S>) {
     assert_eq!(f.store.forget_keys(Timestamp(0)).await, Ok(0));
     assert!(f.store.create(job(6, "import"), rules("a"), at(3)).await.unwrap().replayed);
     assert_eq!(f.store.forget_keys(Timestamp(1)).await, Ok(1));
-    assert!(!f.store.create(job(7, "import"), rules("b"), at(4)).await.unwrap().replayed);
+    let kept = f.store.create(job(7, "import"), rules("b"), at(4)).await.unwrap();
+    assert!(!kept.replayed);
+    // What history removed leaves its key to the next of the same request.
+    f.store.transact(kept.job.id, COMPLETE, at(5)).await.unwrap();
+    f.store.prune(0, None, 500).await.unwrap();
+    assert_eq!(f.store.get(kept.job.id).await, Ok(None));
+    let other = f.store.create(job(8, "import"), rules("a"), at(6)).await;
+    assert_eq!(other, Err(StoreError::Refused(Refusal::KeyReused)));
+    let next = f.store.create(job(8, "import"), rules("b"), at(6)).await.unwrap();
+    assert!(!next.replayed && next.job.id != kept.job.id);
+    assert!(f.store.create(job(9, "import"), rules("b"), at(7)).await.unwrap().replayed);
 }
 
 async fn what_is_believed_of_the_clock_is_kept<S: Engine>(f: Fixture<S>) {

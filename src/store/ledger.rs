@@ -1,10 +1,11 @@
 //! What every engine does the same way: turn a command into a changed job, and watch over the rules for
 //! new ones.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::CreateRules;
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec, Status};
 
 /// A job after a command, and what led there.
 pub struct Turn {
@@ -38,6 +39,79 @@ pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Turn, Refu
     }
 }
 
+/// A job as a transaction will leave it, and what is to be written of it. `N` is what the engine knows its row by.
+pub struct Pending<N> {
+    /// Its row.
+    pub n: N,
+    /// The job.
+    pub job: Arc<Job>,
+    /// Its status when the transaction began; `None` for a new job.
+    pub before: Option<Status>,
+    /// The entries to keep in its log.
+    pub events: Vec<Event>,
+    /// The indexes of the steps that changed.
+    pub touched: BTreeSet<usize>,
+    /// An attempt began afresh: the steps that are stored are an earlier one's.
+    pub steps_replaced: bool,
+    /// There is something to write.
+    pub changed: bool,
+}
+
+impl<N> Pending<N> {
+    /// A job that is made, with the first entry of its log.
+    pub fn made(n: N, job: Arc<Job>, created: Event) -> Self {
+        Self { before: None, events: vec![created], changed: true, ..Self::stored(n, job) }
+    }
+
+    /// A job as it is stored.
+    pub fn stored(n: N, job: Arc<Job>) -> Self {
+        Self {
+            n,
+            before: Some(job.status),
+            job,
+            events: Vec::new(),
+            touched: BTreeSet::new(),
+            steps_replaced: false,
+            changed: false,
+        }
+    }
+
+    /// Decides and applies. A late write that is refused is counted.
+    pub fn transact(&mut self, command: Command, context: &Context) -> Result<Arc<Job>, Refusal> {
+        match turn(&self.job, command, context) {
+            Ok(turn) => {
+                if turn.job.attempt != self.job.attempt {
+                    self.steps_replaced = true;
+                    self.touched.clear();
+                }
+                self.changed = true;
+                self.job = Arc::clone(&turn.job);
+                self.events.extend(turn.events);
+                self.touched.extend(turn.touched);
+                Ok(turn.job)
+            }
+            Err(refused) => {
+                if let Some(counted) = refused.counted {
+                    self.changed = true;
+                    self.job = counted;
+                }
+                Err(refused.refusal)
+            }
+        }
+    }
+}
+
+/// What a change does to how many jobs ended on which day: day, status, by how many. A job that ends again after a
+/// retry ended twice; one that was given up as lost and came back had not ended.
+pub fn ended(before: Option<&Job>, after: &Job) -> impl Iterator<Item = (i64, Status, i64)> + use<> {
+    let had_ended = before.filter(|before| before.status.is_final());
+    let came_back = had_ended.filter(|before| after.epoch < before.epoch);
+    let no_longer = came_back.and_then(|before| Some((before.ended_at?.day(), before.status, -1)));
+    let ends = after.status.is_final() && (came_back.is_some() || had_ended.is_none());
+    let now = after.ended_at.filter(|_| ends).map(|at| (at.day(), after.status, 1));
+    no_longer.into_iter().chain(now)
+}
+
 /// A refusal, and the job with the late write counted where it was one.
 pub struct Refused {
     /// Why.
@@ -51,14 +125,16 @@ pub fn admit<'a>(
     new: &NewJob,
     rules: &CreateRules,
     counts: &Counts,
-    mut open: impl Iterator<Item = &'a Arc<Job>>,
+    open: impl Iterator<Item = &'a Arc<Job>> + Clone,
 ) -> Result<(), Refusal> {
     if rules.one_per_feature
-        && let Some(other) = open.find(|job| !job.status.is_final() && is_another(&job.spec, &new.spec))
+        && let Some(other) =
+            open.clone().find(|job| !job.status.is_final() && is_another(&job.spec, &new.spec))
     {
         return Err(Refusal::Duplicate { feature: new.spec.feature.as_str().to_owned(), id: other.id });
     }
-    admit_count(new, rules, counts)
+    let of_owner = || open.filter(|job| job.status.is_active() && job.spec.owner == new.spec.owner).count();
+    admit_count(new, rules, counts, of_owner)
 }
 
 /// Whether one job is another of the same sort. One that somebody else runs is none of the server's own,
@@ -67,11 +143,21 @@ fn is_another(one: &Spec, other: &Spec) -> bool {
     one.feature == other.feature && one.execution == other.execution
 }
 
-/// Whether there is room for a job.
-pub fn admit_count(new: &NewJob, rules: &CreateRules, counts: &Counts) -> Result<(), Refusal> {
-    match rules.max_active {
-        Some(limit) if !new.enqueue && counts.active() >= u64::from(limit) => {
-            Err(Refusal::ActiveLimit { limit })
+/// Whether there is room for a job, and for one of its owner, who has so many active. They are counted only
+/// where they may matter.
+pub fn admit_count(
+    new: &NewJob,
+    rules: &CreateRules,
+    counts: &Counts,
+    of_owner: impl FnOnce() -> usize,
+) -> Result<(), Refusal> {
+    let active = counts.active();
+    let full = |limit: u32| !new.enqueue && active >= u64::from(limit);
+    match (rules.max_active, rules.max_active_each) {
+        (Some(limit), _) if full(limit) => Err(Refusal::ActiveLimit { limit }),
+        (limit, Some(share)) if full(share) && of_owner() >= share as usize => {
+            let limit = limit.unwrap_or(share);
+            Err(Refusal::ActiveShare { owner: new.spec.owner.clone(), share, limit })
         }
         _ => Ok(()),
     }

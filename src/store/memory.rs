@@ -74,11 +74,14 @@ impl MemoryStore {
 
 impl Tables {
     fn put(&mut self, job: Arc<Job>, events: Vec<Event>) {
-        let before = self.jobs.get(&job.id).map(|entry| entry.job.status);
-        if before != Some(job.status) {
-            self.shift(&job, before, Some(job.status));
-            if let (Some(outcome), Some(ended)) = (job.status.outcome(), job.ended_at) {
-                *self.by_day.entry(ended.day()).or_default().of_mut(outcome) += 1;
+        let before = self.jobs.get(&job.id).map(|entry| Arc::clone(&entry.job));
+        if before.as_ref().map(|before| before.status) != Some(job.status) {
+            self.shift(&job, before.as_ref().map(|before| before.status), Some(job.status));
+        }
+        for (day, status, by) in ledger::ended(before.as_deref(), &job) {
+            if let Some(outcome) = status.outcome() {
+                let count = self.by_day.entry(day).or_default().of_mut(outcome);
+                *count = count.saturating_add_signed(by);
             }
         }
         let entry =
@@ -157,17 +160,6 @@ fn place(job: &Job) -> (bool, Timestamp, JobId) {
     (job.ended_at.is_none(), job.ended_at.unwrap_or(job.created_at), job.id)
 }
 
-/// An entry of a log as a line of it.
-pub(super) fn line(event: &Event) -> LogLine {
-    LogLine {
-        seq: event.seq.unwrap_or_default(),
-        at: event.at,
-        kind: event.kind.line_kind(),
-        text: event.sentence(),
-        step: event.step_path().map(str::to_owned),
-    }
-}
-
 #[async_trait]
 impl JobStore for MemoryStore {
     async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
@@ -239,7 +231,7 @@ impl JobStore for MemoryStore {
         jobs.sort_unstable_by_key(|job| std::cmp::Reverse(place(job)));
         let more = jobs.len() > size.get();
         jobs.truncate(size.get());
-        let next = jobs.last().filter(|_| more).map(|job| cursor_of(job));
+        let next = jobs.last().filter(|_| more).map(|job| Cursor::of(job));
         Ok(JobPage { jobs, next })
     }
 
@@ -282,7 +274,7 @@ impl JobStore for MemoryStore {
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
         let tables = self.tables();
         let entry = tables.jobs.get(&id).ok_or(Refusal::NotFound { id })?;
-        let lines = || entry.log.iter().map(line).filter(|line| query.filter.matches(line));
+        let lines = || entry.log.iter().map(LogLine::from).filter(|line| query.filter.matches(line));
         let (mut page, backwards): (Vec<LogLine>, bool) = match query.from {
             LogFrom::After(seq) => {
                 (lines().filter(|line| line.seq > seq).take(query.limit + 1).collect(), false)
@@ -406,14 +398,6 @@ impl JobStore for MemoryStore {
 
     async fn close(&self) {
         self.tables().closed = true;
-    }
-}
-
-/// The cursor of a page that ends with this job.
-pub(super) fn cursor_of(job: &Job) -> Cursor {
-    match job.ended_at {
-        Some(at) => Cursor::Past { at, id: job.id },
-        None => Cursor::Open { at: job.created_at, id: job.id },
     }
 }
 

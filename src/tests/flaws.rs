@@ -81,7 +81,7 @@ async fn flaw_8_the_51st_job_killed_the_oldest_instead_of_being_refused() {
     let (app, _, viewer, reporter, operator, _) = TestApp::init().await;
     let oldest = reporter.start("import").await;
     for _ in 1..50 {
-        reporter.start("import").await;
+        operator.start("import").await;
     }
     let before = app.everything().await;
     let reply = reporter.post("/api/admin/jobs/start", json!({"feature": "import"})).await;

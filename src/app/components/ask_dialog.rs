@@ -5,7 +5,7 @@
 
 use leptos::prelude::*;
 
-use crate::model::JobId;
+use crate::model::{JobId, Reason};
 
 /// A question with a reason.
 #[component]
@@ -33,7 +33,7 @@ pub fn AskDialog(
                 <input type="hidden" name="id" value=id.to_string() />
                 <label>
                     "Reason"
-                    <textarea name="reason" required maxlength="1000" rows="2" autofocus></textarea>
+                    <textarea name="reason" required maxlength=Reason::MAX_CHARS rows="2" autofocus></textarea>
                     <small>"It is kept in the job's log, with your name."</small>
                 </label>
                 <div class="actions">

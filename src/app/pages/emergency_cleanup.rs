@@ -5,7 +5,7 @@ use leptos_meta::Title;
 
 use super::{Visit, page, query};
 use crate::app::components::{StatusBadge, TimeAt};
-use crate::model::{Permission, visible};
+use crate::model::{Permission, Reason, visible};
 use crate::service::{CleanupOutcome, CleanupReport};
 use crate::view::{duration, percent_text};
 
@@ -106,7 +106,7 @@ fn before(visit: &Visit) -> AnyView {
             <input type="hidden" name="shown" value=count.to_string() />
             <label>
                 "Reason"
-                <textarea name="reason" required maxlength="1000" rows="2"></textarea>
+                <textarea name="reason" required maxlength=Reason::MAX_CHARS rows="2"></textarea>
                 <small>"It is kept in every job's log, with your name."</small>
             </label>
             <label>

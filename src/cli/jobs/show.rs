@@ -108,7 +108,8 @@ fn render(job: &Document, last: &[Line], now: DateTime<Utc>, screen: Screen) -> 
         fact("kept", "pinned: no limit of history removes it");
     }
     if job.late_writes > 0 {
-        fact("fenced", &format!("{} late writes refused: the old process is still running", job.late_writes));
+        // Whether its process still runs is the verdict's to say, while that is known.
+        fact("fenced", &format!("{} late writes were refused after the run was ended", job.late_writes));
     }
     if !job.steps.is_empty() {
         text.push_str("\nSteps\n");

@@ -17,9 +17,9 @@ use uuid::Uuid;
 use super::connect::{ANSWERS_WITHIN, DbError, answered_within, unavailable};
 use super::job_columns::{ChangedJobs, NewJobs};
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
-use super::text::stored;
+use super::text::{original, stored};
 use super::writer::{Doubtful, Failure, Op, Session, commit};
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
+use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
 use crate::store::record::{execution_number, status_number};
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
@@ -73,7 +73,10 @@ struct Read {
     counts: Counts,
     /// The jobs that have not ended, by feature and by who runs them, where a rule asks.
     of_feature: HashMap<(String, i64), Vec<JobId>>,
-    keys: HashMap<String, (String, JobId)>,
+    /// The active jobs of the owners that start one.
+    active_of: HashMap<String, Vec<JobId>>,
+    /// What was asked for with each key, and the job, while it is kept.
+    keys: HashMap<String, (String, Option<JobId>)>,
 }
 
 /// Has the operations decided and committed.
@@ -110,6 +113,7 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
     let mut ids = BTreeSet::new();
     let mut features = BTreeSet::new();
     let mut keys = BTreeSet::new();
+    let mut owners = BTreeSet::new();
     let (mut creates, mut guarded) = (0_i64, false);
     for op in ops {
         match op {
@@ -122,6 +126,9 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
                 if rules.one_per_feature {
                     features.insert(stored(new.spec.feature.as_str()).into_owned());
                 }
+                if rules.max_active_each.is_some() {
+                    owners.insert(stored(&new.spec.owner).into_owned());
+                }
                 if let Some(key) = &rules.idempotency {
                     keys.insert(stored(&key.key).into_owned());
                 }
@@ -132,6 +139,7 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let features: Vec<String> = features.into_iter().collect();
     let keys: Vec<String> = keys.into_iter().collect();
+    let owners: Vec<String> = owners.into_iter().collect();
     let lock = ADMISSION_LOCK;
     let none = || -> Sent<'_, Vec<Row>> { Box::pin(async { Ok(Vec::new()) }) };
     macro_rules! ask {
@@ -157,11 +165,20 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
             [&features as &(dyn tokio_postgres::types::ToSql + Sync)]
         ),
         ask!(!keys.is_empty(), &statements.keys, [&keys as &(dyn tokio_postgres::types::ToSql + Sync)]),
+        ask!(
+            !owners.is_empty(),
+            &statements.active_of,
+            [&owners as &(dyn tokio_postgres::types::ToSql + Sync)]
+        ),
     ];
     let mut answered = in_order(flight).await?.into_iter();
     let mut next = || answered.next().unwrap_or_default();
     let (_, _) = (next(), next());
     let (jobs, steps, numbers, counts, of_feature, keys) = (next(), next(), next(), next(), next(), next());
+    let mut active_of: HashMap<String, Vec<JobId>> = HashMap::new();
+    for row in &next() {
+        active_of.entry(original(get(row, 0)?)).or_default().push(JobId(get(row, 1)?));
+    }
     let mut open_of: HashMap<(String, i64), Vec<JobId>> = HashMap::new();
     for row in &of_feature {
         let sort = (get(row, 0)?, i64::from(get::<i16>(row, 2)?));
@@ -172,34 +189,33 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
         numbers: numbers.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?,
         counts: rows::counts(&counts)?,
         of_feature: open_of,
+        active_of,
         keys: keys
             .iter()
-            .map(|row| Ok((get::<String>(row, 0)?, (get::<String>(row, 1)?, JobId(get(row, 2)?)))))
+            .map(|row| {
+                let job = get::<Option<Uuid>>(row, 2)?.map(JobId);
+                Ok((get::<String>(row, 0)?, (get::<String>(row, 1)?, job)))
+            })
             .collect::<Result<_, StoreError>>()?,
     })
 }
 
-/// A job as the transaction will leave it.
-struct Pending {
-    n: i64,
-    job: Arc<Job>,
-    /// Its status when the transaction began; `None` for a new job.
-    before: Option<Status>,
-    events: Vec<Event>,
-    touched: BTreeSet<usize>,
-    /// An attempt began afresh: the steps in the database are an earlier one's.
-    steps_replaced: bool,
-    changed: bool,
-}
+/// A job of a batch, with its row number.
+type Pending = ledger::Pending<i64>;
 
 struct Batch {
     jobs: HashMap<JobId, Pending>,
     numbers: Vec<i64>,
     counts: Counts,
     of_feature: HashMap<(String, i64), Vec<JobId>>,
-    keys: HashMap<String, (String, JobId)>,
+    /// The active jobs of the owners that start one.
+    active_of: HashMap<String, Vec<JobId>>,
+    /// What was asked for with each key, and the job, while it is kept.
+    keys: HashMap<String, (String, Option<JobId>)>,
     new_keys: Vec<(IdempotencyKey, JobId, Timestamp)>,
     counters: BTreeMap<(String, i64), i64>,
+    /// How many ended on which day, by status.
+    ended: BTreeMap<(i64, i64), i64>,
 }
 
 /// What there may be only one of, where that is asked for: see `ledger::admit`.
@@ -213,16 +229,7 @@ impl Batch {
             .jobs
             .into_iter()
             .map(|(n, job)| {
-                let (id, before) = (job.id, Some(job.status));
-                let pending = Pending {
-                    n,
-                    job: Arc::new(job),
-                    before,
-                    events: Vec::new(),
-                    touched: BTreeSet::new(),
-                    steps_replaced: false,
-                    changed: false,
-                };
+                let (id, pending) = (job.id, Pending::stored(n, Arc::new(job)));
                 (id, pending)
             })
             .collect();
@@ -231,9 +238,11 @@ impl Batch {
             numbers: read.numbers,
             counts: read.counts,
             of_feature: read.of_feature,
+            active_of: read.active_of,
             keys: read.keys,
             new_keys: Vec::new(),
             counters: BTreeMap::new(),
+            ended: BTreeMap::new(),
         }
     }
 
@@ -249,11 +258,14 @@ impl Batch {
             if *fingerprint != *stored(&key.fingerprint) {
                 return Err(Refusal::KeyReused.into());
             }
-            // A job of this batch is at hand; another one is fetched by `recall`.
-            return match self.jobs.get(id) {
-                Some(pending) => Ok(Created { job: Arc::clone(&pending.job), replayed: true }),
-                None => Err(StoreError::Refused(Refusal::NotFound { id: *id })),
-            };
+            // A job of this batch is at hand; another one is fetched by `recall`. One that history removed leaves its
+            // key to the next.
+            if let Some(id) = id {
+                return match self.jobs.get(id) {
+                    Some(pending) => Ok(Created { job: Arc::clone(&pending.job), replayed: true }),
+                    None => Err(StoreError::Refused(Refusal::NotFound { id: *id })),
+                };
+            }
         }
         self.admit(new, rules)?;
         let Some(n) = self.numbers.pop() else {
@@ -262,24 +274,14 @@ impl Batch {
         let (job, event) = Job::create(new.clone(), context)?;
         let job = Arc::new(job);
         if let Some(key) = &rules.idempotency {
-            let known = (stored(&key.fingerprint).into_owned(), job.id);
+            let known = (stored(&key.fingerprint).into_owned(), Some(job.id));
             self.keys.insert(stored(&key.key).into_owned(), known);
             self.new_keys.push((key.clone(), job.id, context.at));
         }
         self.of_feature.entry(sort_of(&job.spec)).or_default().push(job.id);
+        self.active_of.entry(job.spec.owner.clone()).or_default().push(job.id);
         self.count(job.spec.feature.as_str(), None, Some(job.status));
-        self.jobs.insert(
-            job.id,
-            Pending {
-                n,
-                job: Arc::clone(&job),
-                before: None,
-                events: vec![event],
-                touched: BTreeSet::new(),
-                steps_replaced: false,
-                changed: true,
-            },
-        );
+        self.jobs.insert(job.id, Pending::made(n, Arc::clone(&job), event));
         Ok(Created { job, replayed: false })
     }
 
@@ -291,7 +293,11 @@ impl Batch {
             let feature = new.spec.feature.as_str().to_owned();
             return Err(Refusal::Duplicate { feature, id: *other }.into());
         }
-        Ok(ledger::admit_count(new, rules, &self.counts)?)
+        let of_owner = || {
+            let active = |id: &&JobId| self.jobs.get(id).is_none_or(|pending| pending.job.status.is_active());
+            self.active_of.get(&new.spec.owner).map_or(0, |ids| ids.iter().filter(active).count())
+        };
+        Ok(ledger::admit_count(new, rules, &self.counts, of_owner)?)
     }
 
     /// Whether a job that was open when the transaction began, or was made in it, still is.
@@ -305,29 +311,14 @@ impl Batch {
             Entry::Vacant(_) => return Err(Refusal::NotFound { id }.into()),
         };
         let before = Arc::clone(&pending.job);
-        match ledger::turn(&before, command, context) {
-            Ok(turn) => {
-                if turn.job.attempt != before.attempt {
-                    pending.steps_replaced = true;
-                    pending.touched.clear();
-                }
-                pending.changed = true;
-                pending.job = Arc::clone(&turn.job);
-                pending.events.extend(turn.events);
-                pending.touched.extend(turn.touched);
-                if before.status != turn.job.status {
-                    self.count(before.spec.feature.as_str(), Some(before.status), Some(turn.job.status));
-                }
-                Ok(turn.job)
-            }
-            Err(refused) => {
-                if let Some(counted) = refused.counted {
-                    pending.changed = true;
-                    pending.job = counted;
-                }
-                Err(refused.refusal.into())
+        let job = pending.transact(command, context)?;
+        if before.status != job.status {
+            self.count(before.spec.feature.as_str(), Some(before.status), Some(job.status));
+            for (day, status, by) in ledger::ended(Some(&before), &job) {
+                *self.ended.entry((day, status_number(status))).or_default() += by;
             }
         }
+        Ok(job)
     }
 
     fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
@@ -379,7 +370,7 @@ impl Batch {
                 Err(error) => Err((error.into(), done)),
             };
         }
-        let mut writes = Writes::default();
+        let mut writes = Writes { ended: std::mem::take(&mut self.ended), ..Writes::default() };
         let mut broken = None;
         for pending in self.jobs.values() {
             broken = broken.or(writes.add(pending).err());
@@ -518,10 +509,6 @@ impl Writes {
             if let Some(step) = job.steps.steps().get(index) {
                 self.steps.push(n, index, step);
             }
-        }
-        let was_open = pending.before.is_none_or(|before| !before.is_final());
-        if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
-            *self.ended.entry((at.day(), status_number(job.status))).or_default() += 1;
         }
         Ok(())
     }

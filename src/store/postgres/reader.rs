@@ -16,7 +16,6 @@ use crate::model::{
     Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize, Refusal,
     Status,
 };
-use crate::store::memory::cursor_of;
 use crate::store::record::status_number;
 use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
 
@@ -140,7 +139,7 @@ pub(super) async fn list(
     }
     let more = jobs.len() == wanted;
     jobs.truncate(size.get());
-    let next = jobs.last().filter(|_| more).map(|job| cursor_of(job));
+    let next = jobs.last().filter(|_| more).map(|job| Cursor::of(job));
     Ok(JobPage { jobs, next })
 }
 

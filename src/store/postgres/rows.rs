@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row, Statement};
 use super::connect::{DbError, unavailable};
 use super::job_columns;
 use super::text::{original, stored};
-use crate::model::{Counts, Event, Job, LineKind, LogLine, Step, StepTree, Tag, Timestamp, Weight};
+use crate::model::{Counts, Event, Job, LineKind, LogLine, Status, Step, StepTree, Tag, Timestamp, Weight};
 use crate::store::StoreError;
 use crate::store::record::{self, Entry};
 
@@ -129,7 +129,13 @@ statements! {
     numbers = "select nextval('job_n') from generate_series(1::bigint, $1)";
     counts = COUNTS;
     open_of = "select feature, id, execution from job where ended_at is null and feature = any($1)";
-    keys = "select key, fingerprint, job from idempotency where key = any($1)";
+    active_of = format!(
+        "select owner, id from job where ended_at is null and status in ({}, {}) and owner = any($1)",
+        record::status_number(Status::Running),
+        record::status_number(Status::Aborting)
+    );
+    keys = "select key, fingerprint, (select id from job where job.id = idempotency.job) \
+        from idempotency where key = any($1)";
     insert = job_columns::insert();
     update = job_columns::update();
     put_steps = "insert into step (job, i, parent, id, title, weight, progress, started_at, ended_at) \

@@ -210,7 +210,12 @@ async fn hot_queries_go_by_an_index() {
     let database = cluster.database();
     let store = open(&cluster, &database, "a").await;
     let key = Some(IdempotencyKey { key: "k".to_owned(), fingerprint: "f".to_owned() });
-    let rules = CreateRules { max_active: Some(50), one_per_feature: true, idempotency: key };
+    let rules = CreateRules {
+        max_active: Some(50),
+        one_per_feature: true,
+        idempotency: key,
+        ..CreateRules::default()
+    };
     let id = store.create(job(1, "import"), rules, context()).await.unwrap().job.id;
     let items = vec![
         ReportItem::Steps(vec![StepSpec::new("a"), StepSpec::new("b")]),

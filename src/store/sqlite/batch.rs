@@ -4,7 +4,7 @@
 //! of them it had. What removes or imports jobs writes as it goes.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
@@ -12,27 +12,15 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use super::interned::Interned;
 use super::writer::{Op, Open, Reply};
 use super::{entries, rows, unavailable};
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Status, Timestamp};
+use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Status};
 use crate::store::record::status_number;
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
 
 /// What to tell a caller once the batch is through.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// A job as the batch will leave it.
-pub(super) struct Pending {
-    /// Its row; `None` until it is written for the first time.
-    pub(super) n: Option<i64>,
-    pub(super) job: Arc<Job>,
-    /// Its status when the batch began; `None` for a new job.
-    before: Option<Status>,
-    events: Vec<Event>,
-    touched: BTreeSet<usize>,
-    /// An attempt began afresh: the steps on disk are an earlier one's.
-    steps_replaced: bool,
-    /// There is something to write.
-    pub(super) changed: bool,
-}
+/// A job of a batch. It has no row number before it is written.
+type Pending = ledger::Pending<Option<i64>>;
 
 pub(super) struct Batch<'a> {
     pub(super) db: &'a Connection,
@@ -168,18 +156,7 @@ impl<'a> Batch<'a> {
                 .map_err(unavailable)?;
         }
         self.count(job.spec.feature.as_str(), None, Some(job.status));
-        self.jobs.insert(
-            job.id,
-            Pending {
-                n: None,
-                job: Arc::clone(&job),
-                before: None,
-                events: vec![event],
-                touched: BTreeSet::new(),
-                steps_replaced: false,
-                changed: true,
-            },
-        );
+        self.jobs.insert(job.id, Pending::made(None, Arc::clone(&job), event));
         Ok(Created { job, replayed: false })
     }
 
@@ -221,44 +198,20 @@ impl<'a> Batch<'a> {
         let Some((n, job)) = found else {
             return Ok(None);
         };
-        let before = Some(job.status);
-        Ok(Some(vacant.insert(Pending {
-            n: Some(n),
-            job,
-            before,
-            events: Vec::new(),
-            touched: BTreeSet::new(),
-            steps_replaced: false,
-            changed: false,
-        })))
+        Ok(Some(vacant.insert(Pending::stored(Some(n), job))))
     }
 
     fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
         let pending = self.load(id)?.ok_or(Refusal::NotFound { id })?;
         let before = Arc::clone(&pending.job);
-        match ledger::turn(&before, command, context) {
-            Ok(turn) => {
-                if turn.job.attempt != before.attempt {
-                    pending.steps_replaced = true;
-                    pending.touched.clear();
-                }
-                pending.changed = true;
-                pending.job = Arc::clone(&turn.job);
-                pending.events.extend(turn.events);
-                pending.touched.extend(turn.touched);
-                if before.status != turn.job.status {
-                    self.count(before.spec.feature.as_str(), Some(before.status), Some(turn.job.status));
-                }
-                Ok(turn.job)
-            }
-            Err(refused) => {
-                if let Some(counted) = refused.counted {
-                    pending.changed = true;
-                    pending.job = counted;
-                }
-                Err(refused.refusal.into())
+        let job = pending.transact(command, context)?;
+        if before.status != job.status {
+            self.count(before.spec.feature.as_str(), Some(before.status), Some(job.status));
+            for (day, status, by) in ledger::ended(Some(&before), &job) {
+                self.count_ended(day, status, by);
             }
         }
+        Ok(job)
     }
 
     pub(super) fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
@@ -270,9 +223,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Counts a job that ended on that day.
-    pub(super) fn count_ended(&mut self, at: Timestamp, status: Status) {
-        *self.ended.entry((at.day(), status_number(status))).or_default() += 1;
+    /// Counts jobs that ended on that day.
+    pub(super) fn count_ended(&mut self, day: i64, status: Status, by: i64) {
+        *self.ended.entry((day, status_number(status))).or_default() += by;
     }
 
     /// Writes what the batch changed, each job once.
@@ -280,7 +233,6 @@ impl<'a> Batch<'a> {
         self.jobs.retain(|_, pending| pending.changed);
         let mut put_event = self.db.prepare_cached(entries::PUT_EVENT).map_err(unavailable)?;
         let mut put_step = self.db.prepare_cached(rows::PUT_STEP).map_err(unavailable)?;
-        let mut ended = Vec::new();
         for pending in self.jobs.values_mut() {
             let job = &pending.job;
             let n = match pending.n {
@@ -302,13 +254,6 @@ impl<'a> Batch<'a> {
                     rows::put_step(&mut put_step, n, index, step).map_err(unavailable)?;
                 }
             }
-            let was_open = pending.before.is_none_or(|before| !before.is_final());
-            if let (true, true, Some(at)) = (was_open, job.status.is_final(), job.ended_at) {
-                ended.push((at, job.status));
-            }
-        }
-        for (at, status) in ended {
-            self.count_ended(at, status);
         }
         // What came and went within the batch adds nothing.
         for ((feature, status), by) in self.counters.iter().filter(|(_, by)| **by != 0) {

@@ -31,7 +31,7 @@ impl Batch<'_> {
             }
             self.count(job.spec.feature.as_str(), None, Some(job.status));
             if let Some(ended) = job.ended_at {
-                self.count_ended(ended, job.status);
+                self.count_ended(ended.day(), job.status, 1);
             }
             self.imported.push((n, Arc::clone(&job)));
         }

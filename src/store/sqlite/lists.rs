@@ -13,7 +13,6 @@ use rusqlite::{Connection, params, params_from_iter};
 use super::reader::{Conditions, containing};
 use super::{interned, rows, unavailable};
 use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status};
-use crate::store::memory::cursor_of;
 use crate::store::record::status_number;
 use crate::store::{JobPage, Room, StoreError, documents_of};
 
@@ -40,7 +39,7 @@ pub(super) fn list(
     let more = found.len() == wanted;
     found.truncate(size.get());
     let (jobs, all) = jobs(&db, &found)?;
-    let next = jobs.last().filter(|_| more || !all).map(|job| cursor_of(job));
+    let next = jobs.last().filter(|_| more || !all).map(|job| Cursor::of(job));
     Ok(JobPage { jobs, next })
 }
 

@@ -29,10 +29,10 @@ async fn health_goes_from_healthy_to_degraded_to_critical_and_back() {
     let (app, _, viewer, reporter, operator, _) = TestApp::with().max_active(10).init().await;
     let health = async || -> Value { viewer.get(HEALTH).await.json() };
     for _ in 0..8 {
-        reporter.start("import").await;
+        operator.start("import").await;
     }
     assert_eq!(health().await["status"], "healthy");
-    reporter.start("import").await;
+    operator.start("import").await;
     let near = health().await;
     assert_eq!(
         (&near["status"], &near["warnings"][0]),

@@ -135,6 +135,31 @@ async fn a_replayed_start_is_answered_though_the_limit_is_reached() {
 }
 
 #[tokio::test]
+async fn a_reporter_has_half_of_the_places_and_is_told_so() {
+    let (app, _, _, reporter, operator, _) = TestApp::with().max_active(9).init().await;
+    let starts = (0..9).map(|_| reporter.post(START, json!({"feature": "import"})));
+    let replies = futures::future::join_all(starts).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status() == 201).count(), 5);
+    let before = app.everything().await;
+    let refused = reporter.post(START, json!({"feature": "import"})).await;
+    refused.assert_refused(429, "active_share");
+    assert_eq!(refused.header("retry-after"), "5");
+    assert_eq!(refused.json()["details"], json!({"share": 5, "limit": 9}));
+    let said = refused.json()["error"].as_str().unwrap().to_owned();
+    assert!(
+        said.contains("5 jobs") && said.contains("token:reporter") && said.contains("of the 9"),
+        "{said}"
+    );
+    assert_eq!(app.everything().await, before);
+    let other = app.token("other", longhaul::model::Role::Reporter).await;
+    other.start("import").await;
+    for _ in 0..3 {
+        operator.start("import").await;
+    }
+    operator.post(START, json!({"feature": "import"})).await.assert_refused(429, "active_limit");
+}
+
+#[tokio::test]
 async fn one_per_feature_is_refused_while_one_has_not_ended() {
     let (_, _, _, reporter, ..) = TestApp::init().await;
     let body = json!({"feature": "import", "onePerFeature": true});

@@ -5,7 +5,7 @@ CREATE TABLE refinery_schema_history(
              name VARCHAR(255),
              applied_on VARCHAR(255),
              checksum VARCHAR(255));
-INSERT INTO refinery_schema_history VALUES(1,'jobs_and_accounts','2026-11-27T18:14:02.169333227Z','3544443931363150536');
+INSERT INTO refinery_schema_history VALUES(1,'jobs_and_accounts','2026-11-27T18:14:02.169333227Z','11458696915975627075');
 CREATE TABLE name (
     n integer primary key,
     text text not null unique
@@ -162,6 +162,12 @@ CREATE TABLE sign_in_link (
     expires_at integer not null
 ) without rowid;
 INSERT INTO sign_in_link VALUES(X'2225ece5d4278a2b50f0a1fe4bfb1599d182bea4e69c34169253c947dac2ed5a','admin',1795579565044);
+CREATE TABLE clock (
+    one integer primary key check (one = 1),
+    believed integer not null,
+    -- 1 while a server runs by a clock that nobody believes.
+    doubted integer not null
+);
 CREATE TABLE probe (
     one integer primary key check (one = 1),
     at integer not null
