@@ -9,8 +9,8 @@
 //!                                                                           heartbeats (task) ◀▶
 //! ```
 //!
-//! Given up: the time at which a line was printed while the server was away. The server stamps what it
-//! records, and a clock it does not know is not one it should believe.
+//! Each record bears the time of this machine's clock. The server believes it where it can be true, so what
+//! was printed while the server was away has its own time.
 
 pub mod backlog;
 pub mod child;

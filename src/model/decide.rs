@@ -274,6 +274,7 @@ impl Job {
         let (mut unrecorded, mut unrecorded_whole) = (self.unrecorded.clone(), self.unrecorded_whole);
         let mut whole = self.progress;
         let mut source = ProgressSource::Reported;
+        let mut number_was_reported = self.number_was_reported;
         let mut items = report.items.into_iter().peekable();
         while let Some(item) = items.next() {
             match item {
@@ -312,7 +313,10 @@ impl Job {
                     };
                     let milestone = index.is_some() && (moved.started || moved.ended);
                     let due = last_recorded.is_none_or(|last| log.run_at.since(last) >= RECORD_EVERY);
-                    let recorded = moved.changed && (milestone || due);
+                    // Whether what is shown may be put right hangs on it.
+                    let is_first_reported = source.is_reported() && !number_was_reported;
+                    let recorded = moved.changed && (milestone || due || is_first_reported);
+                    number_was_reported |= moved.changed && source.is_reported();
                     let kind = if moved.changed {
                         let (started, ended) = (milestone && moved.started, milestone && moved.ended);
                         EventKind::Progress { step: index, label, value, started, ended, from: source }
@@ -441,6 +445,7 @@ impl Job {
             }
             EventKind::Progress { step, value, from, .. } => {
                 self.progress_source = *from;
+                self.number_was_reported |= from.is_reported();
                 match *step {
                     // Only a log that was tampered with names a step that was never declared.
                     Some(index) if index >= self.steps.steps().len() => {}
@@ -526,9 +531,11 @@ impl Job {
         touched
     }
 
-    /// The overall number only ever rises: what was shown stays true when scope grows.
+    /// The overall number only ever rises: what was shown stays true when scope grows. Where all numbers are
+    /// guesses it is put right instead: another phase has begun, and what was shown was of the one before.
     fn raise(&mut self, progress: f64) {
-        self.progress = self.progress.max(progress);
+        let is_guess = !self.progress_source.is_reported() && !self.number_was_reported;
+        self.progress = if is_guess { progress } else { self.progress.max(progress) };
     }
 
     /// Gives the job back to the run that was given up as lost.
@@ -582,6 +589,7 @@ impl Job {
         self.recorded_at = None;
         (self.ended_cause, self.ended_by) = (None, None);
         self.progress_source = ProgressSource::Reported;
+        self.number_was_reported = false;
         self.clock_doubted = false;
     }
 }

@@ -95,7 +95,7 @@ macro_rules! job_fields {
             columns {
                 /// Where it stands.
                 status: Status = Status::Scheduled;
-                /// 0..=1, never falls within an attempt, 1 once completed.
+                /// 0..=1, never falls within an attempt but where it is a guess, 1 once completed.
                 progress: f64 = 0.0;
                 /// When it was made.
                 created_at: Timestamp = Timestamp(0);
@@ -185,6 +185,9 @@ macro_rules! job_fields {
                 /// Where its numbers come from.
                 #[serde(default, skip_serializing_if = "is_default")]
                 progress_source: ProgressSource = ProgressSource::Reported;
+                /// One of them at least was reported: what is shown never falls.
+                #[serde(default, skip_serializing_if = "is_default")]
+                number_was_reported: bool = false;
                 /// Its runner gave a time that cannot be, and the log says so.
                 #[serde(default, skip_serializing_if = "is_default")]
                 clock_doubted: bool = false;

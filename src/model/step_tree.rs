@@ -3,7 +3,7 @@
 //! A leaf holds a number between 0 and 1 that never falls; a parent is the weighted mean of its children
 //! and holds no number of its own. Steps can be declared up front, late, or while the work runs: naming a
 //! step that exists adds to it. The tree itself may therefore move back when scope grows; a job's overall
-//! bar does not, because the job keeps the highest value it has shown.
+//! bar does not, because the job keeps the highest value it has shown, but where all its numbers are guesses.
 //!
 //! Ideas borrowed: weights and two levels from the requirement's pipelines, late scope from Argo's `N/M`,
 //! with the bar that moves back left out. Given up: setting a parent's number directly. Two sources for

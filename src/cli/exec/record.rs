@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::model::{Level, MessageText, StepSpec};
+use crate::model::{Level, MessageText, ProgressSource, StepSpec};
 
 /// One thing a run reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,23 +147,6 @@ impl<'de> Deserialize<'de> for RunnerTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         text.as_bytes().try_into().map(Self).map_err(|_| D::Error::custom("not a time"))
-    }
-}
-
-/// Where a number comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProgressSource {
-    /// The command said it.
-    #[default]
-    Reported,
-    /// Read from ordinary output.
-    Guessed,
-}
-
-impl ProgressSource {
-    fn is_reported(&self) -> bool {
-        *self == Self::Reported
     }
 }
 

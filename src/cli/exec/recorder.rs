@@ -9,11 +9,11 @@ use chrono::Utc;
 use super::lines::{Directives, Said};
 use super::phases::{Believed, Phases};
 use super::progress::{guess, words};
-use super::record::{End, Ended, Progress, ProgressSource, RunnerTime};
+use super::record::{End, Ended, Progress, RunnerTime};
 use super::redraws::Redraws;
 use super::spool::Spool;
 use super::terminal::{Redraw, Shown};
-use crate::model::{Level, MessageText, StepSpec, StepTree};
+use crate::model::{Level, MessageText, ProgressSource, StepSpec, StepTree};
 
 /// Numbers are reported at most this often.
 const NUMBER_EVERY: Duration = Duration::from_millis(100);

@@ -10,12 +10,10 @@ use super::{Place, Screen};
 use crate::cli::exec::lines::Directives;
 use crate::cli::exec::notices::Notices;
 use crate::cli::exec::reader::Reader;
-use crate::cli::exec::record::{
-    End, Message, Progress, ProgressSource, Record, RunnerTime, Start, StartRequest,
-};
+use crate::cli::exec::record::{End, Message, Progress, Record, RunnerTime, Start, StartRequest};
 use crate::cli::exec::recorder::{Moment, Recorder, Source};
 use crate::cli::exec::spool::Spool;
-use crate::model::StepSpec;
+use crate::model::{ProgressSource, StepSpec};
 
 /// A command's outputs, and what is recorded of them.
 struct Heard {

@@ -16,9 +16,9 @@ use crate::cli::client::{Client, PATIENCE};
 use crate::cli::exec::backlog::{Backlog, Batch};
 use crate::cli::exec::leftovers::{self, Swept};
 use crate::cli::exec::notices::Notices;
-use crate::cli::exec::record::{End, Progress, ProgressSource, Record, Start, StartRequest};
+use crate::cli::exec::record::{End, Progress, Record, Start, StartRequest};
 use crate::cli::exec::spool::{Spool, runs};
-use crate::model::{Level, MessageText};
+use crate::model::{Level, MessageText, ProgressSource};
 
 fn start(server: &str) -> Start {
     Start {
