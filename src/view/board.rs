@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{date_time, duration, iso};
+use super::format::{date_time, duration, iso, percent_text};
 use crate::model::{
     Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, Trouble, Watched, shorten,
 };
@@ -155,6 +155,12 @@ impl From<&Job> for PastRow {
 }
 
 impl JobRow {
+    /// Progress in words: `40 %`, and `about 40 %` where it is a guess.
+    pub fn percent_text(&self) -> String {
+        let about = if self.guessed { "about\u{a0}" } else { "" };
+        format!("{about}{}", percent_text(self.percent))
+    }
+
     /// Whether it is stale at `now`.
     pub fn is_stale(&self, now: Timestamp) -> bool {
         self.watched().stale(now).is_some()

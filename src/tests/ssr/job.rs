@@ -70,6 +70,18 @@ async fn an_ended_job_shows_how_and_offers_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_guess_is_said_to_be_one() {
+    let (_, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    reporter.post(&job.at("progress"), json!({"progress": 0.4, "progressSource": "guessed"})).await;
+    for page in [job.page(), "/admin/jobs".to_owned()] {
+        assert!(viewer.page(&page).await.assert_page(200).contains("about\u{a0}40\u{a0}%"), "{page}");
+    }
+    reporter.post(&job.at("progress"), json!({"progress": 0.5})).await;
+    assert!(!viewer.page(&job.page()).await.assert_page(200).contains("about\u{a0}"));
+}
+
+#[tokio::test]
 async fn a_question_is_open_where_the_address_asks_it_and_the_visitor_may() {
     let (app, _, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::{Board, Row};
 use crate::app::components::Bar;
 use crate::model::{Level, Status, visible};
-use crate::view::{JobRow, Severity, age, attention, duration, percent_text};
+use crate::view::{JobRow, Severity, age, attention, duration};
 
 /// The jobs that have not ended.
 #[island]
@@ -69,7 +69,7 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
         (Some(step), _) => visible(step, false).into_owned(),
         (None, _) => "Working".to_owned(),
     });
-    let percent = text(|job| percent_text(job.percent));
+    let percent = text(JobRow::percent_text);
     let level = text(|job| {
         let level = match job.message.as_ref().map(|message| message.level) {
             Some(Level::Error) => "last bad",

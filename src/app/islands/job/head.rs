@@ -7,7 +7,7 @@ use super::Known;
 use crate::app::components::{Bar, StatusBadge, status_tone, status_word};
 use crate::app::islands::live::dom;
 use crate::model::{Status, visible};
-use crate::view::{age, attention, duration, percent_text};
+use crate::view::{age, attention, duration};
 
 fn status(known: Known) -> Status {
     known.view.read().row.status
@@ -28,7 +28,7 @@ pub fn JobHead() -> impl IntoView {
     let summary = move || {
         let view = view.read();
         let row = &view.row;
-        let mut summary = if row.finishing { "finishing".to_owned() } else { percent_text(row.percent) };
+        let mut summary = if row.finishing { "finishing".to_owned() } else { row.percent_text() };
         summary.push_str(" · ");
         match view.ended_at {
             Some(ended) => {
