@@ -36,6 +36,8 @@ pub mod service;
 pub mod settings;
 #[cfg(feature = "ssr")]
 pub mod store;
+#[cfg(feature = "ssr")]
+pub mod watch;
 
 #[cfg(feature = "ssr")]
 pub use library::Jobs;

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 pub use accounts::{NewToken, TokenSecret};
 pub use error::ServiceError;
 pub use jobs::{StartRequest, StartTimeouts};
@@ -26,6 +28,7 @@ use crate::clock::Clock;
 use crate::engine::{AdminJob, Board, Runner, Sweeper, SweeperSettings, Timekeeper};
 use crate::model::{Actor, Context, Limits, Permission, Role, Timestamp};
 use crate::store::{AccountStore, JobStore, StoreError};
+use crate::watch::Watch;
 
 /// Who is calling: taken from a session or a bearer token, never from what a request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +63,15 @@ impl Caller {
     }
 }
 
+/// Does something to its end, though whoever asked for it may leave: a request is dropped with its connection.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        // The runtime does not end while somebody waits here.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 /// How a service is set up.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -86,7 +98,8 @@ pub struct Service {
     settings: ServiceSettings,
     credentials: sign_in::CredentialCache,
     attempts: sign_in::Attempts,
-    reports: recover::Reports,
+    reports: Arc<recover::Reports>,
+    watch: Arc<Watch>,
     stopping: AtomicBool,
 }
 
@@ -130,7 +143,8 @@ impl Service {
             settings,
             credentials: sign_in::CredentialCache::default(),
             attempts: sign_in::Attempts::default(),
-            reports: recover::Reports::default(),
+            reports: Arc::default(),
+            watch: Arc::default(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -173,6 +187,15 @@ impl Service {
         )
     }
 
+    /// Sweeps by itself until `stop`, whatever happens to one sweep.
+    pub fn keep_sweeping(
+        self: &Arc<Self>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (service, watch, stopped) = (Arc::clone(self), Arc::clone(&self.watch), stop.clone());
+        watch.keep("sweeps", stop, move || service.sweeper().run(stopped.clone()))
+    }
+
     /// Takes no more work: every write is answered 503 from now on, but for those of runs that end.
     pub fn stop_taking_work(&self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -194,6 +217,11 @@ impl Service {
     pub async fn ready(&self) -> Result<(), ServiceError> {
         if self.is_stopping() {
             return Err(ServiceError::Stopping);
+        }
+        if let Some(task) = self.watch.down() {
+            return Err(ServiceError::Unavailable(format!(
+                "The task that {task} failed, and is begun again."
+            )));
         }
         self.store.ended_on(0).await?;
         match self.store.write_error() {

@@ -157,6 +157,11 @@ pub fn fit_messages(jobs: &mut [Newest]) {
     }
 }
 
+/// Whether what a job keeps beside its log can be worked with: numbers of steps that it has.
+pub(crate) fn is_sound(job: &Job) -> bool {
+    job.unrecorded.iter().all(|index| *index < job.steps.steps().len())
+}
+
 /// How many bytes of documents a job carries.
 pub(crate) fn documents_of(job: &Job) -> usize {
     let documents = [job.spec.input.as_ref(), job.output.as_deref()];

@@ -95,7 +95,7 @@ async fn serve_store(
     let patience = settings.stop_within;
     greet(&settings, link.as_deref());
     let app = AppState::new(Arc::clone(&service), Arc::new(settings), closing.clone());
-    let sweeper = tokio::spawn(service.sweeper().run(closing.clone()));
+    let sweeper = tokio::spawn(service.keep_sweeping(closing.clone()));
 
     let told = told_to_stop()?;
     let stopping = (Arc::clone(&service), closing.clone());

@@ -24,6 +24,7 @@ use crate::model::{
     Actor, Command, Context, Execution, Job, JobFilter, JobId, Limits, PageSize, Timeouts, Timestamp,
 };
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
+use crate::watch::panic_words;
 
 /// How long a force-failed run may go on to its next check before it is dropped.
 const FORCE_GRACE: Duration = Duration::from_millis(300);
@@ -171,12 +172,7 @@ impl Runner {
                 Ok(Err(JobError::Cancelled(_))) => logger.aborted().await,
                 Ok(Err(error)) => logger.fail(error.to_string()).await,
                 Err(error) if error.is_panic() => {
-                    let panic = error.into_panic();
-                    let text = panic
-                        .downcast_ref::<&str>()
-                        .map(|text| (*text).to_owned())
-                        .or_else(|| panic.downcast_ref::<String>().cloned())
-                        .unwrap_or_else(|| "without a word".to_owned());
+                    let text = panic_words(&*error.into_panic());
                     logger.fail(format!("The job panicked: {text}")).await
                 }
                 // Dropped after a force-fail: the job has ended already.

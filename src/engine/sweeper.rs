@@ -147,15 +147,13 @@ impl Sweeper {
         self.store.leads() && self.store.write_error().is_none()
     }
 
-    /// Where several servers share the store, ends the runs of those that are gone.
+    /// Ends the runs that nobody works on: those of servers that are gone, and those that were made and, whatever
+    /// became of whoever made them, never begun.
     async fn give_up_abandoned(&self) {
-        if !self.store.is_shared() {
-            return;
-        }
         match self.runner.settle_abandoned(&self.board.active()).await {
             Ok(0) => {}
-            Ok(jobs) => tracing::warn!(jobs, "Jobs whose server fell silent are failed"),
-            Err(error) => tracing::error!(error = %error, "Jobs of a silent server could not be ended"),
+            Ok(jobs) => tracing::warn!(jobs, "Jobs that no server works on are failed"),
+            Err(error) => tracing::error!(error = %error, "Jobs that no server works on could not be ended"),
         }
     }
 

@@ -78,6 +78,7 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
         ServiceError::NotConfirmed(_) => StatusCode::BAD_REQUEST,
         ServiceError::NotFound(_) => StatusCode::NOT_FOUND,
         ServiceError::Conflict(_) => StatusCode::CONFLICT,
+        ServiceError::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
         ServiceError::Stopping | ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

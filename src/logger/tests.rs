@@ -195,7 +195,8 @@ async fn several_loggers_of_one_job_lose_no_line_to_each_other() {
     }
     let lines: std::collections::BTreeSet<String> = f.lines().await.into_iter().collect();
     assert_eq!(lines.len(), 60);
-    loggers[0].complete().await.unwrap();
+    let [first, ..] = loggers;
+    first.complete().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

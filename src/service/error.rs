@@ -63,6 +63,9 @@ pub enum ServiceError {
     /// The server takes no more work.
     #[error("The server is stopping. Try again in a moment.")]
     Stopping,
+    /// What is stored of this makes no sense; all else may be in order.
+    #[error("{0} `longhaul check` says what is wrong.")]
+    Unreadable(String),
     /// The store cannot be used.
     #[error("{0}")]
     Unavailable(String),
@@ -88,6 +91,7 @@ impl ServiceError {
             Self::NotFound(_) => "not_found",
             Self::Conflict(_) => "conflict",
             Self::Stopping => "stopping",
+            Self::Unreadable(_) => "unreadable",
             Self::Unavailable(_) => "store_unavailable",
         }
     }
@@ -116,6 +120,7 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Refused(refusal) => Self::Refused(refusal),
+            unread @ StoreError::Corrupt(_) => Self::Unreadable(unread.to_string()),
             other => Self::Unavailable(other.to_string()),
         }
     }

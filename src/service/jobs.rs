@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Caller, Service, ServiceError};
+use super::{Caller, Service, ServiceError, to_the_end};
 use crate::engine::troubles;
 use crate::model::{
     Author, Cursor, Execution, Feature, Invalid, Job, JobFilter, JobId, LineKind, LogFilter, NewJob,
@@ -133,9 +133,17 @@ impl Service {
             ..StartRequest::default()
         };
         let (new, rules) = self.prepare(caller, request, work.timeouts(), Execution::InProcess)?;
-        let created = self.store.create(new, rules, self.context(caller)).await?;
-        self.runner.spawn(work, &created.job);
-        Ok(created)
+        let (store, runner, context) =
+            (Arc::clone(&self.store), Arc::clone(&self.runner), self.context(caller));
+        // What is made is begun, whether whoever asked for it still waits or not.
+        to_the_end(async move {
+            let created = store.create(new, rules, context).await?;
+            if !created.replayed {
+                runner.spawn(work, &created.job);
+            }
+            Ok(created)
+        })
+        .await
     }
 
     fn prepare(
@@ -311,7 +319,10 @@ impl Service {
     }
 
     fn troubles(&self) -> Vec<Trouble> {
-        troubles(&*self.store, &self.timekeeper)
+        let mut troubles = troubles(&*self.store, &self.timekeeper);
+        troubles.extend(self.watch.troubles());
+        troubles.sort_by_key(|trouble| !trouble.critical);
+        troubles
     }
 
     /// The overview as it stands.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Caller, Service, ServiceError};
-use crate::model::{Command, Job, JobId, Permission, Reason, Refusal, Status, Timestamp, visible};
-use crate::store::StoreError;
+use super::{Caller, Service, ServiceError, to_the_end};
+use crate::model::{Command, Context, Job, JobId, Permission, Reason, Refusal, Status, Timestamp, visible};
+use crate::store::{JobStore, StoreError};
 
 /// How many reports of emergency cleanups are kept at hand.
 const KEPT_REPORTS: usize = 20;
@@ -145,44 +145,13 @@ impl Service {
         caller.must(Permission::Recover)?;
         self.must_be_open()?;
         let reason = Reason::new(reason)?;
-        let context = self.context(caller);
-        let mut jobs = Vec::new();
-        for job in self.board.open() {
-            let outcome = if dry_run {
-                CleanupOutcome::Would
-            } else {
-                let command = Command::EmergencyClean { reason: reason.clone() };
-                match self.store.transact(job.id, command, context.clone()).await {
-                    Ok(_) => CleanupOutcome::Failed,
-                    Err(StoreError::Refused(_)) => {
-                        let now = self.job(job.id).await.map_or(job.status, |job| job.status);
-                        CleanupOutcome::EndedMeanwhile(now)
-                    }
-                    Err(error) => CleanupOutcome::NotDone(error.to_string()),
-                }
-            };
-            jobs.push(Cleaned { job, outcome });
-        }
-        let counts = self.store.counts();
-        let report = Arc::new(CleanupReport {
-            id: Uuid::now_v7(),
-            at: context.at,
-            by: caller.actor.to_string(),
-            reason: reason.into_string(),
-            dry_run,
-            jobs,
-            active_remaining: counts.active(),
-            past_remaining: counts.past(),
-        });
-        if !dry_run {
-            // A line feed in a reason must not begin a line of its own in the log.
-            let reason = visible(&report.reason, false);
-            tracing::warn!(by = %report.by, jobs = report.cleaned(), %reason, "Emergency cleanup");
-            let mut reports = self.reports.0.lock().unwrap_or_else(PoisonError::into_inner);
-            reports.push_front(Arc::clone(&report));
-            reports.truncate(KEPT_REPORTS);
-        }
-        Ok(report)
+        let (store, reports, context) =
+            (Arc::clone(&self.store), Arc::clone(&self.reports), self.context(caller));
+        let (open, by) = (self.board.open(), caller.actor.to_string());
+        // It ends them all, and its report is there to be asked for, whoever leaves meanwhile.
+        let report =
+            to_the_end(async move { clean(&*store, &reports, open, context, by, reason, dry_run).await });
+        Ok(report.await)
     }
 
     /// An emergency cleanup by somebody who was shown `shown` jobs and typed a confirmation: that number.
@@ -217,4 +186,53 @@ impl Service {
         let reports = self.reports.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(reports.iter().find(|report| report.id == id).cloned())
     }
+}
+
+/// Ends these jobs, or says which it would, and keeps the report at hand.
+async fn clean(
+    store: &dyn JobStore,
+    reports: &Reports,
+    open: Vec<Arc<Job>>,
+    context: Context,
+    by: String,
+    reason: Reason,
+    dry_run: bool,
+) -> Arc<CleanupReport> {
+    let mut jobs = Vec::new();
+    for job in open {
+        let outcome = if dry_run {
+            CleanupOutcome::Would
+        } else {
+            let command = Command::EmergencyClean { reason: reason.clone() };
+            match store.transact(job.id, command, context.clone()).await {
+                Ok(_) => CleanupOutcome::Failed,
+                Err(StoreError::Refused(_)) => {
+                    let now = store.get(job.id).await.ok().flatten();
+                    CleanupOutcome::EndedMeanwhile(now.map_or(job.status, |job| job.status))
+                }
+                Err(error) => CleanupOutcome::NotDone(error.to_string()),
+            }
+        };
+        jobs.push(Cleaned { job, outcome });
+    }
+    let counts = store.counts();
+    let report = Arc::new(CleanupReport {
+        id: Uuid::now_v7(),
+        at: context.at,
+        by,
+        reason: reason.into_string(),
+        dry_run,
+        jobs,
+        active_remaining: counts.active(),
+        past_remaining: counts.past(),
+    });
+    if !dry_run {
+        // A line feed in a reason must not begin a line of its own in the log.
+        let reason = visible(&report.reason, false);
+        tracing::warn!(by = %report.by, jobs = report.cleaned(), %reason, "Emergency cleanup");
+        let mut reports = reports.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.push_front(Arc::clone(&report));
+        reports.truncate(KEPT_REPORTS);
+    }
+    report
 }

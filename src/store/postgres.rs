@@ -224,7 +224,10 @@ impl JobStore for PostgresStore {
     }
 
     fn write_error(&self) -> Option<String> {
-        self.shared.error()
+        let ended = self.writer.has_ended();
+        ended
+            .then(|| "the task that writes has ended. Start the server again".to_owned())
+            .or_else(|| self.shared.error())
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -122,7 +122,7 @@ impl SqliteStore {
             return Err(StoreError::Unavailable("the file was opened for reading only".to_owned()));
         };
         writer.send(op(reply))?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        answer.await.unwrap_or_else(|_| Err(writer.given_up()))
     }
 
     async fn read<T: Send + 'static>(
@@ -285,7 +285,12 @@ impl JobStore for SqliteStore {
 
     fn write_error(&self) -> Option<String> {
         // Looked at each time: nobody may be writing.
-        self.place.as_ref().and_then(|place| place.lost()).or_else(|| self.shared.trouble())
+        let lost = self.place.as_ref().and_then(|place| place.lost());
+        let ended = || {
+            let ended = self.writer.as_ref().is_some_and(Writer::has_ended);
+            ended.then(|| "the thread that writes has ended. Start the server again".to_owned())
+        };
+        lost.or_else(ended).or_else(|| self.shared.trouble())
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

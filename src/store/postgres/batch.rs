@@ -16,12 +16,14 @@ use uuid::Uuid;
 
 use super::connect::{ANSWERS_WITHIN, DbError, answered_within, unavailable};
 use super::job_columns::{ChangedJobs, NewJobs};
+use super::reader;
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
 use super::text::{original, stored};
 use super::writer::{Doubtful, Failure, Op, Session, commit};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
 use crate::store::record::{execution_number, status_number};
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
+use crate::watch::guarded;
 
 /// Whoever holds it decides whether a job may be made: limits hold across nodes. "LHad".
 const ADMISSION_LOCK: i64 = 0x4c48_6164;
@@ -69,6 +71,8 @@ pub(super) async fn in_order<T>(mut sent: Vec<Sent<'_, T>>) -> Result<Vec<T>, Db
 /// What the first flight brings.
 struct Read {
     jobs: Vec<(i64, Job)>,
+    /// What is wrong with those that cannot be read. Theirs is no other job's trouble.
+    unreadable: HashMap<JobId, StoreError>,
     numbers: Vec<i64>,
     counts: Counts,
     /// The jobs that have not ended, by feature and by who runs them, where a rule asks.
@@ -94,10 +98,11 @@ pub(super) async fn run(
     for op in ops {
         match op {
             Op::Create { new, rules, context, .. } => {
-                answers.push(Answer::Created(batch.create(new, rules, context)));
+                answers.push(Answer::Created(guarded(new.id, || batch.create(new, rules, context))));
             }
             Op::Transact { id, command, context, .. } => {
-                answers.push(Answer::Transacted(batch.transact(*id, command.clone(), context)));
+                let result = guarded(*id, || batch.transact(*id, command.clone(), context));
+                answers.push(Answer::Transacted(result));
             }
             Op::Probe { .. } | Op::Close { .. } => {}
         }
@@ -184,8 +189,10 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
         let sort = (get(row, 0)?, i64::from(get::<i16>(row, 2)?));
         open_of.entry(sort).or_default().push(JobId(get(row, 1)?));
     }
+    let (jobs, unreadable) = reader::each_with_steps(&jobs, &steps)?;
     Ok(Read {
-        jobs: rows::with_steps(&jobs, &steps)?,
+        jobs,
+        unreadable,
         numbers: numbers.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?,
         counts: rows::counts(&counts)?,
         of_feature: open_of,
@@ -205,6 +212,7 @@ type Pending = ledger::Pending<i64>;
 
 struct Batch {
     jobs: HashMap<JobId, Pending>,
+    unreadable: HashMap<JobId, StoreError>,
     numbers: Vec<i64>,
     counts: Counts,
     of_feature: HashMap<(String, i64), Vec<JobId>>,
@@ -235,6 +243,7 @@ impl Batch {
             .collect();
         Self {
             jobs,
+            unreadable: read.unreadable,
             numbers: read.numbers,
             counts: read.counts,
             of_feature: read.of_feature,
@@ -308,7 +317,10 @@ impl Batch {
     fn transact(&mut self, id: JobId, command: Command, context: &Context) -> Result<Arc<Job>, StoreError> {
         let pending = match self.jobs.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(_) => return Err(Refusal::NotFound { id }.into()),
+            Entry::Vacant(_) => {
+                let unreadable = self.unreadable.get(&id).cloned();
+                return Err(unreadable.unwrap_or_else(|| Refusal::NotFound { id }.into()));
+            }
         };
         let before = Arc::clone(&pending.job);
         let job = pending.transact(command, context)?;

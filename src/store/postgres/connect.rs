@@ -1,7 +1,8 @@
 //! The way to a PostgreSQL database: its address, TLS, how long to wait, its schema.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod};
 use rustls_platform_verifier::BuilderVerifierExt as _;
@@ -9,7 +10,7 @@ use thiserror::Error;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,6 +37,11 @@ pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 pub(super) const READS_WITHIN: Duration = Duration::from_secs(60);
 /// A connection that was not used for this long is asked whether it is good before it is used again.
 const IDLE_FOR: Duration = Duration::from_secs(1);
+/// Whether connections have sessions of their own is found out within this time.
+const SESSIONS_WITHIN: Duration = Duration::from_secs(8);
+/// Who waits for another server to bring the schema up to date says so after a while, and gives up at last.
+const LOCK_TOLD_AFTER: Duration = Duration::from_secs(10);
+const LOCK_WITHIN: Duration = Duration::from_secs(60);
 /// Held while the schema is brought up to date, so that nodes that start together do it once. "LHmi".
 const MIGRATION_LOCK: i64 = 0x4c48_6d69;
 
@@ -117,6 +123,14 @@ pub(super) async fn answered_within<T, E: From<StoreError>>(
 pub(super) struct DbError {
     pub(super) told: StoreError,
     pub(super) again: bool,
+    /// The database refuses a value, which only the operation that brought it is to blame for.
+    pub(super) for_a_value: bool,
+}
+
+/// Whether the database refuses a value: it cannot be converted (class 22), goes against a rule of a table (23), or is
+/// too large for what it is for (54).
+fn is_for_a_value(code: &SqlState) -> bool {
+    ["22", "23", "54"].iter().any(|class| code.code().starts_with(class))
 }
 
 impl From<tokio_postgres::Error> for DbError {
@@ -132,13 +146,14 @@ impl From<tokio_postgres::Error> for DbError {
             ]
             .iter()
             .any(|known| code == Some(known));
-        Self { told: unavailable(error), again }
+        let for_a_value = code.is_some_and(is_for_a_value);
+        Self { told: unavailable(error), again, for_a_value }
     }
 }
 
 impl From<StoreError> for DbError {
     fn from(told: StoreError) -> Self {
-        Self { told, again: false }
+        Self { told, again: false, for_a_value: false }
     }
 }
 
@@ -241,44 +256,166 @@ impl Place {
 
     /// Brings the schema to this version's; a newer one's, or somebody else's, is left untouched.
     pub(super) async fn migrate(&self) -> Result<(), PostgresError> {
-        let unreachable = |error: tokio_postgres::Error| PostgresError::Unreachable(sentence(&error));
         let (mut client, _driver) = self.client().await.map_err(PostgresError::unreachable)?;
-        client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(unreachable)?;
+        self.keeps_sessions(&client).await?;
+        let encoding = one(&client, "select current_setting('server_encoding')").await?;
+        if encoding != "UTF8" {
+            return Err(PostgresError::NotOurs(format!(
+                "the database's encoding is {encoding}, which cannot hold every text. Make another: create database \
+                 longhaul encoding 'UTF8' template template0"
+            )));
+        }
+        lock_migrations(&client).await?;
         let has = |table: &str| format!("to_regclass('{table}') is not null");
-        let row = client
-            .query_one(&format!("select {}, {}", has("refinery_schema_history"), has("job")), &[])
-            .await
-            .map_err(unreachable)?;
-        let (ours, taken): (bool, bool) = (row.get(0), row.get(1));
+        let tables = format!("select ({})::text || ({})::text", has("refinery_schema_history"), has("job"));
+        let (ours, taken) = match one(&client, &tables).await?.as_str() {
+            "truetrue" => (true, true),
+            "truefalse" => (true, false),
+            "falsetrue" => (false, true),
+            _ => (false, false),
+        };
         if !ours && taken {
             return Err(PostgresError::NotOurs(
                 "the database holds another program's tables. Make one for Longhaul: create database longhaul".to_owned(),
             ));
         }
-        if ours {
-            let row = client
-                .query_one("select coalesce(max(version), 0)::bigint from refinery_schema_history", &[])
-                .await
-                .map_err(unreachable)?;
-            let found: i64 = row.get(0);
-            let known = embedded::migrations::runner()
-                .get_migrations()
-                .iter()
-                .map(|migration| i64::from(migration.version()))
-                .max()
-                .unwrap_or(0);
-            if found > known {
-                return Err(PostgresError::NotOurs(format!(
-                    "the database was written by a newer version of Longhaul (schema {found}, this version knows \
-                     up to {known}). Start that version. Nothing was touched."
-                )));
+        let known = embedded::migrations::runner()
+            .get_migrations()
+            .iter()
+            .map(|migration| i64::from(migration.version()))
+            .max()
+            .unwrap_or(0);
+        let found = match ours {
+            true => {
+                one(&client, "select coalesce(max(version), 0)::text from refinery_schema_history").await?
             }
+            false => "0".to_owned(),
+        };
+        let found: i64 = found.parse().unwrap_or(0);
+        if found > known {
+            return Err(PostgresError::NotOurs(format!(
+                "the database was written by a newer version of Longhaul (schema {found}, this version knows \
+                 up to {known}). Start that version. Nothing was touched."
+            )));
         }
-        embedded::migrations::runner().run_async(&mut client).await.map_err(|error| {
-            PostgresError::NotOurs(format!("the schema cannot be brought up to date: {error}"))
-        })?;
+        // A role that may not make tables can work with those that are there.
+        if found < known {
+            may_make_tables(&client).await?;
+            embedded::migrations::runner().run_async(&mut client).await.map_err(|error| {
+                PostgresError::NotOurs(format!("the schema cannot be brought up to date: {}", causes(&error)))
+            })?;
+        }
         Ok(())
     }
+
+    /// Refuses an address behind which connections share the database's sessions, as they do with a pooler that lends
+    /// one out for a transaction: locks, prepared statements and notices are a session's, and would be lost or left
+    /// behind. Two connections that are open at the same time never have the same session otherwise.
+    async fn keeps_sessions(&self, client: &Client) -> Result<(), PostgresError> {
+        const LOOKS: u32 = 3;
+        let shared = || {
+            PostgresError::NotOurs(
+                "a pooler stands before the database and shares its sessions between connections (as PgBouncer does with \
+                 pool_mode = transaction), which locks and notices do not survive. Name the database itself, or set \
+                 pool_mode = session"
+                    .to_owned(),
+            )
+        };
+        let looked = async {
+            let (other, _driver) = self.client().await.map_err(PostgresError::unreachable)?;
+            let (mut ours, mut theirs) = (BTreeSet::new(), BTreeSet::new());
+            for _ in 0..LOOKS {
+                ours.insert(one(client, "select pg_backend_pid()::text").await?);
+                theirs.insert(one(&other, "select pg_backend_pid()::text").await?);
+            }
+            if ours.len() > 1 || theirs.len() > 1 || !ours.is_disjoint(&theirs) {
+                Err(shared())
+            } else {
+                Ok(())
+            }
+        };
+        // A pool of one session has none for the second connection as long as the first is in use.
+        tokio::time::timeout(SESSIONS_WITHIN, looked).await.unwrap_or_else(|_| {
+            Err(PostgresError::Unreachable(
+                "a second connection was not served; Longhaul needs several".to_owned(),
+            ))
+        })
+    }
+}
+
+/// The one text that a query answers with. Not prepared: a pooler may not know of what is prepared.
+async fn one(client: &Client, sql: &str) -> Result<String, PostgresError> {
+    let answer = async { client.simple_query(sql).await.map_err(unavailable) };
+    let rows = answered_within(CONNECT_WITHIN, answer).await.map_err(PostgresError::unreachable)?;
+    let text = rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    text.ok_or_else(|| PostgresError::Unreachable("the database answered too little".to_owned()))
+}
+
+/// Takes the lock of whoever brings the schema up to date; it goes with the connection.
+async fn lock_migrations(client: &Client) -> Result<(), PostgresError> {
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        if one(client, &format!("select pg_try_advisory_lock({MIGRATION_LOCK})::text")).await? == "true" {
+            return Ok(());
+        }
+        if begun.elapsed() >= LOCK_WITHIN {
+            let who = "select coalesce((select 'process ' || pid || coalesce(' of ' || nullif(application_name, ''), '') \
+                       from pg_locks join pg_stat_activity using (pid) where locktype = 'advisory' and granted \
+                       and ((classid::bigint << 32) | objid::bigint) = $lock$ limit 1), 'another process')";
+            let who = one(client, &who.replace("$lock$", &MIGRATION_LOCK.to_string())).await?;
+            return Err(PostgresError::Unreachable(format!(
+                "another server has been bringing the schema up to date for {} seconds ({who} in pg_stat_activity). \
+                 Wait for it, or end it",
+                LOCK_WITHIN.as_secs()
+            )));
+        }
+        if !told && begun.elapsed() >= LOCK_TOLD_AFTER {
+            told = true;
+            tracing::warn!("Waiting for another server, which brings the schema up to date");
+            eprintln!("longhaul: waiting for another server, which brings the database's schema up to date");
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Refuses, in words that help, where this role may not make what is missing.
+async fn may_make_tables(client: &Client) -> Result<(), PostgresError> {
+    let asked = "select case when current_schema() is null then 'none' \
+                 when has_schema_privilege(current_schema(), 'create') then 'yes' \
+                 else 'grant create on schema ' || quote_ident(current_schema()) || ' to ' || quote_ident(current_user) end";
+    match one(client, asked).await?.as_str() {
+        "yes" => Ok(()),
+        "none" => Err(PostgresError::NotOurs(
+            "permission denied: this role has no schema to make tables in. Make one: create schema longhaul authorization \
+             the role, or set its search_path"
+                .to_owned(),
+        )),
+        grant => Err(PostgresError::NotOurs(format!(
+            "permission denied: this role may not make the tables that are missing. As the database's owner: {grant}"
+        ))),
+    }
+}
+
+/// An error with what is behind it: the outer ones say only that there was one.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let cause = match error.downcast_ref::<tokio_postgres::Error>() {
+            Some(error) => sentence(error),
+            None => error.to_string(),
+        };
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        next = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

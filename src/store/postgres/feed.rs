@@ -17,10 +17,12 @@
 //! Given up: telling changes in the notice itself. It holds 8 000 bytes, is not kept for who is away, and
 //! would make two ways for data where one is enough.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, GenericClient, Transaction};
+use futures::FutureExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{AsyncMessage, Client, IsolationLevel};
@@ -33,6 +35,7 @@ use super::rows::get;
 use super::shared::Shared;
 use crate::model::{Job, JobFilter, JobId, PageSize, Timestamp};
 use crate::store::{NodeRecord, StoreError};
+use crate::watch::panic_words;
 
 /// Notices are this far apart at least.
 const NOTICE_EVERY: Duration = Duration::from_millis(8);
@@ -216,7 +219,12 @@ impl Task {
 
     async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.listen(&stop).await {
+            let listened = AssertUnwindSafe(self.listen(&stop)).catch_unwind().await;
+            let listened = listened.unwrap_or_else(|panic| {
+                let reason = panic_words(&*panic);
+                Err(StoreError::Unavailable(format!("a fault of the program ({reason})")))
+            });
+            if let Err(error) = listened {
                 self.shared.set_leads(false);
                 self.shared.set_feed_error(Some(error.to_string()));
                 tracing::warn!(error = %error, "Other nodes cannot be heard");

@@ -1,14 +1,16 @@
 //! Is the database sound? Each job against its log, the counters against the rows.
 
+use std::collections::HashMap;
+
 use deadpool_postgres::GenericClient;
 
 use super::connect::{READS_WITHIN, answered_within, unavailable};
 use super::job_columns;
 use super::reader;
 use super::rows::{self, get};
-use crate::model::Timestamp;
+use crate::model::{Job, JobId, Timestamp};
 use crate::store::ledger::Replay;
-use crate::store::{ClockMark, IntegrityReport, StoreError, StoreProgress, told_to_stop};
+use crate::store::{ClockMark, IntegrityReport, StoreError, StoreProgress, is_sound, told_to_stop};
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
@@ -89,21 +91,52 @@ pub(super) async fn check(
         if jobs.is_empty() {
             break;
         }
+        let numbers: Vec<i64> = jobs.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+        let sql = format!("select {} from step where job = any($1) order by job, i", rows::STEP);
+        let steps = db.query(&sql, &[&numbers]).await.map_err(unavailable)?;
+        let (read, mut unreadable) = reader::each_with_steps(&jobs, &steps)?;
+        let read: HashMap<i64, Job> = read.into_iter().collect();
         for row in &jobs {
-            let (n, job) = job_columns::job(row)?;
+            let (n, id) = (get(row, 0)?, JobId(get(row, 1)?));
             last = n;
-            let mut replay = Replay::new(job.id);
+            let mut replay = Replay::new(id);
+            let mut unread = None;
             loop {
-                let log = reader::events(db, job.id, replay.entries(), ENTRIES).await?;
-                log.iter().for_each(|event| replay.add(event));
+                let sql = "select seq, at, kind, text, step, data from event where job = $1 and seq > $2 \
+                           order by seq limit $3";
+                let log = db
+                    .query(sql, &[&n, &(replay.entries() as i64), &(ENTRIES as i64)])
+                    .await
+                    .map_err(unavailable)?;
+                for row in &log {
+                    match rows::event(row) {
+                        Ok(event) => replay.add(&event),
+                        // It is what was looked for; the rest may be sound.
+                        Err(StoreError::Corrupt(reason)) => {
+                            replay.skip();
+                            unread.get_or_insert(reason);
+                        }
+                        Err(other) => return Err(other),
+                    }
+                }
                 if log.len() < ENTRIES {
                     break;
                 }
             }
             report.jobs += 1;
             report.events += replay.entries();
-            if !replay.agrees_with(&job) && report.problems.len() < MAX_PROBLEMS {
-                report.problems.push(format!("Job {} is not what its log says", job.id));
+            let problem = match (read.get(&n), unread) {
+                (None, _) => {
+                    let error = unreadable.remove(&id);
+                    let reason = error.map_or_else(String::new, |error| format!(": {error}"));
+                    Some(format!("Job {id} cannot be read{reason}"))
+                }
+                (Some(_), Some(reason)) => Some(format!("The log of job {id} cannot be read: {reason}")),
+                (Some(job), None) if replay.agrees_with(job) && is_sound(job) => None,
+                (Some(_), None) => Some(format!("Job {id} is not what its log says")),
+            };
+            if report.problems.len() < MAX_PROBLEMS {
+                report.problems.extend(problem);
             }
         }
         go_on = progress(report.jobs + 1, total);

@@ -1,6 +1,7 @@
 //! What is only read, over a pool of connections. Asks the database each time: what another node wrote a
 //! moment ago must be seen by whoever asks here.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::model::{
 };
 use crate::store::record::status_number;
 use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
+use crate::watch::guarded;
 
 type Value = Box<dyn ToSql + Sync + Send>;
 
@@ -118,6 +120,33 @@ async fn with_steps(db: &impl GenericClient, jobs: Vec<Row>) -> Result<Vec<Arc<J
     let sql = format!("select {} from step where job = any($1) order by job, i", rows::STEP);
     let steps = ask(db, &sql, &[&numbers]).await?;
     Ok(rows::with_steps(&jobs, &steps)?.into_iter().map(|(_, job)| Arc::new(job)).collect())
+}
+
+/// Jobs that can be read, and what is wrong with the others.
+pub(super) fn each_with_steps(
+    jobs: &[Row],
+    steps: &[Row],
+) -> Result<(Vec<(i64, Job)>, HashMap<JobId, StoreError>), StoreError> {
+    let mut of_job: HashMap<i64, &[Row]> = HashMap::new();
+    let job_of = |row: &Row| get::<i64>(row, 0).unwrap_or_default();
+    for steps in steps.chunk_by(|one, next| job_of(one) == job_of(next)) {
+        if let Some(first) = steps.first() {
+            of_job.insert(get(first, 0)?, steps);
+        }
+    }
+    let (mut read, mut unreadable) = (Vec::with_capacity(jobs.len()), HashMap::new());
+    for row in jobs {
+        let (n, id): (i64, JobId) = (get(row, 0)?, JobId(get(row, 1)?));
+        let steps = of_job.get(&n).copied().unwrap_or_default();
+        match guarded(id, || rows::with_steps(std::slice::from_ref(row), steps)) {
+            Ok(job) => read.extend(job),
+            Err(error) => {
+                tracing::error!(job = %id, error = %error, "A job cannot be read");
+                unreadable.insert(id, error);
+            }
+        }
+    }
+    Ok((read, unreadable))
 }
 
 pub(super) async fn list(

@@ -9,9 +9,12 @@
 //! down, or to cancel the statement, when the commit was on its disk; and what stands between may make an
 //! error up when it loses the server.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
@@ -24,8 +27,9 @@ use super::connect::{ANSWERS_WITHIN, DbError, Place, answered_within, unavailabl
 use super::feed;
 use super::rows::{Statements, get};
 use super::shared::Shared;
-use crate::model::{Command, Context, Counts, Job, JobId, NewJob};
+use crate::model::{Command, Context, Counts, Invalid, Job, JobId, NewJob, Refusal};
 use crate::store::{CreateRules, Created, StoreError};
+use crate::watch::panic_words;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -53,6 +57,8 @@ pub(super) enum Failure {
     Again(StoreError),
     /// It changed nothing.
     For(StoreError),
+    /// It changed nothing, because of a value that one operation in it has brought.
+    Value(StoreError),
     /// Its commit was sent, and success was not the answer.
     Unknown(StoreError, Doubtful),
 }
@@ -85,7 +91,11 @@ impl Doubtful {
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
-        if error.again { Self::Again(error.told) } else { Self::For(error.told) }
+        match error {
+            DbError { told, again: true, .. } => Self::Again(told),
+            DbError { told, for_a_value: true, .. } => Self::Value(told),
+            DbError { told, .. } => Self::For(told),
+        }
     }
 }
 
@@ -148,27 +158,62 @@ pub(super) fn in_doubt(error: &StoreError) -> StoreError {
     StoreError::Unavailable(format!("{reason}; whether the change was kept is not known"))
 }
 
+/// What a transaction ends with that changed nothing.
+enum Broken {
+    /// None of its operations can be done now.
+    All(StoreError),
+    /// One of them has brought a value that the database refuses.
+    Value(StoreError),
+}
+
+/// What is told of a value that the database refuses: it would refuse it again.
+fn refused_value(error: &StoreError) -> StoreError {
+    let reason = match error {
+        StoreError::Unavailable(reason) => reason.clone(),
+        error => error.to_string(),
+    };
+    tracing::warn!(reason, "The database refuses a value");
+    Refusal::from(Invalid::new("request", format!("holds something the database refuses: {reason}"))).into()
+}
+
 /// The way to the writer's task.
 pub(super) struct Writer {
     ops: mpsc::UnboundedSender<Op>,
     task: Mutex<Option<JoinHandle<()>>>,
+    closed: AtomicBool,
 }
 
 impl Writer {
     pub(super) fn start(place: Place, node: Uuid, shared: Arc<Shared>, written: Arc<Notify>) -> Self {
         let (ops, waiting) = mpsc::unbounded_channel();
         let task = Task { place, node, slot: slot(node), shared, written, session: None };
-        Self { ops, task: Mutex::new(Some(tokio::spawn(task.run(waiting)))) }
+        Self { ops, task: Mutex::new(Some(tokio::spawn(task.run(waiting)))), closed: AtomicBool::new(false) }
     }
 
     pub(super) async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ops.send(op(reply)).map_err(|_| stopping())?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        self.ops.send(op(reply)).map_err(|_| self.given_up())?;
+        answer.await.unwrap_or_else(|_| Err(self.given_up()))
+    }
+
+    /// What they are told whose operation was not answered.
+    fn given_up(&self) -> StoreError {
+        if self.closed.load(Ordering::SeqCst) {
+            return stopping();
+        }
+        let fault = "the operation met a fault of the program; the server's log says more";
+        StoreError::Unavailable(fault.to_owned())
+    }
+
+    /// The task has ended although nobody closed the store: it never comes back.
+    pub(super) fn has_ended(&self) -> bool {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.closed.load(Ordering::SeqCst) && task.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     /// Lets it finish what it has begun, if the database lets it.
     pub(super) async fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (reply, closed) = oneshot::channel();
         let closing = async {
@@ -226,8 +271,14 @@ impl Task {
                     op => batch.push(op),
                 }
             }
-            if !batch.is_empty() {
-                self.run_batch(batch).await;
+            if !batch.is_empty()
+                && let Err(panic) = AssertUnwindSafe(self.run_batch(batch)).catch_unwind().await
+            {
+                // Whoever waits is told; the task is there for the next.
+                self.session = None;
+                let reason = panic_words(&*panic);
+                let fault = format!("the writer met a fault of the program ({reason})");
+                self.fail(StoreError::Unavailable(fault));
             }
             for reply in probes {
                 let probed = self.probe().await;
@@ -240,8 +291,14 @@ impl Task {
         }
     }
 
-    async fn run_batch(&mut self, ops: Vec<Op>) {
+    async fn run_batch(&mut self, mut ops: Vec<Op>) {
         match self.attempt(&ops).await {
+            Err(Broken::Value(_)) if ops.len() > 1 => {
+                // One of them: whichever it is, the others are not to blame.
+                let others = ops.split_off(ops.len() / 2);
+                Box::pin(self.run_batch(ops)).await;
+                Box::pin(self.run_batch(others)).await;
+            }
             Ok(answers) => {
                 for (op, answer) in ops.into_iter().zip(answers) {
                     match (op, answer) {
@@ -251,7 +308,7 @@ impl Task {
                     }
                 }
             }
-            Err(error) => {
+            Err(Broken::All(error) | Broken::Value(error)) => {
                 for op in ops {
                     match op {
                         Op::Create { reply, .. } => drop(reply.send(Err(error.clone()))),
@@ -264,7 +321,7 @@ impl Task {
     }
 
     /// Has the batch decided and committed, once.
-    async fn attempt(&mut self, ops: &[Op]) -> Result<Vec<Answer>, StoreError> {
+    async fn attempt(&mut self, ops: &[Op]) -> Result<Vec<Answer>, Broken> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -297,11 +354,15 @@ impl Task {
             let (error, again) = match failure {
                 Failure::Again(error) => (error, true),
                 Failure::For(error) | Failure::Unknown(error, _) => (error, false),
+                Failure::Value(error) => {
+                    self.session = None;
+                    return Err(Broken::Value(refused_value(&error)));
+                }
             };
             // Whatever state the connection is in, the next try begins on a fresh one.
             self.session = None;
             if !again || tries == TRIES {
-                return Err(self.fail(error));
+                return Err(Broken::All(self.fail(error)));
             }
             tracing::warn!(error = %error, "A transaction changed nothing and is tried again");
         }

@@ -15,6 +15,7 @@ use super::{entries, rows, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Status};
 use crate::store::record::status_number;
 use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
+use crate::watch::guarded;
 
 /// What to tell a caller once the batch is through.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -76,7 +77,7 @@ impl<'a> Batch<'a> {
         }
         match op {
             Op::Create { new, rules, context, reply } => {
-                let result = self.create(*new, rules, &context);
+                let result = guarded(new.id, || self.create(*new, rules, &context));
                 // Only what is read can be corrupt: the job an earlier request with the same key made.
                 let unread = matches!(result, Err(StoreError::Corrupt(_))) && !self.db.is_autocommit();
                 let broken = answer(reply, result, answers);
@@ -86,7 +87,7 @@ impl<'a> Batch<'a> {
                 // It only reads; its writes come with those of the whole batch. A job that cannot be read
                 // is its caller's answer alone, unless SQLite gave the whole transaction up for it, as it
                 // does after an I/O error: what came after would then be committed one by one.
-                let result = self.transact(id, command, &context);
+                let result = guarded(id, || self.transact(id, command, &context));
                 let broken = answer(reply, result, answers);
                 if self.db.is_autocommit() { broken } else { Ok(()) }
             }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::reader::{Conditions, containing};
 use super::{interned, rows, unavailable};
-use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status};
+use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status, Timestamp};
 use crate::store::record::status_number;
 use crate::store::{JobPage, Room, StoreError, documents_of};
 
@@ -39,6 +39,12 @@ pub(super) fn list(
     let more = found.len() == wanted;
     found.truncate(size.get());
     let (jobs, all) = jobs(&db, &found)?;
+    if jobs.is_empty() && more {
+        // None of so many can be read: the page goes on behind them.
+        let Some(last) = found.last() else { return Ok(JobPage { jobs, next: None }) };
+        let next = place_of(&db, *last).map_err(unavailable)?;
+        return Ok(JobPage { jobs, next: Some(next) });
+    }
     let next = jobs.last().filter(|_| more || !all).map(|job| Cursor::of(job));
     Ok(JobPage { jobs, next })
 }
@@ -52,12 +58,30 @@ fn jobs(db: &Connection, numbers: &[i64]) -> Result<(Vec<Arc<Job>>, bool), Store
         if room.is_full() {
             return Ok((jobs, false));
         }
-        if let Some(job) = reader.get(*n)? {
-            room.take(documents_of(&job));
-            jobs.push(Arc::new(job));
+        match reader.get(*n) {
+            Ok(Some(job)) => {
+                room.take(documents_of(&job));
+                jobs.push(Arc::new(job));
+            }
+            Ok(None) => {}
+            // The page is for the others. `check` names it, and whoever asks for it is told.
+            Err(StoreError::Corrupt(reason)) => tracing::error!(row = n, reason, "A job cannot be read"),
+            Err(other) => return Err(other),
         }
     }
     Ok((jobs, true))
+}
+
+/// The place of a job in the list, whatever can be read of it.
+fn place_of(db: &Connection, n: i64) -> rusqlite::Result<Cursor> {
+    db.query_row("select id, created_at, ended_at from job where n = ?1", [n], |row| {
+        let id = JobId(uuid::Uuid::from_bytes(row.get(0)?));
+        let ended: Option<i64> = row.get(2)?;
+        Ok(match ended {
+            Some(at) => Cursor::Past { at: Timestamp(at), id },
+            None => Cursor::Open { at: Timestamp(row.get(1)?), id },
+        })
+    })
 }
 
 /// The places of the jobs that have not ended, or of those that have.

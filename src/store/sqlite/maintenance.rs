@@ -8,7 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::{entries, open, rows, unavailable};
 use crate::model::JobId;
-use crate::store::{IntegrityReport, StoreError, StoreProgress, ledger, told_to_stop};
+use crate::store::{IntegrityReport, StoreError, StoreProgress, is_sound, ledger, told_to_stop};
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
@@ -102,7 +102,7 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
         let problem = match (job, unread) {
             (Err(reason), _) => Some(format!("Job {id} cannot be read: {reason}")),
             (Ok(_), Some(reason)) => Some(format!("The log of job {id} cannot be read: {reason}")),
-            (Ok(job), None) if replay.agrees_with(&job) => None,
+            (Ok(job), None) if replay.agrees_with(&job) && is_sound(&job) => None,
             (Ok(_), None) => Some(format!("Job {id} is not what its log says")),
         };
         if report.problems.len() < MAX_PROBLEMS {
@@ -176,7 +176,11 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
         Ok(bytes)
     });
     if finished.is_err() {
-        let _ = std::fs::remove_file(&partial);
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            let mut left = partial.as_os_str().to_owned();
+            left.push(suffix);
+            let _ = std::fs::remove_file(left);
+        }
     }
     finished
 }

@@ -15,7 +15,9 @@
 //! Before each batch it looks whether the file that is open is still the one at its path (`place`).
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -32,12 +34,16 @@ use super::place::Claim;
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
 use crate::store::{ChangeSink, Changes, ClockMark, CreateRules, Created, ImportedJob, Pruned, StoreError};
+use crate::watch::panic_words;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// The most operations in one transaction: enough to share a sync well, few enough to keep the first
 /// one's answer quick.
 const MAX_BATCH: usize = 1024;
+
+/// What they are told whose operation a fault of the program has ended.
+pub(super) const GIVEN_UP: &str = "the operation met a fault of the program; the server's log says more";
 
 /// What can be asked of the writer.
 pub(super) enum Op {
@@ -114,6 +120,7 @@ impl Shared {
 pub(super) struct Writer {
     ops: Sender<Op>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    closed: AtomicBool,
 }
 
 impl Writer {
@@ -153,14 +160,29 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || thread.run(&waiting))
             .map_err(|error| unusable(error.to_string()))?;
-        Ok((Self { ops, thread: Mutex::new(Some(handle)) }, shared))
+        Ok((Self { ops, thread: Mutex::new(Some(handle)), closed: AtomicBool::new(false) }, shared))
     }
 
     pub(super) fn send(&self, op: Op) -> Result<(), StoreError> {
-        self.ops.send(op).map_err(|_| stopping())
+        self.ops.send(op).map_err(|_| self.given_up())
+    }
+
+    /// What they are told whose operation was not answered.
+    pub(super) fn given_up(&self) -> StoreError {
+        if self.closed.load(Ordering::SeqCst) {
+            return stopping();
+        }
+        StoreError::Unavailable(GIVEN_UP.to_owned())
+    }
+
+    /// The thread has ended although nobody closed the store: it never comes back.
+    pub(super) fn has_ended(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.closed.load(Ordering::SeqCst) && thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
     pub(super) async fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         let (reply, closed) = oneshot::channel();
         if self.send(Op::Close { reply }).is_ok() {
             let _ = closed.await;
@@ -185,8 +207,12 @@ pub(super) fn load_open(db: &Connection) -> Result<Open, StoreError> {
     let mut reader = rows::JobReader::new(db);
     let mut open = HashMap::with_capacity(numbers.len());
     for n in numbers {
-        if let Some(job) = reader.get(n)? {
-            open.insert(job.id, (n, Arc::new(job)));
+        match reader.get(n) {
+            Ok(Some(job)) => drop(open.insert(job.id, (n, Arc::new(job)))),
+            Ok(None) => {}
+            // The others go on. Whoever asks for this one is told.
+            Err(StoreError::Corrupt(reason)) => tracing::error!(row = n, reason, "A job cannot be read"),
+            Err(other) => return Err(other),
         }
     }
     Ok(open)
@@ -250,13 +276,18 @@ impl Thread {
 
     fn run_batch(&mut self, ops: Vec<Op>) {
         let mut answers: Vec<Answer> = Vec::with_capacity(ops.len());
-        let outcome = match self.settle() {
+        let attempt = || match self.settle() {
             Ok(()) => self.attempt(ops, &mut answers),
             Err(error) => {
                 ops.into_iter().for_each(|op| refuse(op, &mut answers));
                 Err(error)
             }
         };
+        // Whatever one batch meets, the thread is there for the next.
+        let outcome = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
+            let reason = panic_words(&*panic);
+            Err(StoreError::Unavailable(format!("the writer met a fault of the program ({reason})")))
+        });
         let told = match outcome {
             Ok(changes) => {
                 self.shared.state().write_error = None;
@@ -385,7 +416,10 @@ impl Thread {
             state.sinks.clone()
         };
         for sink in sinks {
-            sink.publish(changes);
+            // Who listens must not end who writes: the changes have happened, and the next listener is to hear.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| sink.publish(changes))) {
+                tracing::error!(reason = panic_words(&*panic), "A listener to changes panicked");
+            }
         }
     }
 }
