@@ -3,14 +3,20 @@
 
 mod address;
 mod body;
+mod client;
 mod cookies;
 mod credential;
 mod error;
+mod refusal_page;
 mod state;
+mod streams;
 
 pub use address::percent_encode;
 pub use body::{Body, JobPath, OptionalBody, Params, body_limit, messages_limit};
-pub use cookies::{PLAIN_COOKIE, new_cookie, no_cookie, session_cookie};
-pub use credential::{SignedIn, credential};
+pub use client::{ClientAddress, PeerAddress, client_address};
+pub use cookies::{Cookies, PLAIN_COOKIE};
+pub use credential::{Allowed, ManageAccounts, Recover, ReportOwn, SignedIn, Start, credential};
 pub use error::{ApiError, ErrorBody, status_of};
+pub use refusal_page::{refusal_page, wants_html};
 pub use state::{AppParts, AppState};
+pub use streams::{Listening, Streams};

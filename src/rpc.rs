@@ -21,5 +21,5 @@ pub use jobs::{AbortJob, ForceFailJob, PinJob, StartBuiltIn, UnpinJob};
 #[cfg(feature = "ssr")]
 pub use live::read_past;
 pub use live::{LogView, PastFilter, PastPage, list_past, poll_board, poll_job};
-pub use session::{ChoosePassword, SignIn, SignOut};
+pub use session::{ChangePassword, ChoosePassword, EndSessions, SignIn, SignOut};
 pub use system::{EmergencyCleanup, SweepNow};

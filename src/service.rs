@@ -5,12 +5,15 @@
 //! what they look like on a wire is the caller's business.
 
 pub mod accounts;
+mod audit;
 mod error;
 mod jobs;
+mod own;
 mod recover;
 mod report;
 mod sign_in;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +24,11 @@ use tokio_util::sync::CancellationToken;
 pub use accounts::{NewToken, TokenSecret};
 pub use error::ServiceError;
 pub use jobs::{StartRequest, StartTimeouts};
+pub use own::OwnSession;
 pub use recover::{Cleaned, CleanupOutcome, CleanupReport};
-pub use sign_in::{Credential, SessionSecret};
+pub use sign_in::{Credential, Knock, SessionSecret};
+
+use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::engine::{AdminJob, Board, Runner, Sweeper, SweeperSettings, Timekeeper};
@@ -39,6 +45,12 @@ pub struct Caller {
     pub role: Role,
     /// Whether it may name another author than itself.
     pub act_as: bool,
+    /// The user's account; a token belongs to none.
+    pub account: Option<Uuid>,
+    /// The SHA-256 of what was shown.
+    pub credential: [u8; 32],
+    /// From which address the request came, where that is known.
+    pub from: Option<IpAddr>,
 }
 
 impl Caller {

@@ -3,6 +3,8 @@
 //! One table names every setting; the command line, the environment, the file and `longhaul config` are
 //! all made from it, so that none of them can know a setting the others do not.
 
+mod addresses;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,7 +13,11 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+use ipnet::IpNet;
 use thiserror::Error;
+
+pub use addresses::Origin;
+use addresses::{listen, networks, reachable};
 
 use crate::model::{Limits, Timeouts};
 
@@ -29,8 +35,8 @@ const fn known(name: &'static str, value: &'static str, default: &'static str, h
 }
 
 /// Every setting.
-const KNOWN: [Known; 21] = [
-    known("listen", "ADDR", "127.0.0.1:3000", "Where to listen"),
+const KNOWN: [Known; 23] = [
+    known("listen", "ADDR", "127.0.0.1:3000", "Where to listen; a port alone is one of this machine's own"),
     known(
         "database",
         "URL",
@@ -40,6 +46,13 @@ const KNOWN: [Known; 21] = [
     known("database-connections", "N", "8", "The most connections for reading to a PostgreSQL database"),
     known("files", "DIR", "longhaul-files", "Where built-in jobs put backups and exports"),
     known("public-url", "URL", "", "How browsers reach the server; https:// makes the cookie secure"),
+    known(
+        "trusted-proxies",
+        "ADDR,…",
+        "",
+        "Proxies whose X-Forwarded-For names the client, as addresses or networks such as 127.0.0.1,10.0.0.0/8",
+    ),
+    known("max-connections", "N", "4096", "The most connections; half of them for those who are signed in"),
     known("max-active-jobs", "N", "50", "The most jobs that may run at once"),
     known(
         "max-active-each",
@@ -140,8 +153,13 @@ pub struct SettingsArgs {
 impl SettingsArgs {
     /// As if only these had been given.
     pub fn with_database(config: Option<PathBuf>, database: Option<String>) -> Self {
-        let given = database.map(|database| ("database", (database, Source::Flag))).into_iter().collect();
-        Self { config, given }
+        // How browsers reach the server is said to the server, in its file or its environment.
+        let said = ["public-url", "listen"].into_iter().filter_map(|name| {
+            let value = std::env::var(variable(name)).ok()?;
+            Some((name, (value, Source::Environment)))
+        });
+        let database = database.map(|database| ("database", (database, Source::Flag)));
+        Self { config, given: said.chain(database).collect() }
     }
 }
 
@@ -223,6 +241,10 @@ pub struct Settings {
     pub files: PathBuf,
     /// How browsers reach the server, without a slash at the end; empty where nothing was said.
     pub public: String,
+    /// Proxies whose word counts for where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The most connections.
+    pub max_connections: usize,
     /// What the installation allows.
     pub limits: Limits,
     /// How often stale jobs are ended.
@@ -317,10 +339,12 @@ impl Settings {
             (Database::Memory, Source::Default) => Limits::MEMORY.max_lines,
             _ => number("max-log-lines")?,
         };
-        let public = text("public-url").trim_end_matches('/').to_owned();
-        if !(public.is_empty() || public.starts_with("http://") || public.starts_with("https://")) {
-            return Err(wrong("public-url", "must begin with http:// or https://"));
-        }
+        let public = match text("public-url").as_str() {
+            "" => String::new(),
+            url => Origin::parse(url).map_err(|problem| wrong("public-url", problem))?.to_string(),
+        };
+        let trusted_proxies =
+            networks(&text("trusted-proxies")).map_err(|problem| wrong("trusted-proxies", problem))?;
         let log_json = match text("log-format").as_str() {
             "text" => false,
             "json" => true,
@@ -328,13 +352,13 @@ impl Settings {
         };
         let secret = |name: &str| Some(text(name)).filter(|value| !value.is_empty());
         Ok(Self {
-            listen: text("listen")
-                .parse()
-                .map_err(|_| wrong("listen", "must be an address and a port, such as 127.0.0.1:3000"))?,
+            listen: listen(&text("listen")).map_err(|problem| wrong("listen", problem))?,
             database,
             database_connections: number("database-connections")? as usize,
             files: PathBuf::from(text("files")),
             public,
+            trusted_proxies,
+            max_connections: number("max-connections")? as usize,
             limits: Limits {
                 max_active: number("max-active-jobs")?,
                 max_active_each: match text("max-active-each").is_empty() {
@@ -364,9 +388,31 @@ impl Settings {
         &self.all
     }
 
-    /// How browsers reach the server.
+    /// How browsers reach the server: where nothing was said, at the address it listens on.
     pub fn public_url(&self) -> String {
-        if self.public.is_empty() { format!("http://{}", self.listen) } else { self.public.clone() }
+        if self.public.is_empty() {
+            format!("http://{}", reachable(self.listen))
+        } else {
+            self.public.clone()
+        }
+    }
+
+    /// The public address in its parts, where one was said.
+    pub fn public_origin(&self) -> Option<Origin> {
+        Origin::parse(&self.public).ok()
+    }
+
+    /// The command that makes a sign-in link, to be run on the server's machine.
+    pub fn link_command(&self, user: &str) -> String {
+        let other =
+            self.all.iter().any(|setting| setting.name == "database" && setting.source != Source::Default);
+        match &self.database {
+            Database::Sqlite(path) if other => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                format!("longhaul user link {user} --database 'sqlite://{}'", path.display())
+            }
+            _ => format!("longhaul user link {user}"),
+        }
     }
 
     /// Whether the session's cookie may only travel over https.
@@ -497,6 +543,8 @@ mod tests {
             ("sweep-every", "0"),
             ("max-active-jobs", "0"),
             ("public-url", "example.org"),
+            ("public-url", "https://example.org/jobs"),
+            ("trusted-proxies", "proxy"),
             ("log-format", "xml"),
         ] {
             let error = settings(&[], &[(name, value)]).unwrap_err().to_string();

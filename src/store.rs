@@ -26,7 +26,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
+pub use accounts::{
+    AccountChange, AccountRefusal, AccountStore, By, ChangeError, Grounds, LinkRecord, SessionRecord,
+    TokenRecord, UserRecord, check_account_name,
+};
 pub use archive::{Exporter, ImportError, Importer, Moved};
 pub use memory::MemoryStore;
 pub use postgres::{PostgresAccounts, PostgresError, PostgresSettings, PostgresStore};

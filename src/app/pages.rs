@@ -1,5 +1,6 @@
 //! A file a page. Each reads its address, asks the services, and draws what it got.
 
+mod account;
 mod emergency_cleanup;
 mod job;
 mod not_found;
@@ -20,7 +21,7 @@ use leptos_router::{SsrMode, path};
 use crate::app::components::{NoticeBar, TopBar};
 use crate::http::status_of;
 use crate::model::Permission;
-use crate::rpc::{Notice, RpcError, caller, service};
+use crate::rpc::{Notice, RpcError, caller, service, settings};
 use crate::service::{Caller, Service, ServiceError};
 
 /// The pages, by address.
@@ -36,6 +37,7 @@ pub fn Pages() -> impl IntoView {
                     view=emergency_cleanup::EmergencyCleanupPage
                     ssr=SsrMode::Async
                 />
+                <Route path=path!("/admin/account") view=account::AccountPage ssr=SsrMode::Async />
                 <Route path=path!("/admin/jobs/:id") view=job::JobPage ssr=SsrMode::Async />
                 <Route path=path!("/admin/*any") view=not_found::NotFound ssr=SsrMode::Async />
             </FlatRoutes>

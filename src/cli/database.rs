@@ -29,10 +29,17 @@ pub struct DatabaseArgs {
 const MEMORY: &str = "A memory store lives in its server and nowhere else";
 
 impl DatabaseArgs {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings::new(&SettingsArgs::with_database(self.config.clone(), self.database.clone()))?)
+    }
+
     fn database(&self) -> anyhow::Result<Database> {
-        let settings =
-            Settings::new(&SettingsArgs::with_database(self.config.clone(), self.database.clone()))?;
-        Ok(settings.database)
+        Ok(self.settings()?.database)
+    }
+
+    /// How browsers reach the server, by its own settings.
+    pub fn public_url(&self) -> anyhow::Result<String> {
+        Ok(self.settings()?.public_url())
     }
 
     /// Opens the accounts of the database.

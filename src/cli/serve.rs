@@ -1,13 +1,11 @@
 //! `longhaul serve`: the server.
 
-use std::future::{Future, IntoFuture as _};
+use std::future::Future;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::Request;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::clock::SystemClock;
 use crate::http::AppState;
 use crate::jobs;
-use crate::server::{build, build_id, has_assets};
+use crate::server::{self, ConnectionLimits, build, build_id, has_assets};
 use crate::service::{Service, ServiceSettings};
 use crate::settings::{Database, Settings, SettingsArgs};
 use crate::store::{AccountStore, JobStore, MemoryStore, PostgresSettings, PostgresStore, SqliteStore};
@@ -66,7 +64,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn serve_store(
-    settings: Settings,
+    mut settings: Settings,
     store: Arc<dyn JobStore>,
     accounts: Arc<dyn AccountStore>,
 ) -> anyhow::Result<()> {
@@ -74,6 +72,9 @@ async fn serve_store(
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         anyhow::anyhow!("cannot listen on {}: {error}. Choose another with --listen.", settings.listen)
     })?;
+    // The system may have chosen the port.
+    settings.listen = listener.local_addr()?;
+    let connections = ConnectionLimits::of(server::make_room(settings.max_connections));
     let service = Service::new(
         store,
         accounts,
@@ -99,24 +100,16 @@ async fn serve_store(
 
     let told = told_to_stop()?;
     let stopping = (Arc::clone(&service), closing.clone());
-    let server = axum::serve(
-        listener.tap_io(|connection| {
-            // TCP_NODELAY: small answers are sent without waiting for more data.
-            let _ = connection.set_nodelay(true);
-        }),
-        axum::ServiceExt::<Request>::into_make_service(build(app)),
-    )
-    .with_graceful_shutdown(async move {
+    tokio::spawn(async move {
         told.await;
         tracing::info!("Stopping: no more work is taken");
         stopping.0.stop_taking_work();
         stopping.1.cancel();
     });
-    let server = server.into_future();
-    tokio::pin!(server);
+    let server = server::serve(listener, build(app), connections, closing.clone());
     let closed = closing.clone();
     tokio::select! {
-        ended = &mut server => ended?,
+        () = server => {}
         () = async {
             closed.cancelled().await;
             tokio::time::sleep(patience / 2).await;

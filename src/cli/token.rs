@@ -78,7 +78,7 @@ pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
             println!("{}", accounts::add_token(&*store, new, SystemClock.now()).await?.0);
         }
         What::Revoke { name } => {
-            accounts::remove_token(&*store, &name).await?;
+            accounts::remove_token(&*store, &name, SystemClock.now()).await?;
             println!("Revoked {}; a running server knows within 5 seconds.", account(&name));
         }
     }

@@ -62,20 +62,22 @@ enum What {
 
 #[derive(Clone, Debug, Args)]
 struct LinkArgs {
-    /// How browsers reach the server
-    #[arg(long, value_name = "URL", env = "LONGHAUL_SERVER", default_value = "http://127.0.0.1:3000")]
-    server: String,
+    /// How browsers reach the server [default: as the server's own settings say]
+    #[arg(long, value_name = "URL", env = "LONGHAUL_SERVER")]
+    server: Option<String>,
 }
 
 impl LinkArgs {
-    fn print(&self, secret: &str) {
+    fn print(&self, secret: &str, usual: &str) {
+        let server = self.server.as_deref().unwrap_or(usual).trim_end_matches('/');
         println!("Open this link once, within 24 hours, to choose a password and sign in:");
-        println!("{}/login?link={secret}", self.server.trim_end_matches('/'));
+        println!("{server}/login?link={secret}");
     }
 }
 
 /// Does it.
 pub async fn run(args: UserArgs) -> anyhow::Result<()> {
+    let usual = args.database.public_url()?;
     let store = args.database.accounts().await?;
     let now = SystemClock.now();
     match args.what {
@@ -89,11 +91,11 @@ pub async fn run(args: UserArgs) -> anyhow::Result<()> {
         What::Add { name, role, link } => {
             let user = accounts::add_user(&*store, &name, role, now).await?;
             println!("Added {} as {role}.", account(&user.name));
-            link.print(&accounts::make_link(&*store, &user.name, now).await?);
+            link.print(&accounts::make_link(&*store, &user.name, now).await?, &usual);
         }
-        What::Link { name, link } => link.print(&accounts::make_link(&*store, &name, now).await?),
+        What::Link { name, link } => link.print(&accounts::make_link(&*store, &name, now).await?, &usual),
         What::Role { name, role } => {
-            accounts::set_role(&*store, &name, role).await?;
+            accounts::set_role(&*store, &name, role, now).await?;
             println!("{} is {role} now; a running server knows within 5 seconds.", account(&name));
         }
         What::SetPassword { name } => {
@@ -104,7 +106,7 @@ pub async fn run(args: UserArgs) -> anyhow::Result<()> {
             println!("{} has a new password, and is signed out everywhere.", account(&name));
         }
         What::Remove { name } => {
-            accounts::remove_user(&*store, &name).await?;
+            accounts::remove_user(&*store, &name, now).await?;
             println!("Removed {}; a running server knows within 5 seconds.", account(&name));
         }
     }

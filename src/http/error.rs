@@ -40,6 +40,12 @@ impl ApiError {
         Self { status, body, retry_after: None }
     }
 
+    /// The same, with seconds after which trying again makes sense.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -79,7 +85,9 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
         ServiceError::NotFound(_) => StatusCode::NOT_FOUND,
         ServiceError::Conflict(_) => StatusCode::CONFLICT,
         ServiceError::Unreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        ServiceError::Stopping | ServiceError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ServiceError::Stopping | ServiceError::Unavailable(_) | ServiceError::Busy { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
 use tokio_util::sync::CancellationToken;
 
+use super::streams::Streams;
 use crate::service::Service;
 use crate::settings::Settings;
 
@@ -32,13 +33,15 @@ pub struct AppParts {
     pub options: LeptosOptions,
     /// Is cancelled when the server stops: streams end.
     pub closing: CancellationToken,
+    /// Who listens to changes.
+    pub streams: Streams,
 }
 
 impl AppState {
     /// The state of a server.
     pub fn new(service: Arc<Service>, settings: Arc<Settings>, closing: CancellationToken) -> Self {
         let options = options(service.board().build());
-        Self(Arc::new(AppParts { service, settings, options, closing }))
+        Self(Arc::new(AppParts { service, settings, options, closing, streams: Streams::default() }))
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
-use axum::http::header::{ACCEPT, RETRY_AFTER};
+use axum::http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
 use axum::http::request::Parts;
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 
 use super::RpcError;
-use crate::http::{percent_encode, status_of};
-use crate::service::{Caller, Service, ServiceError};
+use crate::http::{ClientAddress, Cookies, percent_encode, status_of};
+use crate::model::WrongPasswordLength;
+use crate::service::{Caller, Knock, Service, ServiceError};
 use crate::settings::Settings;
 
 /// What a page says after a form was sent, by a code in its address. Only these are shown, so that a
@@ -35,7 +36,7 @@ const fn refused(code: &'static str, text: &'static str) -> Notice {
 }
 
 /// Every notice there is. The refusals are the codes of the REST API.
-const NOTICES: [Notice; 27] = [
+const NOTICES: [Notice; 31] = [
     done("abort-requested", "The job was asked to stop. It ends when its process has noticed."),
     done("force-failed", "The job was force-failed. Whatever its process still reports is refused."),
     done("pinned", "The job is pinned: it is kept as long as it is."),
@@ -44,6 +45,9 @@ const NOTICES: [Notice; 27] = [
     done("swept", "Stale jobs were ended."),
     done("swept-none", "No job was stale."),
     done("signed-out", "You are signed out."),
+    done("password-changed", "Your password is changed. You are signed out everywhere else."),
+    done("sessions-ended", "You are signed out there."),
+    refused("conflict", "This cannot be done with what you are signed in with."),
     done("emergency-cleaned", "The cleanup is done. Here is what became of each job."),
     refused("invalid_value", "Give a reason of 1 to 1000 characters."),
     refused("job_finished", "The job had already ended, so nothing was changed."),
@@ -60,13 +64,15 @@ const NOTICES: [Notice; 27] = [
     refused("store_unavailable", "The store cannot be used at the moment, so nothing was changed."),
     refused("stopping", "The server is stopping. Try again in a moment."),
     refused("wrong_password", "That name and password do not go together."),
-    refused("too_many_attempts", "Too many attempts. Wait a few minutes."),
     refused(
-        "link_expired",
-        "This sign-in link was already used or has expired. Make a new one with: longhaul user link admin",
+        "too_many_attempts",
+        "Too many wrong passwords for this name from here. Try again in five minutes. A browser that was signed \
+         in before is let in; or make a one-time link on the server: longhaul user link NAME",
     ),
-    refused("password_short", "A password must have at least 10 characters."),
-    refused("password_long", "A password must have at most 1024 bytes."),
+    refused("sign_in_busy", "Too many people are signing in at this moment. Try again in a few seconds."),
+    refused("link_expired", "This sign-in link was already used or has expired."),
+    refused("password_short", WrongPasswordLength::Short.sentence()),
+    refused("password_long", WrongPasswordLength::Long.sentence()),
     refused("password_differs", "The two passwords are not the same."),
     refused("malformed_input", "The server could not read the input: it must be JSON."),
 ];
@@ -101,6 +107,25 @@ pub fn parts() -> Option<Parts> {
 pub fn caller() -> Result<Caller, RpcError> {
     let caller = parts().and_then(|parts| parts.extensions.get::<Caller>().cloned());
     caller.ok_or_else(|| refuse(&ServiceError::Unauthenticated))
+}
+
+/// What this server's cookies are called for the request.
+pub fn cookies() -> Result<Cookies, RpcError> {
+    let headers = parts().map(|parts| parts.headers).unwrap_or_default();
+    Ok(Cookies::of(&*settings()?, &headers))
+}
+
+/// Who knocks: what the request shows beside a name and a password.
+pub fn knock() -> Result<Knock, RpcError> {
+    let Some(parts) = parts() else { return Ok(Knock::default()) };
+    let cookies = cookies()?;
+    let agent = parts.headers.get(USER_AGENT);
+    Ok(Knock {
+        address: parts.extensions.get::<ClientAddress>().map(|client| client.0),
+        agent: agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()).unwrap_or_default(),
+        device: cookies.device(&parts.headers),
+        session: cookies.sessions(&parts.headers),
+    })
 }
 
 /// Says no: the one place where a service's error becomes a status.

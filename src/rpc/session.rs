@@ -11,8 +11,8 @@ pub async fn sign_in(
     #[server(default)] password: String,
     #[server(default)] next: String,
 ) -> Result<(), RpcError> {
-    use super::form::service;
-    let session = service()?.sign_in(&name, password).await;
+    use super::form::{knock, service};
+    let session = service()?.sign_in(&name, password, &knock()?).await;
     let back = match local(&next) {
         "/admin/jobs" => "/login".to_owned(),
         next => format!("/login?next={}", crate::http::percent_encode(next)),
@@ -27,31 +27,69 @@ pub async fn choose_password(
     #[server(default)] password: String,
     #[server(default)] again: String,
 ) -> Result<(), RpcError> {
-    use super::form::{service, turn_back};
+    use super::form::{knock, service, turn_back};
     let back = format!("/login?link={}", crate::http::percent_encode(&link));
-    if password != again {
-        return turn_back(&back, "password_differs");
+    if let Some(code) = wrong_password(&password, &again) {
+        return turn_back(&back, code);
     }
-    if password.chars().count() < 10 {
-        return turn_back(&back, "password_short");
+    enter(service()?.sign_in_with_link(&link, password, &knock()?).await, &back, "/admin/jobs")
+}
+
+/// Gives oneself another password.
+#[server(prefix = "/rpc", endpoint = "session/change-password")]
+pub async fn change_password(
+    #[server(default)] current: String,
+    #[server(default)] password: String,
+    #[server(default)] again: String,
+) -> Result<(), RpcError> {
+    use super::form::{answer, caller, cookies, knock, service, turn_back};
+    if let Some(code) = wrong_password(&password, &again) {
+        return turn_back(ACCOUNT, code);
     }
-    if password.len() > 1_024 {
-        return turn_back(&back, "password_long");
-    }
-    enter(service()?.sign_in_with_link(&link, password).await, &back, "/admin/jobs")
+    let changed = service()?.change_own_password(&caller()?, current, password, &knock()?).await;
+    let cookies = cookies()?;
+    answer(changed, ACCOUNT, |session| {
+        put_cookies(cookies.enter(&session));
+        (ACCOUNT.to_owned(), "password-changed")
+    })
+}
+
+/// Signs oneself out in one browser, or in all others.
+#[server(prefix = "/rpc", endpoint = "session/end")]
+pub async fn end_sessions(#[server(default)] id: String) -> Result<(), RpcError> {
+    use super::form::{answer, caller, service};
+    let id = Some(id.as_str()).filter(|id| !id.is_empty());
+    let ended = service()?.end_own_sessions(&caller()?, id).await;
+    answer(ended, ACCOUNT, |_| (ACCOUNT.to_owned(), "sessions-ended"))
 }
 
 /// Signs out.
 #[server(prefix = "/rpc", endpoint = "session/sign-out")]
 pub async fn sign_out() -> Result<(), RpcError> {
-    use super::form::{go, parts, refuse, service, settings};
-    let secure = settings()?.secure_cookie();
-    if let Some(cookie) = parts().and_then(|parts| crate::http::session_cookie(&parts.headers, secure)) {
-        service()?.sign_out(&cookie).await.map_err(|error| refuse(&error))?;
-    }
-    put_cookies(crate::http::no_cookie(secure));
+    use super::form::{cookies, go, knock, refuse, service};
+    let knock = knock()?;
+    let signed_out = service()?.sign_out(&knock.session, knock.address).await;
+    signed_out.map_err(|error| refuse(&error))?;
+    put_cookies(cookies()?.leave());
     go("/login", "signed-out");
     Ok(())
+}
+
+/// The page of one's own account.
+#[cfg(feature = "ssr")]
+const ACCOUNT: &str = "/admin/account";
+
+/// What is wrong with a password that was typed twice.
+#[cfg(feature = "ssr")]
+fn wrong_password(password: &str, again: &str) -> Option<&'static str> {
+    use crate::model::{WrongPasswordLength, check_password};
+    if password != again {
+        return Some("password_differs");
+    }
+    check_password(password).err().map(|wrong| match wrong {
+        WrongPasswordLength::Short => "password_short",
+        WrongPasswordLength::Long => "password_long",
+    })
 }
 
 /// Where to go after signing in: a path of this server, never another's.
@@ -79,10 +117,10 @@ fn enter(
     back: &str,
     to: &str,
 ) -> Result<(), RpcError> {
-    use super::form::{answer, settings};
+    use super::form::{answer, cookies};
     match session {
         Ok(session) => {
-            put_cookies(crate::http::new_cookie(&session, settings()?.secure_cookie()));
+            put_cookies(cookies()?.enter(&session));
             leptos_axum::redirect(to);
             Ok(())
         }

@@ -4,8 +4,10 @@
 //! them for a year and never shows an old one: the same effect as hashed file names, without the file
 //! that would have to lie beside a self-contained program.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
@@ -77,9 +79,13 @@ fn file(name: &str, headers: &HeaderMap, keep: &'static str) -> Response {
         Some("svg") => "image/svg+xml",
         _ => "text/plain; charset=utf-8",
     };
-    let mut response =
-        ([(CONTENT_TYPE, kind), (CACHE_CONTROL, keep), (VARY, "accept-encoding")], found.data.into_owned())
-            .into_response();
+    // What is in the program is sent from there, however many ask for it and do not read it.
+    let bytes = match found.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, keep), (VARY, "accept-encoding")];
+    let mut response = (headers, bytes).into_response();
     if let Some(coding) = coding {
         response.headers_mut().insert(CONTENT_ENCODING, axum::http::HeaderValue::from_static(coding));
     }

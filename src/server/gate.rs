@@ -4,18 +4,22 @@
 //! and whatever asks for one refuses it again.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::http::Method;
-use axum::http::header::ACCEPT;
+use axum::http::header::REFERER;
+use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either};
 use tower::{Layer, Service, ServiceExt as _};
 
-use crate::http::{ApiError, AppState, credential, percent_encode};
-use crate::service::{Credential, ServiceError};
+use super::connections::Connection;
+use crate::http::{
+    ApiError, AppState, ClientAddress, client_address, credential, percent_encode, wants_html,
+};
+use crate::service::{Caller, Credential, ServiceError};
 
 /// What anybody may ask for: the way in, static files, and whether the process lives.
 pub const OPEN_PATHS: [&str; 6] = [
@@ -67,10 +71,15 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let credential = credential(request.headers(), self.app.settings.secure_cookie());
+        let settings = &self.app.settings;
+        let client = client_address(request.extensions(), request.headers(), &settings.trusted_proxies);
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
+        }
+        let credential = credential(settings, request.headers());
         match credential.as_ref().and_then(|credential| self.app.service.remembered(credential)) {
             Some(caller) => {
-                request.extensions_mut().insert(caller);
+                let_in(&mut request, caller, client);
                 Either::Left(self.inner.call(request))
             }
             None => Either::Right(ask(self.inner.clone(), self.app.clone(), credential, request).boxed()),
@@ -91,23 +100,36 @@ async fn ask<S: Service<Request, Response = Response, Error = Infallible>>(
     };
     match recognised {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
+            let client = request.extensions().get().copied();
+            let_in(&mut request, caller, client);
             inner.oneshot(request).await
         }
         Err(_) if is_open(request.uri().path()) => inner.oneshot(request).await,
-        // A browser that comes to a page is shown the way in; everything else is told what is missing.
-        Err(ServiceError::Unauthenticated) if wants_page(&request) => {
-            let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-            let target = percent_encode(target);
-            Ok(Redirect::to(&format!("/login?next={target}")).into_response())
+        // A browser is shown the way in, and comes back from there; a program is told what is missing.
+        Err(ServiceError::Unauthenticated) if wants_html(request.uri().path(), request.headers()) => {
+            let next = percent_encode(&back_to(&request));
+            Ok(Redirect::to(&format!("/login?next={next}")).into_response())
         }
         Err(error) => Ok(ApiError::from(error).into_response()),
     }
 }
 
-fn wants_page(request: &Request) -> bool {
-    let path = request.uri().path();
-    let html = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
-    let page = !path.starts_with("/api/admin") && !path.starts_with("/rpc/");
-    page && request.method() == Method::GET && html.is_some_and(|accept| accept.contains("text/html"))
+/// Notes who is calling, and from where.
+fn let_in(request: &mut Request, caller: Caller, client: Option<ClientAddress>) {
+    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+        connection.signed_in();
+    }
+    let caller = Caller { from: client.map(|client| client.0), ..caller };
+    request.extensions_mut().insert(caller);
+}
+
+/// Where whoever signs in goes on: to the page that was asked for, or to the one that a form was sent from.
+fn back_to(request: &Request) -> String {
+    if matches!(*request.method(), Method::GET | Method::HEAD) && !request.uri().path().starts_with("/rpc/") {
+        return request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    }
+    let from = request.headers().get(REFERER).and_then(|from| from.to_str().ok());
+    let from = from.and_then(|from| from.parse::<Uri>().ok());
+    let path = from.as_ref().and_then(|from| from.path_and_query()).map(|target| target.as_str());
+    path.filter(|path| path.starts_with("/admin")).unwrap_or("/admin/jobs").to_owned()
 }

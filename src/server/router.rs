@@ -13,12 +13,13 @@ use axum::routing::get;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::timeout::TimeoutLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::compress::CompressLayer;
+use super::forms::{OwnFormsLayer, PageLayer};
 use super::gate::GateLayer;
+use super::intake::{IntakeLayer, IntakeLimits};
 use super::{api, assets, pages, security};
 use crate::http::{ApiError, AppState, SignedIn, body_limit};
 use crate::model::{Permission, visible};
@@ -49,6 +50,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 pub fn routes() -> Routes {
     let mut routes: Vec<(String, String)> = [
         ("GET", "/"),
+        ("GET", "/admin"),
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/favicon.svg"),
@@ -100,6 +102,7 @@ pub fn build(app: AppState) -> Site {
         .merge(api)
         .merge(reference)
         .route("/", get(|| async { Redirect::to("/admin/jobs") }))
+        .route("/admin", get(|| async { Redirect::to("/admin/jobs") }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/pkg/{build}/{name}", get(assets::package))
@@ -110,12 +113,17 @@ pub fn build(app: AppState) -> Site {
         .with_state(app.clone());
     // Around the router rather than layers of it, which it boxes and copies for each request and each route.
     // The first is the outermost.
+    let https = app.settings.secure_cookie();
     let site = ServiceBuilder::new()
-        .map_response(|response: axum::http::Response<_>| security::secured(response.map(Body::new)))
+        .map_response(move |response: axum::http::Response<_>| {
+            security::secured(response.map(Body::new), https)
+        })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressLayer)
-        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| cross_site()))
+        .layer(PageLayer(app.service.board().build().to_owned()))
+        .layer(OwnFormsLayer(app.settings.public_origin()))
         .layer(GateLayer(app))
+        .layer(IntakeLayer::new(IntakeLimits::default()))
         // One route has a larger limit of its own.
         .layer(body_limit())
         .service(router);
@@ -148,15 +156,6 @@ async fn ready(State(app): State<AppState>, SignedIn(caller): SignedIn) -> Resul
     caller.must(Permission::Read).map_err(ApiError::from)?;
     app.service.ready().await?;
     Ok("ready\n")
-}
-
-fn cross_site() -> axum::response::Response {
-    ApiError::request(
-        StatusCode::FORBIDDEN,
-        "cross_site",
-        "This request came from another site's page, so it was refused.",
-    )
-    .into_response()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]

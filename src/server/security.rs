@@ -2,7 +2,7 @@
 
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
@@ -35,9 +35,15 @@ pub fn reference(mut response: Response) -> Response {
     response
 }
 
-/// Adds to an answer what it does not say itself.
-pub fn secured(mut response: Response) -> Response {
+/// For a year browsers come over https alone.
+const HTTPS_ALONE: &str = "max-age=31536000";
+
+/// Adds to an answer what it does not say itself. `https`: whether browsers reach the server by it.
+pub fn secured(mut response: Response, https: bool) -> Response {
     let headers = response.headers_mut();
+    if https {
+        set(headers, STRICT_TRANSPORT_SECURITY, HTTPS_ALONE);
+    }
     set(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(headers, X_FRAME_OPTIONS, "DENY");
     // Forms come back to the page they were sent from.

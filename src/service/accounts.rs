@@ -4,10 +4,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::sign_in::{hash_of, link_lasts, new_secret, password_hash};
-use super::{Caller, Service, ServiceError};
-use crate::model::{Author, Invalid, Permission, Role, Timestamp};
-use crate::store::{AccountStore, TokenRecord, UserRecord};
+use super::sign_in::{Place, hash_of, new_link, new_secret, password_hash, plausible_name, whose_is};
+use super::{Caller, Service, ServiceError, audit};
+use crate::model::{Invalid, Permission, Role, Timestamp};
+use crate::store::{
+    AccountChange, AccountRefusal, AccountStore, By, ChangeError, Grounds, TokenRecord, UserRecord,
+    check_account_name,
+};
 
 /// A token to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,74 +37,114 @@ const BOOTSTRAP: &str = "bootstrap";
 pub const TOKEN_LASTS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3_653 * 86_400);
 
-/// A name as a user or a token may have it. Nothing else can be a user's, so a sign-in asks no further.
-pub(super) fn check_name(name: &str) -> Result<String, Invalid> {
-    let name =
-        Author::new(name).map_err(|invalid| Invalid { field: "name".to_owned(), ..invalid })?.into_string();
-    if name.chars().any(char::is_control) {
-        return Err(Invalid::new("name", "must not contain control characters"));
-    }
-    Ok(name)
+/// Who makes a change: the holder of a credential, or whoever holds the database.
+type Maker<'a> = Option<&'a Caller>;
+
+fn by(maker: Maker<'_>, now: Timestamp) -> By {
+    maker.map_or(By::Owner, |caller| By::Holder { hash: caller.credential, now })
 }
 
-/// Adds a user without a password. Refused where the name is taken.
+/// Adds a user without a password. Refused where the name is taken, or looks like one that is.
 pub async fn add_user(
     accounts: &dyn AccountStore,
     name: &str,
     role: Role,
     now: Timestamp,
 ) -> Result<UserRecord, ServiceError> {
-    let name = check_name(name)?;
-    if accounts.user(&name).await?.is_some() {
-        return Err(ServiceError::Conflict(format!("There is a user `{name}` already.")));
-    }
-    let user = UserRecord { name, role, password: None, created_at: now };
-    accounts.put_user(user.clone()).await?;
+    add_user_by(accounts, None, name, role, now).await
+}
+
+async fn add_user_by(
+    accounts: &dyn AccountStore,
+    maker: Maker<'_>,
+    name: &str,
+    role: Role,
+    now: Timestamp,
+) -> Result<UserRecord, ServiceError> {
+    let user = UserRecord::new(check_account_name(name)?, role, now);
+    accounts.change(AccountChange::AddUser(user.clone()), by(maker, now)).await?;
+    audit::user_added(maker, &user.name, role);
     Ok(user)
 }
 
 async fn known_user(accounts: &dyn AccountStore, name: &str) -> Result<UserRecord, ServiceError> {
-    accounts.user(name).await?.ok_or_else(|| ServiceError::NotFound(format!("There is no user `{name}`.")))
+    let found = match plausible_name(name) {
+        Some(plausible) => accounts.user(&plausible).await?,
+        None => None,
+    };
+    found.ok_or_else(|| ServiceError::NotFound(format!("There is no user `{name}`.")))
 }
 
-/// Gives a user another role.
-pub async fn set_role(accounts: &dyn AccountStore, name: &str, role: Role) -> Result<(), ServiceError> {
+/// Gives a user another role. Refused for the last admin.
+pub async fn set_role(
+    accounts: &dyn AccountStore,
+    name: &str,
+    role: Role,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
     let user = known_user(accounts, name).await?;
-    Ok(accounts.put_user(UserRecord { role, ..user }).await?)
+    accounts.change(AccountChange::SetRole { account: user.id, role }, by(None, now)).await?;
+    audit::role_changed(None, &user.name, user.role, role);
+    Ok(())
 }
 
-/// Sets a user's password and ends the user's sessions.
+/// Sets a user's password and ends the user's sessions and links.
 pub async fn set_password(
     accounts: &dyn AccountStore,
     name: &str,
     password: String,
 ) -> Result<(), ServiceError> {
     let user = known_user(accounts, name).await?;
-    let password = Some(password_hash(password).await?);
-    accounts.put_user(UserRecord { password, ..user }).await?;
-    Ok(accounts.remove_sessions_of(name).await?)
-}
-
-/// Removes a user. Refused for the last admin, or nobody could sign in any more.
-pub async fn remove_user(accounts: &dyn AccountStore, name: &str) -> Result<(), ServiceError> {
-    let user = known_user(accounts, name).await?;
-    let admins = accounts.users().await?.into_iter().filter(|user| user.role == Role::Admin).count();
-    if user.role == Role::Admin && admins == 1 {
-        return Err(ServiceError::Conflict(format!("`{name}` is the only admin. Make another one first.")));
+    let password = password_hash(password, Place::Unknown).await?;
+    // The user may have been removed while it was hashed; another of the same name is not meant.
+    let set = accounts.set_password(password, Grounds::Owner { account: user.id }).await?;
+    if set.is_none() {
+        return Err(ServiceError::NotFound(format!("There is no user `{name}` any more.")));
     }
-    accounts.remove_user(name).await?;
+    audit::password_set(&user.name, None, "by the owner of the database");
     Ok(())
 }
 
-/// Makes a one-time sign-in link for a user. Returns its secret.
+/// Removes a user. Refused for the last admin, or nobody could sign in any more.
+pub async fn remove_user(
+    accounts: &dyn AccountStore,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    remove_user_by(accounts, None, name, now).await
+}
+
+async fn remove_user_by(
+    accounts: &dyn AccountStore,
+    maker: Maker<'_>,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    let user = known_user(accounts, name).await?;
+    accounts.change(AccountChange::RemoveUser { account: user.id }, by(maker, now)).await?;
+    audit::user_removed(maker, &user.name);
+    Ok(())
+}
+
+/// Makes a one-time sign-in link for a user, in the place of any other. Returns its secret.
 pub async fn make_link(
     accounts: &dyn AccountStore,
     name: &str,
     now: Timestamp,
 ) -> Result<String, ServiceError> {
+    make_link_by(accounts, None, name, now).await
+}
+
+async fn make_link_by(
+    accounts: &dyn AccountStore,
+    maker: Maker<'_>,
+    name: &str,
+    now: Timestamp,
+) -> Result<String, ServiceError> {
     let user = known_user(accounts, name).await?;
-    let secret = new_secret();
-    accounts.add_link(hash_of(&secret), &user.name, now.plus(link_lasts())).await?;
+    let (link, secret) = new_link(user.id, now);
+    accounts.change(AccountChange::PutLink(link), by(maker, now)).await?;
+    audit::link_made(maker, &user.name);
     Ok(secret)
 }
 
@@ -111,9 +154,18 @@ pub(super) fn is_bootstrap(token: &TokenRecord) -> bool {
     token.name == BOOTSTRAP && token.role == Role::Admin && token.act_as && token.expires_at.is_none()
 }
 
-/// Makes a token. Refused where the name is taken.
+/// Makes a token. Refused where the name is taken, or looks like one that is.
 pub async fn add_token(
     accounts: &dyn AccountStore,
+    new: NewToken,
+    now: Timestamp,
+) -> Result<TokenSecret, ServiceError> {
+    add_token_by(accounts, None, new, now).await
+}
+
+async fn add_token_by(
+    accounts: &dyn AccountStore,
+    maker: Maker<'_>,
     new: NewToken,
     now: Timestamp,
 ) -> Result<TokenSecret, ServiceError> {
@@ -124,39 +176,61 @@ pub async fn add_token(
         return Err(Invalid::new("expiresIn", "must be between 1 second and 10 years").into());
     }
     let secret = format!("{TOKEN_PREFIX}{}", new_secret());
-    put_token(accounts, new, &secret, now).await?;
+    put_token(accounts, maker, new, &secret, now).await?;
     Ok(TokenSecret(secret))
 }
 
 async fn put_token(
     accounts: &dyn AccountStore,
+    maker: Maker<'_>,
     new: NewToken,
     secret: &str,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
-    let name = check_name(&new.name)?;
     let token = TokenRecord {
-        name: name.clone(),
+        name: check_account_name(&new.name)?,
         hash: hash_of(secret),
         role: new.role,
         act_as: new.act_as,
         created_at: now,
         expires_at: new.lasts.map(|lasts| now.plus(lasts)),
     };
-    if accounts.add_token(token).await? {
-        Ok(())
-    } else {
-        Err(ServiceError::Conflict(format!("There is a token `{name}` already. Revoke it first.")))
-    }
+    let name = token.name.clone();
+    accounts.change(AccountChange::AddToken(token), by(maker, now)).await?;
+    audit::token_made(maker, &name, new.role, new.act_as);
+    Ok(())
 }
 
 /// Revokes a token.
-pub async fn remove_token(accounts: &dyn AccountStore, name: &str) -> Result<(), ServiceError> {
-    if accounts.remove_token(name).await? {
-        Ok(())
-    } else {
-        Err(ServiceError::NotFound(format!("There is no token `{name}`.")))
+pub async fn remove_token(
+    accounts: &dyn AccountStore,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    remove_token_by(accounts, None, name, now).await
+}
+
+async fn remove_token_by(
+    accounts: &dyn AccountStore,
+    maker: Maker<'_>,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    let tokens = accounts.tokens().await?;
+    let token = tokens.into_iter().find(|token| token.name == name);
+    let token = token.ok_or_else(|| ServiceError::NotFound(format!("There is no token `{name}`.")))?;
+    accounts.change(AccountChange::RemoveToken { hash: token.hash }, by(maker, now)).await?;
+    audit::token_revoked(maker, name);
+    Ok(())
+}
+
+/// A secret of the settings without what an editor, a file or a shell put around it.
+fn trimmed(setting: &str, secret: &str) -> Result<String, Invalid> {
+    let secret = secret.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if secret.chars().any(char::is_control) {
+        return Err(Invalid::new(setting, "must be one line, without control characters"));
     }
+    Ok(secret.to_owned())
 }
 
 impl Service {
@@ -170,15 +244,15 @@ impl Service {
     pub async fn add_user(&self, caller: &Caller, name: &str, role: Role) -> Result<String, ServiceError> {
         caller.must(Permission::ManageAccounts)?;
         self.must_be_open()?;
-        let user = add_user(&*self.accounts, name, role, self.now()).await?;
-        make_link(&*self.accounts, &user.name, self.now()).await
+        let user = add_user_by(&*self.accounts, Some(caller), name, role, self.now()).await?;
+        make_link_by(&*self.accounts, Some(caller), &user.name, self.now()).await
     }
 
     /// Removes a user.
     pub async fn remove_user(&self, caller: &Caller, name: &str) -> Result<(), ServiceError> {
         caller.must(Permission::ManageAccounts)?;
         self.must_be_open()?;
-        remove_user(&*self.accounts, name).await?;
+        remove_user_by(&*self.accounts, Some(caller), name, self.now()).await?;
         self.credentials.forget();
         Ok(())
     }
@@ -193,14 +267,14 @@ impl Service {
     pub async fn add_token(&self, caller: &Caller, new: NewToken) -> Result<TokenSecret, ServiceError> {
         caller.must(Permission::ManageAccounts)?;
         self.must_be_open()?;
-        add_token(&*self.accounts, new, self.now()).await
+        add_token_by(&*self.accounts, Some(caller), new, self.now()).await
     }
 
     /// Revokes a token.
     pub async fn remove_token(&self, caller: &Caller, name: &str) -> Result<(), ServiceError> {
         caller.must(Permission::ManageAccounts)?;
         self.must_be_open()?;
-        remove_token(&*self.accounts, name).await?;
+        remove_token_by(&*self.accounts, Some(caller), name, self.now()).await?;
         self.credentials.forget();
         Ok(())
     }
@@ -215,32 +289,60 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let accounts = &*self.accounts;
         if let Some(password) = admin_password {
+            let password = trimmed("LONGHAUL_ADMIN_PASSWORD", &password)?;
             if accounts.user("admin").await?.is_none() {
-                add_user(accounts, "admin", Role::Admin, self.now()).await?;
+                let added = add_user(accounts, "admin", Role::Admin, self.now()).await;
+                // Another server of the same database may have been faster.
+                if accounts.user("admin").await?.is_none() {
+                    added?;
+                }
             }
             // Setting it anew would end everybody's sessions at each restart.
             let admin = accounts.user("admin").await?;
-            if super::sign_in::whose_is(admin, password.clone()).await?.is_none() {
+            if whose_is(admin, password.clone(), Place::Unknown).await?.is_none() {
                 set_password(accounts, "admin", password).await?;
             }
         }
+        let current = accounts.tokens().await?.into_iter().filter(is_bootstrap);
         let Some(secret) = bootstrap_token else {
-            if accounts.tokens().await?.iter().any(is_bootstrap) {
-                accounts.remove_token(BOOTSTRAP).await?;
-                self.credentials.forget();
+            for token in current {
+                self.revoke(token.hash).await?;
                 tracing::info!("The bootstrap token is not in the settings any more, and is revoked");
             }
             return Ok(());
         };
+        let secret = trimmed("LONGHAUL_BOOTSTRAP_TOKEN", &secret)?;
         if secret.len() < 16 {
             return Err(Invalid::new("LONGHAUL_BOOTSTRAP_TOKEN", "must have at least 16 characters").into());
         }
-        let current = accounts.token(&hash_of(&secret)).await?;
-        if !current.as_ref().is_some_and(is_bootstrap) {
-            accounts.remove_token(BOOTSTRAP).await?;
+        if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let problem = "must consist of ASCII letters, digits and signs: no other fits a header";
+            return Err(Invalid::new("LONGHAUL_BOOTSTRAP_TOKEN", problem).into());
+        }
+        let known = accounts.token(&hash_of(&secret)).await?;
+        if !known.as_ref().is_some_and(is_bootstrap) {
+            // One of that name that was made by hand goes too.
+            for token in accounts.tokens().await?.into_iter().filter(|token| token.name == BOOTSTRAP) {
+                self.revoke(token.hash).await?;
+            }
             let new = NewToken { name: BOOTSTRAP.to_owned(), role: Role::Admin, act_as: true, lasts: None };
-            put_token(accounts, new, &secret, self.now()).await?;
+            let made = put_token(accounts, None, new, &secret, self.now()).await;
             self.credentials.forget();
+            if !accounts.token(&hash_of(&secret)).await?.as_ref().is_some_and(is_bootstrap) {
+                made?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, hash: [u8; 32]) -> Result<(), ServiceError> {
+        let removed = self.accounts.change(AccountChange::RemoveToken { hash }, By::Owner).await;
+        self.credentials.forget();
+        match removed {
+            Ok(()) => audit::token_revoked(None, BOOTSTRAP),
+            // Another server of the same database was faster.
+            Err(ChangeError::Refused(AccountRefusal::Missing { .. })) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

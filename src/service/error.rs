@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::model::{Invalid, Permission, Refusal, Role};
-use crate::store::StoreError;
+use crate::store::{AccountRefusal, ChangeError, StoreError};
 
 /// Why something was not done. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -19,9 +19,7 @@ pub enum ServiceError {
     #[error("That name and password do not go together.")]
     WrongPassword,
     /// The one-time link was used, or is too old.
-    #[error(
-        "This sign-in link was already used or has expired. Make a new one with `longhaul user link NAME`."
-    )]
+    #[error("This sign-in link was already used or has expired. Ask for a new one.")]
     LinkExpired,
     /// The caller may not do it.
     #[error("Your role ({role}) may not do this; it takes {}.", needed(*permission))]
@@ -46,8 +44,18 @@ pub enum ServiceError {
         author: String,
     },
     /// Too many wrong passwords.
-    #[error("Too many attempts. Try again in {seconds} seconds.")]
+    #[error(
+        "Too many wrong passwords for this name from here. Try again in {}. A browser that was signed in before \
+         is let in; or make a one-time link on the server with `longhaul user link NAME`.",
+        minutes(*seconds)
+    )]
     TooManyAttempts {
+        /// When to come again.
+        seconds: u64,
+    },
+    /// Too many are signing in at this moment.
+    #[error("Too many people are signing in at this moment. Try again in {seconds} seconds.")]
+    Busy {
         /// When to come again.
         seconds: u64,
     },
@@ -75,6 +83,13 @@ fn needed(permission: Permission) -> &'static str {
     Role::ALL.into_iter().find(|role| role.may(permission)).map_or("no role", Role::name)
 }
 
+fn minutes(seconds: u64) -> String {
+    match seconds.div_ceil(60) {
+        0 | 1 => "a minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
 impl ServiceError {
     /// The stable name of the error, for programs.
     pub fn code(&self) -> &'static str {
@@ -87,6 +102,7 @@ impl ServiceError {
             Self::NotYours { .. } => "not_your_job",
             Self::MayNotActAs { .. } => "may_not_act_as",
             Self::TooManyAttempts { .. } => "too_many_attempts",
+            Self::Busy { .. } => "sign_in_busy",
             Self::NotConfirmed(_) => "not_confirmed",
             Self::NotFound(_) => "not_found",
             Self::Conflict(_) => "conflict",
@@ -109,7 +125,7 @@ impl ServiceError {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Refused(Refusal::ActiveLimit { .. } | Refusal::ActiveShare { .. }) => Some(5),
-            Self::TooManyAttempts { seconds } => Some(*seconds),
+            Self::TooManyAttempts { seconds } | Self::Busy { seconds } => Some(*seconds),
             Self::Stopping | Self::Unavailable(_) => Some(2),
             _ => None,
         }
@@ -129,5 +145,21 @@ impl From<StoreError> for ServiceError {
 impl From<Invalid> for ServiceError {
     fn from(invalid: Invalid) -> Self {
         Self::Refused(invalid.into())
+    }
+}
+
+impl From<ChangeError> for ServiceError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Store(error) => error.into(),
+            ChangeError::Refused(AccountRefusal::NoAuthority { holder: None }) => Self::Unauthenticated,
+            ChangeError::Refused(AccountRefusal::NoAuthority { holder: Some(role) }) => {
+                Self::Forbidden { role, permission: Permission::ManageAccounts }
+            }
+            ChangeError::Refused(refusal @ AccountRefusal::Missing { .. }) => {
+                Self::NotFound(refusal.to_string())
+            }
+            ChangeError::Refused(refusal) => Self::Conflict(refusal.to_string()),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What every store promises, as one suite run against each of them.
 
+mod accounts;
 mod archive;
 
 use std::path::Path;
@@ -10,12 +11,13 @@ use proptest::strategy::ValueTree;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use self::accounts::*;
 use self::archive::*;
 use super::postgres::cluster::Cluster;
 use super::*;
 use crate::model::{
     Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, Outcome, ProgressSource, Reason,
-    Report, ReportItem, Role, Spec, Status, StepSpec, Tag, Timeouts, Title,
+    Report, ReportItem, Spec, Status, StepSpec, Tag, Timeouts, Title,
 };
 
 /// A store, and the folder it lives in.
@@ -201,6 +203,14 @@ conformance!(
     replaying_the_log_gives_the_stored_job,
     a_closed_store_refuses_and_says_why,
     accounts_are_kept,
+    a_session_stands_with_the_password_it_was_made_under,
+    no_session_outlives_a_password_that_is_changed_meanwhile,
+    an_account_is_its_id_and_not_its_name,
+    one_link_ends_all_others_and_works_once,
+    changes_of_one_account_do_not_undo_each_other,
+    there_is_an_admin_whoever_removes_whom,
+    who_was_shut_out_meanwhile_changes_nothing,
+    devices_are_known_again_and_are_so_many,
     hostile_text_is_kept_to_the_byte,
     what_is_exported_and_imported_is_the_same_to_the_byte,
     an_import_is_all_or_nothing_and_overwrites_nothing,
@@ -789,50 +799,6 @@ async fn a_closed_store_refuses_and_says_why<S: Engine>(f: Fixture<S>) {
     f.store.close().await;
     let refused = f.store.create(job(1, "import"), CreateRules::default(), at(0)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(reason)) if reason.contains("stopping")));
-}
-
-async fn accounts_are_kept<S: Engine>(f: Fixture<S>) {
-    let user = UserRecord {
-        name: "anna".to_owned(),
-        role: Role::Operator,
-        password: None,
-        created_at: Timestamp(1),
-    };
-    let accounts = S::accounts(&f.store);
-    accounts.put_user(user.clone()).await.unwrap();
-    let session = SessionRecord {
-        hash: [1; 32],
-        user: "anna".to_owned(),
-        created_at: Timestamp(1),
-        expires_at: Timestamp(9),
-    };
-    accounts.add_session(session.clone()).await.unwrap();
-    let token = TokenRecord {
-        name: "ci".to_owned(),
-        hash: [2; 32],
-        role: Role::Reporter,
-        act_as: true,
-        created_at: Timestamp(1),
-        expires_at: None,
-    };
-    assert!(accounts.add_token(token.clone()).await.unwrap());
-    assert!(!accounts.add_token(TokenRecord { hash: [3; 32], ..token.clone() }).await.unwrap());
-    accounts.add_link([4; 32], "anna", Timestamp(50)).await.unwrap();
-    accounts.add_link([5; 32], "anna", Timestamp(50)).await.unwrap();
-    drop(accounts);
-    let f = f.reopen().await;
-    let accounts = S::accounts(&f.store);
-    assert_eq!(accounts.session(&[1; 32]).await.unwrap(), Some((session, user.clone())));
-    assert_eq!(accounts.token(&[2; 32]).await.unwrap(), Some(token));
-    assert_eq!(accounts.link(&[4; 32], Timestamp(49)).await.unwrap().as_deref(), Some("anna"));
-    assert_eq!(accounts.take_link(&[4; 32], Timestamp(49)).await.unwrap().as_deref(), Some("anna"));
-    assert_eq!(accounts.take_link(&[4; 32], Timestamp(49)).await.unwrap(), None, "a link works once");
-    assert_eq!(accounts.take_link(&[5; 32], Timestamp(51)).await.unwrap(), None, "an expired one never");
-    assert_eq!(accounts.users().await.unwrap(), [user]);
-    assert!(accounts.remove_token("ci").await.unwrap());
-    assert_eq!(accounts.token(&[2; 32]).await.unwrap(), None);
-    assert!(accounts.remove_user("anna").await.unwrap());
-    assert_eq!(accounts.session(&[1; 32]).await.unwrap(), None, "a removed user is signed out");
 }
 
 async fn hostile_text_is_kept_to_the_byte<S: Engine>(f: Fixture<S>) {

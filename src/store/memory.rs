@@ -3,13 +3,14 @@
 //! Everything sits behind one mutex. On two cores that beats every concurrent map (measured: 52 M updates
 //! a second), and it makes each call one transaction for free. Nothing survives the process.
 
+mod accounts;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::accounts::{AccountStore, SessionRecord, TokenRecord, UserRecord};
 use super::{
     ChangeSink, Changes, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport,
     JobPage, JobStore, LogFrom, LogPage, LogQuery, Pruned, StoreError, StoreProgress, ledger,
@@ -35,10 +36,7 @@ struct Tables {
     clock: Option<ClockMark>,
     sinks: Vec<Arc<dyn ChangeSink>>,
     closed: bool,
-    users: BTreeMap<String, UserRecord>,
-    sessions: HashMap<[u8; 32], SessionRecord>,
-    tokens: BTreeMap<String, TokenRecord>,
-    links: HashMap<[u8; 32], (String, Timestamp)>,
+    accounts: accounts::Accounts,
 }
 
 struct Entry {
@@ -398,93 +396,5 @@ impl JobStore for MemoryStore {
 
     async fn close(&self) {
         self.tables().closed = true;
-    }
-}
-
-#[async_trait]
-impl AccountStore for MemoryStore {
-    async fn user(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
-        Ok(self.tables().users.get(name).cloned())
-    }
-
-    async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
-        Ok(self.tables().users.values().cloned().collect())
-    }
-
-    async fn put_user(&self, user: UserRecord) -> Result<(), StoreError> {
-        self.tables().users.insert(user.name.clone(), user);
-        Ok(())
-    }
-
-    async fn remove_user(&self, name: &str) -> Result<bool, StoreError> {
-        let mut tables = self.tables();
-        tables.sessions.retain(|_, session| session.user != name);
-        tables.links.retain(|_, (user, _)| user != name);
-        Ok(tables.users.remove(name).is_some())
-    }
-
-    async fn forget_sessions(&self, before: Timestamp) -> Result<(), StoreError> {
-        self.tables().sessions.retain(|_, session| session.expires_at >= before);
-        Ok(())
-    }
-
-    async fn add_session(&self, session: SessionRecord) -> Result<(), StoreError> {
-        let mut tables = self.tables();
-        tables.sessions.insert(session.hash, session);
-        Ok(())
-    }
-
-    async fn session(&self, hash: &[u8; 32]) -> Result<Option<(SessionRecord, UserRecord)>, StoreError> {
-        let tables = self.tables();
-        Ok(tables
-            .sessions
-            .get(hash)
-            .and_then(|session| tables.users.get(&session.user).map(|user| (session.clone(), user.clone()))))
-    }
-
-    async fn remove_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
-        self.tables().sessions.remove(hash);
-        Ok(())
-    }
-
-    async fn remove_sessions_of(&self, user: &str) -> Result<(), StoreError> {
-        self.tables().sessions.retain(|_, session| session.user != user);
-        Ok(())
-    }
-
-    async fn add_token(&self, token: TokenRecord) -> Result<bool, StoreError> {
-        let mut tables = self.tables();
-        if tables.tokens.contains_key(&token.name) {
-            return Ok(false);
-        }
-        tables.tokens.insert(token.name.clone(), token);
-        Ok(true)
-    }
-
-    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        Ok(self.tables().tokens.values().cloned().collect())
-    }
-
-    async fn token(&self, hash: &[u8; 32]) -> Result<Option<TokenRecord>, StoreError> {
-        Ok(self.tables().tokens.values().find(|token| token.hash == *hash).cloned())
-    }
-
-    async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
-        Ok(self.tables().tokens.remove(name).is_some())
-    }
-
-    async fn add_link(&self, hash: [u8; 32], user: &str, expires_at: Timestamp) -> Result<(), StoreError> {
-        self.tables().links.insert(hash, (user.to_owned(), expires_at));
-        Ok(())
-    }
-
-    async fn link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<String>, StoreError> {
-        let tables = self.tables();
-        Ok(tables.links.get(hash).filter(|(_, expires)| *expires > now).map(|(user, _)| user.clone()))
-    }
-
-    async fn take_link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<String>, StoreError> {
-        let taken = self.tables().links.remove(hash);
-        Ok(taken.filter(|(_, expires)| *expires > now).map(|(user, _)| user))
     }
 }

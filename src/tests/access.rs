@@ -30,8 +30,8 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
         ("GET", "/healthz" | "/favicon.svg" | "/robots.txt" | "/pkg/{build}/{name}" | "/login")
         | ("POST", "/rpc/session/sign-in" | "/rpc/session/choose-password") => Takes::Nobody,
 
-        ("GET", "/" | "/readyz" | "/api/openapi.json" | "/api/docs")
-        | ("GET", "/admin/jobs" | "/admin/jobs/{id}" | "/admin/{*any}")
+        ("GET", "/" | "/admin" | "/readyz" | "/api/openapi.json" | "/api/docs")
+        | ("GET", "/admin/jobs" | "/admin/jobs/{id}" | "/admin/account" | "/admin/{*any}")
         | (
             "GET",
             "/api/admin/jobs"
@@ -41,7 +41,9 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
             | "/api/admin/jobs/{id}/messages",
         )
         | ("GET", "/rpc/board/poll" | "/rpc/jobs/past" | "/rpc/jobs/poll")
-        | ("POST", "/rpc/session/sign-out") => Takes::Read,
+        | ("POST", "/rpc/session/sign-out" | "/rpc/session/change-password" | "/rpc/session/end") => {
+            Takes::Read
+        }
 
         ("POST", "/api/admin/jobs/start") => Takes::Start,
 
@@ -102,7 +104,7 @@ async fn ask(client: &Client, method: &str, path: &str, job: &str, html: bool) -
     let rpc = path.starts_with("/rpc/");
     let fields = format!(
         "id={job}&reason=r&feature=retention&boot=b&build=b&since=0&after=0&unfolded=false&confirm=1&shown=1\
-         &name=nobody&password=nothing-of-note&link=none&again=nothing-of-note"
+         &name=nobody&password=nothing-of-note&link=none&again=nothing-of-note&current=nothing"
     );
     let address = if rpc && method == "GET" { format!("{about}?{fields}") } else { about };
     let request = client
@@ -145,7 +147,8 @@ async fn every_route_is_open_to_whom_it_is_for_and_to_nobody_else() {
         for html in [false, true] {
             let reply = ask(&anon, method, path, &job, html).await;
             let (status, to) = (reply.status().as_u16(), reply.location());
-            let page = method == "GET" && !path.starts_with("/api/admin") && !path.starts_with("/rpc/");
+            // Whatever a browser sends, it is shown the way in.
+            let page = !path.starts_with("/api/admin");
             match takes {
                 Takes::Nobody => {
                     assert!(status != 403 && !to.starts_with("/login?next="), "{method} {path}: {status}");
@@ -200,6 +203,105 @@ async fn every_listed_route_is_really_there() {
         let may_be_absent = path.contains("{name}") || path == "/admin/{*any}";
         assert!(status != 404 || may_be_absent, "{method} {path}: {status}");
         reporter.post_nothing(&job.at("complete")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_browser_is_never_answered_with_json() {
+    let (app, anon, viewer, ..) = TestApp::init().await;
+    let browser = app.signed_in("anna", Role::Viewer).await;
+    let form = |client: &Client, path: &str, referer: &str| {
+        let request =
+            client.request("POST", path).header("accept", "text/html,*/*").header("referer", referer);
+        request.header("content-type", "application/x-www-form-urlencoded").body("id=x&reason=r")
+    };
+    // Signed out while typing.
+    for (referer, next) in [
+        ("http://longhaul.test/admin/jobs/x?level=error", "/admin/jobs/x%3Flevel%3Derror"),
+        ("https://evil.example/phish", "/admin/jobs"),
+        ("nonsense", "/admin/jobs"),
+    ] {
+        let reply = form(&anon, "/rpc/jobs/abort", referer).send().await;
+        assert_eq!(
+            (reply.status().as_u16(), reply.location()),
+            (303, format!("/login?next={next}").as_str())
+        );
+    }
+    let page = |reply: &Reply, status: u16, part: &str| {
+        assert_eq!(reply.status(), status, "{}", reply.text());
+        assert!(reply.header("content-type").starts_with("text/html"), "{status}: {}", reply.text());
+        assert!(reply.text().contains(part) && !reply.text().contains("\"code\""), "{}", reply.text());
+        assert_eq!(reply.header("cache-control"), "no-store");
+    };
+    page(&browser.page("/no/such/page").await, 404, "There is no such page");
+    page(&form(&browser, "/healthz", "").send().await, 405, "does not answer");
+    page(&form(&browser, "/rpc/jobs/abort", "").header("origin", "http://x").send().await, 403, "http://x");
+    let garbled = form(&browser, "/rpc/session/sign-in", "").body(vec![b'=', 0xff, b'%']).send().await;
+    assert!(garbled.status().is_client_error() || garbled.status() == 302 || garbled.status() == 303);
+    assert!(!garbled.header("content-type").starts_with("application/json"), "{}", garbled.text());
+    // Where no page is asked for, none comes.
+    assert_eq!(viewer.get("/no/such/page").await.json()["code"], "no_such_path");
+    assert_eq!(browser.page("/api/admin/nothing").await.json()["code"], "no_such_path");
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let (app, anon, viewer, ..) = TestApp::init().await;
+    let job = app.token("r", Role::Reporter).await.start("import").await;
+    for path in
+        ["/", "/admin", "/admin/jobs", "/login", "/healthz", "/favicon.svg", "/api/admin/jobs", &job.page()]
+    {
+        for client in [&anon, &viewer] {
+            for accept in ["text/html", "application/json"] {
+                let ask =
+                    async |method: &str| client.request(method, path).header("accept", accept).send().await;
+                let (get, head) = (ask("GET").await, ask("HEAD").await);
+                assert_eq!(
+                    (get.status(), get.location()),
+                    (head.status(), head.location()),
+                    "{path} {accept}"
+                );
+                assert!(head.text().is_empty() || head.status() != 200, "{path}");
+            }
+        }
+    }
+    assert_eq!(viewer.page("/admin").await.location(), "/admin/jobs");
+}
+
+#[tokio::test]
+async fn a_form_through_a_proxy_signs_in_and_a_token_is_good_from_anywhere() {
+    let (app, anon, _, reporter, ..) = TestApp::with().public_url("http://box.lan:5348").init().await;
+    app.user("anna", Role::Viewer, "correct horse").await;
+    let sign_in = |origin: &str| {
+        let form = anon
+            .request("POST", "/rpc/session/sign-in")
+            .header("accept", "text/html")
+            .header("origin", origin);
+        let form = form.header("host", "127.0.0.1:3000");
+        form.header("content-type", "application/x-www-form-urlencoded")
+            .body("name=anna&password=correct+horse")
+    };
+    sign_in("http://box.lan:5348").send().await.assert_sent_to("/admin/jobs");
+    let refused = sign_in("http://elsewhere.lan").send().await;
+    assert_eq!(refused.status(), 403);
+    for part in ["http://elsewhere.lan", "127.0.0.1:3000", "http://box.lan:5348", "--public-url"] {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+    let job = reporter.start("import").await;
+    let complete =
+        reporter.request("POST", &job.at("complete")).header("origin", "https://elsewhere.example");
+    assert_eq!(complete.header("sec-fetch-site", "cross-site").send().await.status(), 200);
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_come_by_https_alone_where_that_is_the_address() {
+    for (url, told) in
+        [("https://jobs.example.org", "max-age=31536000"), ("http://jobs.example.org", ""), ("", "")]
+    {
+        let (_, anon, ..) = TestApp::with().public_url(url).init().await;
+        for path in ["/login", "/healthz", "/api/admin/jobs"] {
+            assert_eq!(anon.get(path).await.header("strict-transport-security"), told, "{url} {path}");
+        }
     }
 }
 
@@ -559,6 +661,73 @@ impl std::io::Write for Written {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+impl Written {
+    /// Writes down what is logged until the guard is dropped.
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let written = self.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone());
+        tracing::subscriber::set_default(log.finish())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Who was let in, shut out, made or changed, by whom and from where, and never with a secret.
+#[tokio::test]
+async fn who_came_in_and_who_was_made_is_in_the_servers_log() {
+    use longhaul::service::accounts::set_role;
+    let (app, anon, .., admin) = TestApp::init().await;
+    app.user("anna", Role::Viewer, "correct horse").await;
+    let written = Written::default();
+    let listening = written.listen();
+    let sign_in = async |name: &str, password: &str| {
+        let form = anon
+            .request("POST", "/rpc/session/sign-in")
+            .from("192.0.2.7")
+            .header("accept", "application/json");
+        let form = form.header("content-type", "application/x-www-form-urlencoded");
+        form.body(format!("name={name}&password={password}")).send().await
+    };
+    for _ in 0..10 {
+        sign_in("anna", "battery+staple").await;
+    }
+    // A password in the field of the name.
+    sign_in("hunter2-hunter2", "").await;
+    app.minutes_pass(6);
+    let session = sign_in("anna", "correct+horse").await;
+    let send = async |method: &str, path: &str, body: serde_json::Value| {
+        admin.request(method, path).from("192.0.2.8").json(&body).send().await
+    };
+    let added = send("POST", "/api/admin/users", json!({"name": "otto", "role": "operator"})).await.json();
+    let token = send("POST", "/api/admin/tokens", json!({"name": "robot", "role": "reporter"})).await.json();
+    send("DELETE", "/api/admin/users/otto", json!({})).await;
+    send("DELETE", "/api/admin/tokens/robot", json!({})).await;
+    set_role(&*app.accounts, "anna", Role::Operator, app.service.now()).await.unwrap();
+    drop(listening);
+    let text = written.text();
+    for (what, parts) in [
+        ("A sign-in failed: wrong password", vec!["user=anna", "from=192.0.2.7"]),
+        ("A sign-in failed: no such user", vec!["from=192.0.2.7"]),
+        ("Locked out", vec!["user=anna", "from=192.0.2.7", "minutes=5"]),
+        ("Signed in", vec!["user=anna", "from=192.0.2.7"]),
+        ("User added", vec!["user=otto", "role=\"operator\"", "by=\"token:admin\"", "from=192.0.2.8"]),
+        ("Token made", vec!["token=robot", "role=\"reporter\"", "by=\"token:admin\"", "from=192.0.2.8"]),
+        ("User removed", vec!["user=otto", "by=\"token:admin\"", "from=192.0.2.8"]),
+        ("Token revoked", vec!["token=robot", "by=\"token:admin\"", "from=192.0.2.8"]),
+        ("Role changed", vec!["user=anna", "before=\"viewer\"", "role=\"operator\""]),
+    ] {
+        let line = text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(parts.iter().all(|part| line.contains(part)), "{what}: {line}");
+    }
+    let link = added["signInLink"].as_str().unwrap().split_once("link=").unwrap().1.to_owned();
+    let cookie = session.cookie().split_once('=').unwrap().1.to_owned();
+    for secret in ["battery", "correct", "hunter2", &link, &cookie, token["token"].as_str().unwrap()] {
+        assert!(!text.contains(secret), "{secret}: {text}");
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod connections;
 mod crash;
 mod database;
 mod exec;

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use longhaul::model::Role;
 use longhaul::service::NewToken;
 use longhaul::service::accounts::add_token;
+use longhaul::store::{AccountChange, By};
 
 use crate::support::{Client, Credential, Reply, TestApp};
 
@@ -98,8 +99,162 @@ async fn only_the_cookie_that_the_settings_call_for_signs_anybody_in() {
                 cookies.iter().filter(|cookie| cookie.starts_with("longhaul=;")).collect();
             assert!(url.is_empty() || stale.len() == 1, "{cookies:?}");
             assert!(stale.iter().all(|cookie| cookie.contains("Max-Age=0")), "{cookies:?}");
-            assert_eq!(cookies.len(), if url.is_empty() { 1 } else { 2 }, "{cookies:?}");
+            let device =
+                cookies.iter().filter(|cookie| cookie.starts_with(&format!("{own}-device="))).count();
+            assert_eq!(cookies.len() - device, if url.is_empty() { 1 } else { 2 }, "{cookies:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn each_of_several_cookies_of_one_name_is_tried() {
+    let (app, ..) = TestApp::init().await;
+    let browser = app.signed_in("anna", Role::Viewer).await;
+    let (_, own) = browser.credential_header().unwrap();
+    for cookies in
+        [format!("longhaul=another; {own}"), format!("{own}; longhaul=another"), format!("longhaul=; {own}")]
+    {
+        let browser = app.client(Some(Credential::Cookie(cookies.clone())));
+        assert_eq!(browser.get("/api/admin/jobs").await.status(), 200, "{cookies}");
+        assert_eq!(
+            browser.get("/api/admin/jobs").await.status(),
+            200,
+            "and when it is remembered: {cookies}"
+        );
+    }
+    let both = app.client(Some(Credential::Cookie(format!("longhaul=another; {own}"))));
+    both.form("/rpc/session/sign-out", &[]).await.assert_sent_to("/login?notice=signed-out");
+    browser.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");
+}
+
+#[tokio::test]
+async fn a_cookie_is_called_by_the_port_that_the_browser_asked_for() {
+    for (url, host, name) in [
+        ("", "127.0.0.1:3001", "longhaul-3001"),
+        ("", "box.lan", "longhaul"),
+        ("http://box.lan:8080", "127.0.0.1:3000", "longhaul-8080"),
+        ("https://box.lan", "127.0.0.1:3000", "__Host-longhaul"),
+        ("https://box.lan:8443", "127.0.0.1:3000", "__Host-longhaul-8443"),
+    ] {
+        let (app, anon, ..) = TestApp::with().public_url(url).init().await;
+        app.user("anna", Role::Viewer, "correct horse").await;
+        let form = anon.request("POST", SIGN_IN).header("accept", "text/html").header("host", host);
+        let form = form.header("content-type", "application/x-www-form-urlencoded");
+        let reply = form.body("name=anna&password=correct+horse").send().await;
+        assert!(reply.cookie().starts_with(&format!("{name}=")), "{}", reply.cookie());
+        let device = format!("{}=", name.replacen("longhaul", "longhaul-device", 1));
+        assert!(reply.headers("set-cookie").iter().any(|cookie| cookie.starts_with(&device)), "{device}");
+        let ask = app.client(Some(Credential::Cookie(reply.cookie())));
+        assert_eq!(ask.request("GET", "/api/admin/jobs").header("host", host).send().await.status(), 200);
+    }
+}
+
+/// As many connections as the server has had at once, from one address, against people who come from others
+/// or have been here before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_shuts_another_out() {
+    let (app, anon, ..) = TestApp::init().await;
+    app.user("anna", Role::Admin, "correct horse").await;
+    let first = anon.form(SIGN_IN, &[("name", "anna"), ("password", "correct horse")]).await;
+    let device =
+        first.headers("set-cookie").into_iter().find(|cookie| cookie.starts_with("longhaul-device="));
+    let device = device.unwrap().split(';').next().unwrap().to_owned();
+    let guess = async |name: &str, number: usize| {
+        let reply = sign_in(&anon, name, &format!("wrong horse {number}")).await;
+        reply.status().as_u16()
+    };
+    let honest = async |address: &str, cookie: Option<&str>| {
+        let known = app.client(cookie.map(|cookie| Credential::Cookie(cookie.to_owned())));
+        let form = known.request("POST", SIGN_IN).from(address).header("accept", "application/json");
+        let form = form.header("content-type", "application/x-www-form-urlencoded");
+        form.body("name=anna&password=correct+horse").send().await.status().as_u16()
+    };
+    // Seventy guess at once at names that are none, and the honest get through between them.
+    let crowd = join_all((0..70).map(|number| async move { (number, format!("nobody{number}")) }));
+    let crowd = crowd.await;
+    let guesses = join_all(crowd.iter().map(|(number, name)| guess(name, *number)));
+    let people = join_all((0..21).map(|number| {
+        let address = format!("198.51.100.{number}");
+        async move { address }
+    }))
+    .await;
+    let (guesses, people) =
+        tokio::join!(guesses, join_all(people.iter().map(|address| honest(address, None))));
+    assert!(people.iter().all(|status| *status == 200), "{people:?}");
+    assert!(guesses.iter().all(|status| *status == 401), "{guesses:?}");
+    // Ten wrong ones shut the door to whoever comes from there, and to nobody else.
+    for number in 0..10 {
+        assert_eq!(guess("anna", number).await, 401);
+    }
+    let refused = sign_in(&anon, "anna", "correct horse").await;
+    refused.assert_refused(429, "too_many_attempts");
+    let said = refused.json()["error"].as_str().unwrap().to_owned();
+    assert!(said.contains("5 minutes") && said.contains("longhaul user link"), "{said}");
+    assert_eq!(honest("198.51.100.1", None).await, 200);
+    let again = app.client(Some(Credential::Cookie(device.clone())));
+    assert_eq!(sign_in(&again, "anna", "correct horse").await.status(), 200, "a device that was here before");
+    // Which is no way to guess without end, nor known for another's.
+    for number in 0..10 {
+        assert_eq!(sign_in(&again, "anna", &format!("wrong {number}")).await.status(), 401);
+    }
+    assert_eq!(sign_in(&again, "anna", "correct horse").await.status(), 429);
+    assert_eq!(honest("198.51.100.2", None).await, 200);
+}
+
+#[tokio::test]
+async fn signing_in_again_ends_the_session_before() {
+    let (app, ..) = TestApp::init().await;
+    let browser = app.signed_in("anna", Role::Viewer).await;
+    assert_eq!(browser.get("/api/admin/jobs").await.status(), 200);
+    let again = browser.form(SIGN_IN, &[("name", "anna"), ("password", "correct horse")]).await;
+    browser.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");
+    let now = app.client(Some(Credential::Cookie(again.cookie())));
+    assert_eq!(now.get("/api/admin/jobs").await.status(), 200);
+    // A wrong password ends nothing.
+    now.form(SIGN_IN, &[("name", "anna"), ("password", "wrong horse")]).await;
+    assert_eq!(now.get("/api/admin/jobs").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_link_works_with_what_a_chat_program_added_and_its_page_names_one_command() {
+    let (app, anon, ..) = TestApp::init().await;
+    app.user("anna", Role::Viewer, "correct horse").await;
+    for added in [")", ".", "%3E", "%29.", ",%20and"] {
+        let link =
+            longhaul::service::accounts::make_link(&*app.accounts, "anna", app.service.now()).await.unwrap();
+        let page = anon.page(&format!("/login?link={link}{added}")).await;
+        assert!(page.text().contains("Welcome, "), "{added}");
+        let link = format!("{link}{}", added.replace("%29", ")").replace("%20", " ").replace("%3E", ">"));
+        let fields = [("link", link.as_str()), ("password", "another horse"), ("again", "another horse")];
+        anon.form("/rpc/session/choose-password", &fields).await.assert_sent_to("/admin/jobs");
+        let used =
+            anon.page(&format!("/login?link={}&notice=link_expired", crate::support::encode(&link))).await;
+        assert_eq!(used.text().matches("longhaul user link").count(), 1, "{}", used.text());
+    }
+}
+
+#[tokio::test]
+async fn secrets_of_the_settings_are_read_without_what_stands_around_them() {
+    let (app, anon, ..) = TestApp::init().await;
+    let set = async |password: &str, token: &str| {
+        app.service.set_first_credentials(Some(password.to_owned()), Some(token.to_owned())).await
+    };
+    for around in ["\n", "\r\n", " ", "\t", "\u{feff}"] {
+        set(&format!("{around}a long password{around}"), &format!("{around}0123456789abcdef{around}"))
+            .await
+            .unwrap();
+        assert_eq!(sign_in(&anon, "admin", "a long password").await.status(), 200, "{around:?}");
+        let bootstrap = app.client(Some(Credential::Bearer("0123456789abcdef".to_owned())));
+        assert_eq!(bootstrap.get("/api/admin/users").await.status(), 200, "{around:?}");
+    }
+    for (password, token) in [
+        ("a long\npassword", "0123456789abcdef"),
+        ("a long password", "0123456789\nabcdef"),
+        ("a long password", "0123456789 abcdef"),
+        ("a long password", "0123456789äbcdef"),
+        ("a long password", "\n"),
+    ] {
+        assert!(set(password, token).await.is_err(), "{password:?} {token:?}");
     }
 }
 
@@ -147,14 +302,17 @@ async fn the_bootstrap_tokens_name_is_kept_for_it() {
 
     // One made by hand before the name was kept, for something else.
     app.accounts
-        .add_token(longhaul::store::TokenRecord {
-            name: "bootstrap".to_owned(),
-            hash: [7; 32],
-            role: Role::Viewer,
-            act_as: false,
-            created_at: app.service.now(),
-            expires_at: None,
-        })
+        .change(
+            AccountChange::AddToken(longhaul::store::TokenRecord {
+                name: "bootstrap".to_owned(),
+                hash: [7; 32],
+                role: Role::Viewer,
+                act_as: false,
+                created_at: app.service.now(),
+                expires_at: None,
+            }),
+            By::Owner,
+        )
         .await
         .unwrap();
     app.service.set_first_credentials(None, None).await.unwrap();

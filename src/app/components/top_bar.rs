@@ -32,6 +32,9 @@ pub fn TopBar(
                     <p>
                         "Signed in as " <b>{name}</b> <br /> <span class="sub">"Role: " {role}</span>
                     </p>
+                    <p>
+                        <a href="/admin/account">"Password and sessions"</a>
+                    </p>
                     <form method="post" action="/rpc/session/sign-out">
                         <button>"Sign out"</button>
                     </form>

@@ -3,8 +3,9 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-use super::{query, service};
+use super::{query, service, settings};
 use crate::app::components::{Logo, NoticeBar};
+use crate::model::MIN_PASSWORD_CHARS;
 use crate::rpc::Notice;
 
 /// The way in.
@@ -30,7 +31,13 @@ pub fn SignInPage() -> impl IntoView {
     }
 }
 
+/// What makes a new link, where the server runs.
+fn link_command() -> String {
+    settings().map(|settings| settings.link_command("NAME")).unwrap_or_default()
+}
+
 fn by_password(next: String) -> impl IntoView {
+    let command = link_command();
     view! {
         <form class="card form" method="post" action="/rpc/session/sign-in">
             <h1>"Sign in"</h1>
@@ -44,7 +51,7 @@ fn by_password(next: String) -> impl IntoView {
             </label>
             <button class="primary">"Sign in"</button>
             <p class="sub">
-                "No password yet, or forgotten? On the server, " <code>"longhaul user link NAME"</code>
+                "No password yet, or forgotten? On the server, " <code>{command}</code>
                 " makes a one-time link."
             </p>
         </form>
@@ -53,6 +60,7 @@ fn by_password(next: String) -> impl IntoView {
 
 fn by_link(link: String) -> impl IntoView {
     let service = service();
+    let command = link_command();
     Suspend::new(async move {
         let user = match service {
             Ok(service) => service.link_user(&link).await.map_err(|error| error.to_string()),
@@ -71,15 +79,15 @@ fn by_link(link: String) -> impl IntoView {
                             name="password"
                             type="password"
                             required
-                            minlength="10"
+                            minlength=MIN_PASSWORD_CHARS
                             autocomplete="new-password"
                             autofocus
                         />
-                        <small>"At least 10 characters."</small>
+                        <small>"At least " {MIN_PASSWORD_CHARS} " characters."</small>
                     </label>
                     <label>
                         "Once more"
-                        <input name="again" type="password" required minlength="10" autocomplete="new-password" />
+                        <input name="again" type="password" required minlength=MIN_PASSWORD_CHARS autocomplete="new-password" />
                     </label>
                     <button class="primary">"Save and sign in"</button>
                 </form>
@@ -89,6 +97,7 @@ fn by_link(link: String) -> impl IntoView {
                 <section class="card empty">
                     <h1>"This link does not work any more"</h1>
                     <p>{text}</p>
+                    <p>"On the server, " <code>{command}</code> " makes a new one."</p>
                     <p>
                         <a class="button" href="/login">
                             "Sign in with a password"

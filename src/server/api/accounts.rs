@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::{ApiError, AppState, Body, ErrorBody, SignedIn};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, ManageAccounts};
 use crate::model::{Invalid, Role};
 use crate::service::NewToken;
 use crate::view::iso;
@@ -44,7 +44,7 @@ pub struct UserDto {
 )]
 pub async fn users(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ManageAccounts>,
 ) -> Result<Json<Vec<UserDto>>, ApiError> {
     let users = app.service.users(&caller).await?;
     let dto = users.into_iter().map(|user| UserDto {
@@ -91,7 +91,7 @@ pub struct UserAdded {
 )]
 pub async fn add_user(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ManageAccounts>,
     Body(body): Body<NewUserBody>,
 ) -> Result<(StatusCode, Json<UserAdded>), ApiError> {
     let link = app.service.add_user(&caller, &body.name, role(body.role.as_deref())?).await?;
@@ -114,7 +114,7 @@ pub async fn add_user(
 )]
 pub async fn remove_user(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ManageAccounts>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     app.service.remove_user(&caller, &name).await?;
@@ -150,7 +150,7 @@ pub struct TokenDto {
 )]
 pub async fn tokens(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ManageAccounts>,
 ) -> Result<Json<Vec<TokenDto>>, ApiError> {
     let tokens = app.service.tokens(&caller).await?;
     let dto = tokens.into_iter().map(|token| TokenDto {
@@ -204,7 +204,7 @@ pub struct TokenAdded {
 )]
 pub async fn add_token(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ManageAccounts>,
     Body(body): Body<NewTokenBody>,
 ) -> Result<(StatusCode, Json<TokenAdded>), ApiError> {
     let new = NewToken {
@@ -231,7 +231,7 @@ pub async fn add_token(
 )]
 pub async fn remove_token(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ManageAccounts>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     app.service.remove_token(&caller, &name).await?;

@@ -2,31 +2,37 @@
 //!
 //! An event says "revision N exists, these jobs changed"; whoever hears it fetches as a poll would. So a
 //! lost event costs nothing, and a slow reader gets one event for many changes. A stream ends after a
-//! while, so that a session that was revoked does not listen for ever; browsers come back by themselves.
+//! while, and within seconds where its listener is shut out; browsers come back by themselves.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Sse;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::sse::Event;
+use axum::response::{IntoResponse, Sse};
 use futures::Stream;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc::Sender;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use crate::http::{ApiError, AppState, Params, SignedIn};
+use crate::http::{ApiError, AppState, Params, SignedIn, credential};
 use crate::model::{JobId, Permission};
+use crate::service::{Credential, ServiceError};
 
 /// Changes within this time are one event.
 const GATHER: Duration = Duration::from_millis(15);
 /// A quiet stream shows this often that it lives.
 const BEAT: Duration = Duration::from_secs(15);
+/// A stream looks this often whether its listener may still hear…
+const LOOK: Duration = Duration::from_secs(3);
+/// …by what was true no longer ago than this: whoever is shut out hears nothing after five seconds.
+const FRESH: Duration = Duration::from_secs(1);
 /// A stream is ended after this long.
 const LASTS: Duration = Duration::from_secs(10 * 60);
 /// More changed jobs than this are not named one by one.
@@ -59,8 +65,17 @@ pub async fn events(
     SignedIn(caller): SignedIn,
     headers: HeaderMap,
     Params(params): Params<EventParams>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     caller.must(Permission::Read).map_err(ApiError::from)?;
+    let listening = app.streams.open(caller.credential).ok_or_else(|| {
+        ApiError::request(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_streams",
+            "Too many streams of changes are open. Close some, or poll instead.",
+        )
+        .retry_after(30)
+    })?;
+    let shown = credential(&app.settings, &headers);
     let board = app.service.board().clone();
     let mut heard = board.revisions();
     // Where the client left off, if it was with this run of the server.
@@ -71,7 +86,10 @@ pub async fn events(
         .filter(|(boot, _)| *boot == board.boot())
         .and_then(|(_, revision)| revision.parse::<u64>().ok());
     let closing = app.closing.clone();
-    let stream = stream_of(move |emit| async move {
+    let stream = stream_of(move |emit: Sender<Result<Event, Infallible>>| async move {
+        let _listening = listening;
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = tokio::time::sleep(LASTS);
         tokio::pin!(end);
         // From the last thing that was sent: changes of other jobs are nothing the listener hears.
@@ -108,7 +126,7 @@ pub async fn events(
                 // Seen by the browser's code, as a comment would not be: a stream that fell silent is dead.
                 () = &mut beat => {
                     tokio::select! {
-                        sent = emit.send(Ok(Event::default().event("beat").data(""))) => {
+                        sent = emit.send(Ok(beat_of(board.boot(), revision))) => {
                             if sent.is_err() { return }
                         }
                         () = &mut end => return,
@@ -116,13 +134,33 @@ pub async fn events(
                     }
                     beat.as_mut().reset(Instant::now() + BEAT);
                 }
+                _ = look.tick() => if !may_listen(&app, shown.as_ref()).await { return },
                 () = &mut end => return,
                 () = closing.cancelled() => return,
                 () = emit.closed() => return,
             }
         }
     });
-    Ok(Sse::new(stream))
+    // A proxy that gathers or packs what it passes on would deliver it when it is of no use any more.
+    let unbuffered = [
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+    ];
+    Ok((unbuffered, Sse::new(stream)).into_response())
+}
+
+/// What a quiet stream sends. With data, for a browser tells nobody of an event that has none.
+fn beat_of(boot: &str, revision: u64) -> Event {
+    Event::default().event("beat").data(json!({"revision": revision, "boot": boot}).to_string())
+}
+
+/// Whether whoever listens may still do so. While the store does not answer, nobody knows better.
+async fn may_listen(app: &AppState, shown: Option<&Credential>) -> bool {
+    let Some(shown) = shown else { return false };
+    match app.service.recognise_within(shown, FRESH).await {
+        Ok(caller) => caller.must(Permission::Read).is_ok(),
+        Err(error) => error != ServiceError::Unauthenticated,
+    }
 }
 
 /// A stream of what a task emits. The task ends when nobody listens any more.

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::given::{Document, Moment, document};
 use super::job_dto::{JobDto, MESSAGES_IN_LIST};
-use crate::http::{ApiError, AppState, Body, ErrorBody, Params, SignedIn};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, Params, SignedIn, Start};
 use crate::model::{Invalid, JobFilter, JobId, PageSize, Status};
 use crate::service::{StartRequest, StartTimeouts};
 
@@ -186,7 +186,7 @@ pub struct Started {
 )]
 pub async fn start(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Start>,
     headers: HeaderMap,
     Body(body): Body<StartBody>,
 ) -> Result<impl IntoResponse, ApiError> {

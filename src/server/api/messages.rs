@@ -12,7 +12,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::document::NOT_RECORDED;
 use super::given::Moment;
-use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, Params, SignedIn};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, JobPath, Params, ReportOwn, SignedIn};
 use crate::model::{Invalid, Level, LineKind, LogFilter, MessageText, Report, ReportItem};
 use crate::store::{LogFrom, LogQuery};
 use crate::view::iso;
@@ -145,7 +145,7 @@ fn items(body: MessageBody) -> Result<impl Iterator<Item = ReportItem>, Invalid>
 )]
 pub async fn post(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ReportOwn>,
     JobPath(id): JobPath,
     Body(body): Body<MessagesBody>,
 ) -> Result<Json<MessageRecorded>, ApiError> {

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::document::NOT_RECORDED;
 use super::given::{Document, Moment, document};
 use super::job_dto::{JobDto, MESSAGES_OF_ONE};
-use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, OptionalBody, SignedIn};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, JobPath, OptionalBody, ReportOwn, SignedIn};
 use crate::model::{Invalid, Job, JobId, ProgressSource, Report, ReportItem, Status, StepSpec, Timestamp};
 use crate::view::{JobRow, attention};
 
@@ -158,7 +158,7 @@ impl Reported {
 )]
 pub async fn post(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ReportOwn>,
     JobPath(id): JobPath,
     Body(body): Body<ProgressBody>,
 ) -> Result<Json<Reported>, ApiError> {
@@ -229,7 +229,7 @@ pub struct Heard {
 )]
 pub async fn heartbeat(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ReportOwn>,
     JobPath(id): JobPath,
     OptionalBody(body): OptionalBody<EpochBody>,
 ) -> Result<Json<Heard>, ApiError> {
@@ -265,7 +265,7 @@ pub struct CompleteBody {
 )]
 pub async fn complete(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ReportOwn>,
     JobPath(id): JobPath,
     OptionalBody(body): OptionalBody<CompleteBody>,
 ) -> Result<Json<Reported>, ApiError> {
@@ -303,7 +303,7 @@ pub struct FailBody {
 )]
 pub async fn fail(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ReportOwn>,
     JobPath(id): JobPath,
     OptionalBody(body): OptionalBody<FailBody>,
 ) -> Result<Json<Reported>, ApiError> {
@@ -328,7 +328,7 @@ pub async fn fail(
 )]
 pub async fn aborted(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<ReportOwn>,
     JobPath(id): JobPath,
     OptionalBody(body): OptionalBody<AbortedBody>,
 ) -> Result<Json<Reported>, ApiError> {

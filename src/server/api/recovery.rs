@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::progress::Reported;
-use crate::http::{ApiError, AppState, Body, ErrorBody, JobPath, SignedIn};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, JobPath, Recover};
 use crate::model::{Job, JobId, Status};
 use crate::service::{CleanupOutcome, CleanupReport};
 
@@ -38,7 +38,7 @@ pub struct ReasonBody {
 )]
 pub async fn abort(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
     JobPath(id): JobPath,
     Body(body): Body<ReasonBody>,
 ) -> Result<(StatusCode, Json<Reported>), ApiError> {
@@ -64,7 +64,7 @@ pub async fn abort(
 )]
 pub async fn force_fail(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
     JobPath(id): JobPath,
     Body(body): Body<ReasonBody>,
 ) -> Result<Json<Reported>, ApiError> {
@@ -88,7 +88,7 @@ pub async fn force_fail(
 )]
 pub async fn pin(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
     JobPath(id): JobPath,
 ) -> Result<Json<Reported>, ApiError> {
     let job = app.service.pin(&caller, id).await?;
@@ -111,7 +111,7 @@ pub async fn pin(
 )]
 pub async fn unpin(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
     JobPath(id): JobPath,
 ) -> Result<Json<Reported>, ApiError> {
     let job = app.service.unpin(&caller, id).await?;
@@ -238,7 +238,7 @@ impl From<&CleanupReport> for EmergencyReport {
 )]
 pub async fn emergency_cleanup(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
     Body(body): Body<EmergencyBody>,
 ) -> Result<Json<EmergencyReport>, ApiError> {
     let report =
@@ -283,7 +283,7 @@ pub struct SweepReport {
 )]
 pub async fn cleanup(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
 ) -> Result<Json<SweepReport>, ApiError> {
     let ended = app.service.sweep_now(&caller).await?;
     let swept = |job: &Job| SweptJob {
@@ -317,7 +317,7 @@ pub struct ClockAccepted {
 )]
 pub async fn accept_clock(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
 ) -> Result<Json<ClockAccepted>, ApiError> {
     let doubted = app.service.accept_clock(&caller).await?;
     let message = if doubted { "The clock is believed" } else { "The clock was not in doubt" };

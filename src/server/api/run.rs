@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::jobs::{Started, started};
-use crate::http::{ApiError, AppState, Body, ErrorBody, SignedIn};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, Recover};
 
 /// Which job to run.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -40,7 +40,7 @@ pub struct RunBody {
 )]
 pub async fn run(
     State(app): State<AppState>,
-    SignedIn(caller): SignedIn,
+    Allowed(caller, _): Allowed<Recover>,
     Body(body): Body<RunBody>,
 ) -> Result<impl IntoResponse, ApiError> {
     let created = app.service.run_built_in(&caller, &body.feature, body.input).await?;

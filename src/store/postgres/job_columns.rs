@@ -138,6 +138,13 @@ macro_rules! job_columns {
 
 job_fields!(job_columns);
 
+/// The row number and the id of a job, whatever else of the row can be read.
+pub(super) fn identity(row: &Row) -> Result<(i64, JobId), StoreError> {
+    let n = row.try_get("n").map_err(unreadable)?;
+    let id = row.try_get("id").map_err(unreadable)?;
+    Ok((n, JobId(id)))
+}
+
 /// The names and types of a field's columns.
 fn named<T: Columns>(field: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     T::names(field).into_iter().zip(T::TYPES.iter().copied())

@@ -97,7 +97,7 @@ pub(super) async fn check(
         let (read, mut unreadable) = reader::each_with_steps(&jobs, &steps)?;
         let read: HashMap<i64, Job> = read.into_iter().collect();
         for row in &jobs {
-            let (n, id) = (get(row, 0)?, JobId(get(row, 1)?));
+            let (n, id) = job_columns::identity(row)?;
             last = n;
             let mut replay = Replay::new(id);
             let mut unread = None;

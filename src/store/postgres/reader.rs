@@ -136,7 +136,7 @@ pub(super) fn each_with_steps(
     }
     let (mut read, mut unreadable) = (Vec::with_capacity(jobs.len()), HashMap::new());
     for row in jobs {
-        let (n, id): (i64, JobId) = (get(row, 0)?, JobId(get(row, 1)?));
+        let (n, id) = job_columns::identity(row)?;
         let steps = of_job.get(&n).copied().unwrap_or_default();
         match guarded(id, || rows::with_steps(std::slice::from_ref(row), steps)) {
             Ok(job) => read.extend(job),

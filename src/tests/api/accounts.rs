@@ -45,6 +45,67 @@ async fn the_last_admin_cannot_be_removed() {
 }
 
 #[tokio::test]
+async fn names_that_nobody_can_tell_apart_or_see_are_refused() {
+    let (app, .., admin) = TestApp::init().await;
+    app.user("anna", Role::Viewer, "correct horse").await;
+    for (name, status, code) in [
+        ("аnna", 409, "conflict"),
+        ("Anna", 409, "conflict"),
+        ("an\u{200b}na", 400, "invalid_value"),
+        ("an\u{202e}na", 400, "invalid_value"),
+        ("anna💥", 400, "invalid_value"),
+        ("-anna", 400, "invalid_value"),
+    ] {
+        admin.post("/api/admin/users", json!({"name": name})).await.assert_refused(status, code);
+    }
+    admin.post("/api/admin/tokens", json!({"name": "Reporter"})).await.assert_refused(409, "conflict");
+    admin
+        .post("/api/admin/tokens", json!({"name": "re\u{ad}porter"}))
+        .await
+        .assert_refused(400, "invalid_value");
+    assert_eq!(admin.post("/api/admin/users", json!({"name": "Jörg Müller"})).await.status(), 201);
+    admin.delete("/api/admin/users/%00").await.assert_refused(404, "not_found");
+}
+
+/// An admin that is demoted, or removed, on the server's machine is remembered for a moment. That moment must
+/// not suffice to leave a token behind.
+#[tokio::test]
+async fn who_is_no_admin_any_more_makes_no_token_and_no_user() {
+    use longhaul::service::accounts::{remove_user, set_role};
+    let (app, ..) = TestApp::init().await;
+    app.user("boss", Role::Admin, "correct horse").await;
+    let browser = app.signed_in("anna", Role::Admin).await;
+    assert_eq!(browser.get("/api/admin/users").await.status(), 200);
+    set_role(&*app.accounts, "anna", Role::Operator, app.service.now()).await.unwrap();
+    browser
+        .post("/api/admin/tokens", json!({"name": "x", "role": "admin"}))
+        .await
+        .assert_refused(403, "forbidden");
+    browser
+        .post("/api/admin/users", json!({"name": "x", "role": "admin"}))
+        .await
+        .assert_refused(403, "forbidden");
+    browser.delete("/api/admin/users/boss").await.assert_refused(403, "forbidden");
+    remove_user(&*app.accounts, "anna", app.service.now()).await.unwrap();
+    browser.post("/api/admin/tokens", json!({"name": "x"})).await.assert_refused(401, "not_signed_in");
+    assert_eq!(app.accounts.users().await.unwrap().len(), 1);
+    assert!(app.accounts.tokens().await.unwrap().iter().all(|token| token.name != "x"));
+}
+
+#[tokio::test]
+async fn the_last_admin_cannot_be_demoted() {
+    use longhaul::service::accounts::set_role;
+    let (app, ..) = TestApp::init().await;
+    app.user("boss", Role::Admin, "correct horse").await;
+    let demote = async |name: &str| set_role(&*app.accounts, name, Role::Viewer, app.service.now()).await;
+    assert!(demote("boss").await.is_err());
+    assert_eq!(set_role(&*app.accounts, "boss", Role::Admin, app.service.now()).await, Ok(()));
+    app.user("other", Role::Admin, "correct horse").await;
+    assert_eq!(demote("boss").await, Ok(()));
+    assert!(demote("other").await.is_err());
+}
+
+#[tokio::test]
 async fn a_token_is_shown_once_works_and_is_revoked_at_once() {
     let (app, .., admin) = TestApp::init().await;
     let reply = admin

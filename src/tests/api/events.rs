@@ -1,8 +1,11 @@
 //! `GET /api/admin/jobs/events`, over a real socket: a nudge that something changed.
 
+use std::time::{Duration, Instant};
+
+use longhaul::model::Role;
 use serde_json::json;
 
-use crate::support::TestApp;
+use crate::support::{Client, TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_event_tells_where_things_stand_and_the_next_names_the_job() {
@@ -86,4 +89,41 @@ async fn a_stream_is_asked_for_properly_or_refused() {
     let (_, anon, viewer, ..) = TestApp::init().await;
     anon.get("/api/admin/jobs/events").await.assert_refused(401, "not_signed_in");
     viewer.get("/api/admin/jobs/events?job=nonsense").await.assert_refused(400, "wrong_query");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_within_five_seconds_for_whoever_is_shut_out() {
+    use longhaul::service::accounts::{remove_token, remove_user};
+    let (app, _, viewer, ..) = TestApp::init().await;
+    let browser = app.signed_in("anna", Role::Viewer).await;
+    let mut events = [app.events(&viewer, "", None).await, app.events(&browser, "", None).await];
+    for stream in &mut events {
+        stream.next().await.unwrap();
+    }
+    // As the command line does it, of which the server is told nothing.
+    remove_token(&*app.accounts, "viewer", app.service.now()).await.unwrap();
+    remove_user(&*app.accounts, "anna", app.service.now()).await.unwrap();
+    app.clock.advance(Duration::from_secs(1));
+    let since = Instant::now();
+    for stream in &mut events {
+        assert!(stream.next().await.is_none());
+    }
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_passed_on_at_once_and_so_many_are_open() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    let ask = async |client: &Client| client.request("GET", "/api/admin/jobs/events").head().await;
+    let reply = ask(&viewer).await;
+    assert_eq!(reply.header("x-accel-buffering"), "no");
+    assert!(reply.header("cache-control").contains("no-transform"), "{}", reply.header("cache-control"));
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        open.push(app.events(&viewer, "", None).await);
+    }
+    assert_eq!(ask(&viewer).await.status(), 429);
+    assert_eq!(ask(&reporter).await.status(), 200, "another's share is another's");
+    drop(open);
+    eventually("the streams have ended", async || (ask(&viewer).await.status() == 200).then_some(())).await;
 }

@@ -23,6 +23,7 @@ use super::{Dice, seed, setting};
 
 const PREVIOUS: &str = include_str!("upgrade/v1.sql");
 const FIRST: &str = include_str!("../../store/migrations/sqlite/V1__jobs_and_accounts.sql");
+const SECOND: &str = include_str!("../../store/migrations/sqlite/V2__accounts_by_id.sql");
 const LATER: &str = "alter table job add column later text;
     update job set later = feature;
     create index job_later on job (later);
@@ -42,7 +43,8 @@ fn previous(path: &Path) {
 fn to_come(later: &str) -> Runner {
     Runner::new(&[
         Migration::unapplied("V1__jobs_and_accounts", FIRST).unwrap(),
-        Migration::unapplied("V2__later", later).unwrap(),
+        Migration::unapplied("V2__accounts_by_id", SECOND).unwrap(),
+        Migration::unapplied("V3__later", later).unwrap(),
     ])
 }
 
@@ -126,12 +128,12 @@ async fn the_upgrade_to_a_release_to_come_keeps_everything_and_is_not_undone() {
     is_as_it_was_and_works_on(&store).await;
     store.close().await;
     drop(store);
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3));
     assert!(
-        matches!(SqliteStore::open(&path), Err(OpenError::TooNew { found: 2, .. })),
+        matches!(SqliteStore::open(&path), Err(OpenError::TooNew { found: 3, .. })),
         "this release is older"
     );
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2), "and keeps its hands off");
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3), "and keeps its hands off");
 }
 
 /// A migration that fails at its last word leaves the old version whole, for the old release and the next.
@@ -149,7 +151,7 @@ async fn a_migration_that_fails_was_never_there() {
     drop(store);
     let error = SqliteStore::open_with_migrations(&path, &to_come(&broken)).err().expect("nor now");
     assert!(error.to_string().contains("nowhere"), "{error}");
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(1));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
     let store = SqliteStore::open_with_migrations(&path, &to_come(LATER)).unwrap();
     is_as_it_was_and_works_on(&store).await;
     store.close().await;
@@ -173,8 +175,12 @@ fn version(db: &Connection) -> Result<u32, String> {
         return Err("jobs are missing, or twice there".to_owned());
     }
     nothing_is_half_there(db)?;
+    let accounts = count("select count(*) from pragma_table_info('account') where name = 'password_number'")?;
+    if tables("'account_2', 'session_2', 'sign_in_link_2'")? != 0 || accounts != u32::from(version > 1) {
+        return Err("accounts are half by name and half by id".to_owned());
+    }
     match (version, column, made, filled) {
-        (1, 0, 0, 0) | (2, 1, 2, 12) => Ok(version),
+        (1 | 2, 0, 0, 0) | (3, 1, 2, 12) => Ok(version),
         half => Err(format!("version, tables, column, tables and rows: {half:?}")),
     }
 }
@@ -190,9 +196,9 @@ fn recorded(path: &Path, upgrade: impl FnOnce()) -> (Vec<u8>, Vec<Entry>) {
 
 /// Cuts the power everywhere in an upgrade. Returns how often the file was of which version, and how often
 /// half.
-fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Image)) -> [u64; 3] {
+fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Image)) -> [u64; 4] {
     let (seed, points) = (seed(), journal.len() as u64 + 1);
-    let (mut player, mut found) = (Player::over(before.to_vec()), [0; 3]);
+    let (mut player, mut found) = (Player::over(before.to_vec()), [0; 4]);
     for point in 0..points {
         if point > 0 {
             player.play(&journal[point as usize - 1]);
@@ -202,7 +208,7 @@ fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Im
             let read = image::open(image.clone()).map_err(|error| error.to_string());
             match read.and_then(|db| version(&db)) {
                 Ok(version) => found[version as usize - 1] += 1,
-                Err(_) => found[2] += 1,
+                Err(_) => found[3] += 1,
             }
             each(number, image);
         }
@@ -220,7 +226,7 @@ fn an_upgrade_cut_short_by_a_power_cut_is_done_at_the_next_opening() {
         runtime.block_on(store.close());
     });
     let resumed = folder.path().join("resumed.db");
-    let [old, new, half] =
+    let [old, second, new, half] =
         cut(&before, &journal, setting("LONGHAUL_UPGRADE_CUTS", 2_000), |number, image| {
             if number % 50 > 0 {
                 return;
@@ -235,9 +241,9 @@ fn an_upgrade_cut_short_by_a_power_cut_is_done_at_the_next_opening() {
             let store = SqliteStore::open_with_migrations(&resumed, &to_come(LATER)).unwrap();
             runtime.block_on(store.close());
             drop(store);
-            assert_eq!(version(&Connection::open(&resumed).unwrap()), Ok(2), "cut {number}, seed {}", seed());
+            assert_eq!(version(&Connection::open(&resumed).unwrap()), Ok(3), "cut {number}, seed {}", seed());
         });
-    assert_eq!(half, 0, "{old} were of the old version, {new} of the new");
+    assert_eq!((second, half), (0, 0), "{old} were of the old version, {new} of the new");
     assert!(old > 100 && new > 100, "{old} were of the old version, {new} of the new");
 }
 

@@ -3,7 +3,7 @@
 use longhaul::model::Role;
 use serde_json::json;
 
-use crate::support::{Credential, TestApp};
+use crate::support::{Client, Credential, TestApp};
 
 #[tokio::test]
 async fn signing_in_by_a_call_sets_the_cookie_and_names_the_page() {
@@ -73,4 +73,57 @@ async fn a_new_password_ends_every_other_session() {
     old.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");
     let new = app.client(Some(Credential::Cookie(new.cookie())));
     assert_eq!(new.get("/api/admin/jobs").await.status(), 200);
+}
+
+#[tokio::test]
+async fn one_changes_ones_own_password_and_signs_out_elsewhere() {
+    let (app, anon, viewer, ..) = TestApp::init().await;
+    let here = app.signed_in("anna", Role::Viewer).await;
+    let fields = [("name", "anna"), ("password", "correct horse")];
+    let sign_in = async || {
+        let reply = anon.form("/rpc/session/sign-in", &fields).await;
+        app.client(Some(Credential::Cookie(reply.cookie())))
+    };
+    let (there, elsewhere) = (sign_in().await, sign_in().await);
+    let page = here.page("/admin/account").await;
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.text().matches("Sign out there").count(), 2, "{}", page.text());
+    assert!(page.text().contains("This browser"));
+    // One of them; which is which is not said, so the first.
+    let id = page.text().split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    here.form("/rpc/session/end", &[("id", &id)])
+        .await
+        .assert_sent_to("/admin/account?notice=sessions-ended");
+    let alive = async |who: &Client| who.get("/api/admin/jobs").await.status() == 200;
+    assert!(alive(&here).await && alive(&there).await != alive(&elsewhere).await);
+    here.form("/rpc/session/end", &[]).await.assert_sent_to("/admin/account?notice=sessions-ended");
+    assert!(alive(&here).await && !alive(&there).await && !alive(&elsewhere).await);
+    // Another's session is nobody else's to end.
+    let otto = app.signed_in("otto", Role::Viewer).await;
+    let there = sign_in().await;
+    let ids = here.page("/admin/account").await;
+    let id = ids.text().split("name=\"id\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    otto.form("/rpc/session/end", &[("id", &id)]).await;
+    assert!(alive(&there).await);
+
+    let change = async |current: &str, password: &str, again: &str| {
+        let fields = [("current", current), ("password", password), ("again", again)];
+        here.form("/rpc/session/change-password", &fields).await
+    };
+    for (current, password, again, code) in [
+        ("wrong horse", "another horse", "another horse", "wrong_password"),
+        ("correct horse", "another horse", "other horse", "password_differs"),
+        ("correct horse", "short", "short", "password_short"),
+    ] {
+        let reply = change(current, password, again).await;
+        reply.assert_sent_to(&format!("/admin/account?notice={code}"));
+    }
+    assert!(alive(&there).await && alive(&here).await);
+    let changed = change("correct horse", "another horse", "another horse").await;
+    changed.assert_sent_to("/admin/account?notice=password-changed");
+    assert!(!alive(&there).await && !alive(&here).await, "the old cookie goes with the old password");
+    assert!(alive(&app.client(Some(Credential::Cookie(changed.cookie())))).await);
+    anon.call("/rpc/session/sign-in", &fields).await.assert_refused(401, "wrong_password");
+    // A token has neither.
+    assert_eq!(viewer.page("/admin/account").await.status(), 409);
 }

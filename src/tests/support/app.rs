@@ -1,5 +1,6 @@
 //! An application for one test: its own store, its own clock, five people.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +9,15 @@ use longhaul::clock::{Clock, ManualClock};
 use longhaul::engine::AdminJob;
 use longhaul::http::AppState;
 use longhaul::model::{Limits, Role, Timestamp};
-use longhaul::server::{Site, build, build_id};
-use longhaul::service::accounts::{add_token, add_user, set_password};
+use longhaul::server::{ConnectionLimits, Site, build, build_id, serve};
+use longhaul::service::accounts::{add_token, add_user, remove_token, set_password};
 use longhaul::service::{NewToken, Service, ServiceSettings};
 use longhaul::settings::{Settings, SettingsArgs};
-use longhaul::store::AccountStore;
+use longhaul::store::{AccountChange, AccountStore, By};
 use longhaul::{JobStore, MemoryStore, SqliteStore, jobs};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Client, Credential, EventReader};
@@ -172,7 +174,7 @@ impl TestApp {
         drop(self);
         let store = Arc::new(SqliteStore::open(&folder.path().join("longhaul.db")).unwrap());
         for token in store.tokens().await.unwrap() {
-            store.remove_token(&token.name).await.unwrap();
+            store.change(AccountChange::RemoveToken { hash: token.hash }, By::Owner).await.unwrap();
         }
         let (app, .., admin) = builder.over(store, clock, files, Some(folder)).await;
         (app, admin)
@@ -225,7 +227,7 @@ impl TestApp {
             let log = admin.get(&format!("/api/admin/jobs/{id}/messages?level=all&limit=1000")).await.json();
             jobs.push(json!({"job": job, "log": log}));
         }
-        self.accounts.remove_token("somebody-who-looks").await.unwrap();
+        remove_token(&*self.accounts, "somebody-who-looks", self.clock.now()).await.unwrap();
         let users: Vec<_> =
             self.accounts.users().await.unwrap().iter().map(|user| format!("{user:?}")).collect();
         let tokens: Vec<_> =
@@ -234,14 +236,16 @@ impl TestApp {
     }
 
     /// Listens on a socket, for what needs one.
-    pub async fn listen(&self) -> std::net::SocketAddr {
+    pub async fn listen(&self) -> SocketAddr {
+        self.listen_within(ConnectionLimits::of(1_000)).await.0
+    }
+
+    /// The same, with other limits; and what ends when the server has.
+    pub async fn listen_within(&self, limits: ConnectionLimits) -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = self.router.clone();
-        tokio::spawn(async move {
-            axum::serve(listener, axum::ServiceExt::<axum::extract::Request>::into_make_service(router)).await
-        });
-        address
+        let (site, closing) = (self.router.clone(), self.closing.clone());
+        (address, tokio::spawn(serve(listener, site, limits, closing)))
     }
 
     /// Opens the stream of changes over a socket.

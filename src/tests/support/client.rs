@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST};
 use axum::http::{Request, StatusCode};
+use longhaul::http::PeerAddress;
 use longhaul::server::Site;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -56,7 +57,17 @@ pub struct Sending {
 impl Sending {
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
+        // There is one `Host`.
+        if let (true, Some(headers)) = (name == "host", self.request.headers_mut()) {
+            headers.remove(HOST);
+        }
         self.request = self.request.header(name, value);
+        self
+    }
+
+    /// Comes from this address.
+    pub fn from(mut self, address: &str) -> Self {
+        self.request = self.request.extension(PeerAddress(address.parse().unwrap()));
         self
     }
 

@@ -9,7 +9,9 @@ use longhaul::model::{
     Actor, Author, Command, Context, Feature, JobId, Level, MessageText, NewJob, Reason, Report, ReportItem,
     Role, Spec, StepSpec, Timestamp,
 };
-use longhaul::store::{AccountStore, ChangeSink, Changes, CreateRules, IdempotencyKey, TokenRecord};
+use longhaul::store::{
+    AccountChange, AccountStore, By, ChangeSink, Changes, CreateRules, IdempotencyKey, TokenRecord,
+};
 use longhaul::{JobStore, SqliteStore};
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -123,7 +125,7 @@ async fn work(path: &Path, disk: Arc<Disk>, seed: u64) -> Recorded {
                     created_at: Timestamp(0),
                     expires_at: None,
                 };
-                assert!(store.add_token(token).await.unwrap());
+                store.change(AccountChange::AddToken(token), By::Owner).await.unwrap();
                 promises.made(Promise::Token(name));
                 // As another process does that looks after the file: the log is emptied again and again.
                 let db = Connection::open(&path).unwrap();

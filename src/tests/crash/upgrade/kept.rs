@@ -10,19 +10,26 @@ use super::{LATER, context, previous, to_come};
 use crate::crash::power::new_job;
 
 /// The tables that the upgrade has no business with.
-const OTHERS: [&str; 12] = [
-    "name",
-    "spec",
-    "ownerless",
-    "event",
-    "step",
-    "counter",
-    "ended",
-    "idempotency",
-    "account",
-    "session",
-    "token",
-    "sign_in_link",
+const OTHERS: [&str; 9] =
+    ["name", "spec", "ownerless", "event", "step", "counter", "ended", "idempotency", "token"];
+
+/// Accounts as they were, and as they are since they belong to an id.
+const ACCOUNTS: [(&str, &str); 3] = [
+    (
+        "select name, role, password, created_at from account order by 1",
+        "select name, role, password, created_at from account where password_number = 0 order by 1",
+    ),
+    (
+        "select hash, account, created_at, expires_at from session order by 1",
+        "select hash, name, session.created_at, expires_at from session join account on id = account \
+         where session.password_number = 0 order by 1",
+    ),
+    (
+        // Of several links of one user the last.
+        "select hash, account, max(expires_at) from sign_in_link group by account order by 2",
+        "select hash, name, expires_at from sign_in_link join account on id = account \
+         where sign_in_link.password_number = 0 order by 2",
+    ),
 ];
 
 /// The columns of a job.
@@ -32,6 +39,9 @@ const JOBS: &str = "select n, id, spec, feature, author, title, status, created_
 /// Rows there are none of in the fixture.
 const MORE_ROWS: &str = "insert into idempotency select 'k', 'f', id, 1795499999000 from job where n = 3;
     insert into session values (zeroblob(32), 'admin', 1795493170000, 1795993170000);
+    insert into sign_in_link values (x'01', 'admin', 1795000000000), (x'02', 'anna', 1795000000001),
+        (x'03', 'anna', 1795000000000), (x'04', 'nobody', 1795000000000);
+    insert into session values (x'05', 'nobody', 1795493170000, 1795993170000);
     insert into account values ('anna', 'viewer', '$argon2id$', 1795493170001);
     insert into token values ('late', zeroblob(32), 'viewer', 0, 1795493170002, 1795493170003);";
 
@@ -60,6 +70,7 @@ async fn every_job_and_every_other_row_is_kept() {
     )
     .unwrap();
     let (columns, rest) = (rows(&db, JOBS), others(&db));
+    let accounts = ACCOUNTS.map(|(before, _)| rows(&db, before));
     drop(db);
     let before = SqliteStore::open(&path).unwrap();
     let jobs = before.jobs_by_id(None, 100).await.unwrap();
@@ -71,6 +82,11 @@ async fn every_job_and_every_other_row_is_kept() {
     let db = Connection::open(&path).unwrap();
     assert!(columns == rows(&db, JOBS), "logs and steps hang on the numbers");
     assert!(rest == others(&db), "the other tables are as they were");
+    for (before, (_, now)) in accounts.into_iter().zip(ACCOUNTS) {
+        let of_somebody: Vec<_> =
+            before.into_iter().filter(|row| row[1] != Value::Text("nobody".to_owned())).collect();
+        assert_eq!(of_somebody, rows(&db, now), "{now}");
+    }
     assert_eq!(rows(&db, "pragma integrity_check"), [[Value::Text("ok".to_owned())]]);
     let last = rows(&db, "select seq from sqlite_sequence where name = 'job'");
     assert_eq!(last, [[Value::Integer(99)]], "no number is given twice");
@@ -143,7 +159,7 @@ async fn a_file_that_an_older_server_has_open_is_not_upgraded_under_it() {
     assert_eq!(schema(), Value::Integer(0), "it keeps its hands off");
     drop(server);
     let accounts = SqliteAccounts::open(&path).unwrap();
-    assert_eq!(schema(), Value::Integer(1));
+    assert_eq!(schema(), Value::Integer(2));
     assert_eq!(accounts.tokens().await.unwrap().len(), 0);
     // And beside a server of this release nothing stands in the way.
     let store = SqliteStore::open(&path).unwrap();

@@ -1,0 +1,127 @@
+//! Credentials that were recognised lately, so that a busy reporter costs no query a call.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::hash_of;
+use crate::model::Timestamp;
+use crate::service::Caller;
+
+/// How long a recognised credential is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(5);
+/// How many are remembered.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// What a request shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// What a browser sends under the name of the session's cookie: one value, or several where others
+    /// have set cookies of the same name. One of them may be a session's.
+    Session(Vec<String>),
+    /// A bearer token.
+    Token(String),
+}
+
+/// Names a recognised credential: whether it came as a cookie, and its hash. A token that is sent as a
+/// cookie is no session, though it was good as a token a moment ago.
+pub type Recognised = (bool, [u8; 32]);
+
+impl Credential {
+    pub(super) fn names(&self) -> impl Iterator<Item = Recognised> + '_ {
+        let (session, secrets) = match self {
+            Self::Session(values) => (true, values.as_slice()),
+            Self::Token(token) => (false, std::slice::from_ref(token)),
+        };
+        secrets.iter().map(move |secret| (session, hash_of(secret)))
+    }
+}
+
+struct Known {
+    caller: Caller,
+    since: Timestamp,
+    until: Timestamp,
+}
+
+/// Credentials that were recognised lately.
+#[derive(Default)]
+pub struct CredentialCache(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    known: HashMap<Recognised, Known>,
+    /// Rises when all is forgotten.
+    forgotten: u64,
+}
+
+/// When an answer was asked for that is to be remembered.
+#[derive(Clone, Copy)]
+pub struct Asked(u64);
+
+impl CredentialCache {
+    fn all(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever was recognised by it no longer ago than that.
+    pub fn get(&self, name: &Recognised, now: Timestamp, within: Duration) -> Option<Caller> {
+        let all = self.all();
+        let known = all.known.get(name)?;
+        let fresh = known.since.plus(within) > now && known.until > now;
+        fresh.then(|| known.caller.clone())
+    }
+
+    /// Before the store is asked.
+    pub fn ask(&self) -> Asked {
+        Asked(self.all().forgotten)
+    }
+
+    /// Remembers an answer, unless something was revoked since it was asked for: it may be from before.
+    pub fn put(&self, asked: Asked, name: Recognised, caller: Caller, now: Timestamp, until: Timestamp) {
+        let mut all = self.all();
+        if all.forgotten != asked.0 {
+            return;
+        }
+        if all.known.len() >= MOST_REMEMBERED {
+            all.known.clear();
+        }
+        all.known.insert(name, Known { caller, since: now, until });
+    }
+
+    /// Something was revoked.
+    pub fn forget(&self) {
+        let mut all = self.all();
+        all.known.clear();
+        all.forgotten += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Actor, Role};
+
+    #[test]
+    fn an_answer_from_before_a_revocation_is_not_remembered() {
+        let (cache, now) = (CredentialCache::default(), Timestamp(1_000));
+        let caller = Caller {
+            actor: Actor::user("anna"),
+            role: Role::Viewer,
+            act_as: false,
+            account: None,
+            credential: [1; 32],
+            from: None,
+        };
+        let name = (true, [1; 32]);
+        let asked = cache.ask();
+        cache.forget();
+        cache.put(asked, name, caller.clone(), now, now.plus(REMEMBERED));
+        assert_eq!(cache.get(&name, now, REMEMBERED), None);
+        cache.put(cache.ask(), name, caller.clone(), now, now.plus(REMEMBERED));
+        assert_eq!(cache.get(&name, now, REMEMBERED), Some(caller));
+        let later = now.plus(Duration::from_secs(2));
+        assert!(cache.get(&name, later, REMEMBERED).is_some());
+        assert_eq!(cache.get(&name, later, Duration::from_secs(1)), None, "not fresh enough");
+        assert_eq!(cache.get(&name, now.plus(REMEMBERED), REMEMBERED), None);
+    }
+}

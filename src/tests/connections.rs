@@ -1,0 +1,191 @@
+//! Connections: crowds that say nothing, say half, or do not listen, and the people beside them.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use longhaul::model::Role;
+use longhaul::server::ConnectionLimits;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::support::{Client, TestApp, eventually};
+
+/// Small enough for a test to reach them.
+const FEW: ConnectionLimits = ConnectionLimits {
+    most: 40,
+    idle: Duration::from_secs(20),
+    head: Duration::from_secs(20),
+    unread: Duration::from_secs(20),
+};
+
+async fn connect(address: SocketAddr, text: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let _ = socket.write_all(text.as_bytes()).await;
+    socket
+}
+
+/// What comes until the other end closes, or nothing came for a while.
+async fn read(socket: &mut TcpStream, within: Duration) -> Option<String> {
+    let mut bytes = Vec::new();
+    let ended = tokio::time::timeout(within, socket.read_to_end(&mut bytes)).await;
+    ended.ok().map(|_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn get(path: &str, client: &Client, more: &str) -> String {
+    let shown =
+        client.credential_header().map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n{shown}{more}\r\n")
+}
+
+fn form(fields: &str) -> String {
+    format!(
+        "POST /rpc/session/sign-in HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{fields}",
+        fields.len()
+    )
+}
+
+/// Answers on a connection that stays open.
+async fn asks_again(socket: &mut TcpStream, request: &str) -> String {
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = vec![0; 64 * 1024];
+    let count =
+        tokio::time::timeout(Duration::from_secs(10), socket.read(&mut bytes)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&bytes[..count]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crowds_shut_nobody_out() {
+    let (app, _, viewer, ..) = TestApp::init().await;
+    app.user("anna", Role::Viewer, "correct horse").await;
+    let (address, _) = app.listen_within(FEW).await;
+    let list = get("/api/admin/jobs", &viewer, "");
+    let mut kept = connect(address, "").await;
+    assert!(asks_again(&mut kept, &list).await.starts_with("HTTP/1.1 200"));
+    let half = "POST /rpc/session/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nname=an";
+    for (crowd, says) in [("silent", ""), ("half a head", "GET /login HTTP/1.1\r\nHo"), ("half a form", half)]
+    {
+        let mut sockets = Vec::new();
+        for _ in 0..100 {
+            sockets.push(connect(address, says).await);
+        }
+        assert!(asks_again(&mut kept, &list).await.starts_with("HTTP/1.1 200"), "{crowd}: who is signed in");
+        let mut new = connect(address, &get("/api/admin/jobs", &viewer, "Connection: close\r\n")).await;
+        assert!(
+            read(&mut new, Duration::from_secs(10)).await.unwrap().starts_with("HTTP/1.1 200"),
+            "{crowd}"
+        );
+        let mut sign_in = connect(address, &form("name=anna&password=correct+horse")).await;
+        let answer = read(&mut sign_in, Duration::from_secs(20)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{crowd}: who is about to sign in: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_takes_for_ever() {
+    let (app, anon, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    for _ in 0..20 {
+        let lines: Vec<_> = (0..16).map(|_| json!({"type": "info", "message": "x".repeat(60_000)})).collect();
+        assert_eq!(reporter.post(&job.at("message"), json!(lines)).await.status(), 200);
+    }
+    let short = Duration::from_millis(300);
+    let limits = ConnectionLimits { most: 1_000, idle: short * 3, head: short, unread: short };
+    let (address, _) = app.listen_within(limits).await;
+    let since = Instant::now();
+    let closed = async |text: &str| {
+        let mut socket = connect(address, text).await;
+        read(&mut socket, Duration::from_secs(10)).await.expect("it was not closed")
+    };
+    assert_eq!(closed("GET /login HTTP/1.1\r\nHo").await, "", "half a head");
+    closed("").await;
+    assert!(closed(&get("/healthz", &anon, "")).await.starts_with("HTTP/1.1 200"), "nothing after an answer");
+    assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
+    // A head that comes byte by byte has no more time.
+    let mut drip = connect(address, "").await;
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(8) && drip.write_all(b"G").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(since.elapsed() < Duration::from_secs(8));
+    // An answer that nobody reads is given up: what was under way comes, and the rest does not.
+    let path = job.at("messages?limit=1000");
+    let unread = TcpSocket::new_v4().unwrap();
+    unread.set_recv_buffer_size(4_096).unwrap();
+    let mut unread = unread.connect(address).await.unwrap();
+    unread.write_all(get(&path, &viewer, "").as_bytes()).await.unwrap();
+    tokio::time::sleep(short * 8).await;
+    let whole = viewer.get(&path).await.text().len();
+    let mut bytes = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(10), unread.read_to_end(&mut bytes)).await.unwrap();
+    assert!(bytes.len() < whole, "{} of {whole}", bytes.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_not_has_nothing_read() {
+    let (app, _, viewer, reporter, operator, _) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    let (address, _) = app.listen_within(FEW).await;
+    for (client, path, may) in [
+        (&viewer, "/api/admin/jobs/start".to_owned(), false),
+        (&viewer, job.at("message"), false),
+        (&viewer, job.at("progress"), false),
+        (&viewer, job.at("complete"), false),
+        (&reporter, job.at("abort"), false),
+        (&reporter, "/api/admin/jobs/run".to_owned(), false),
+        (&reporter, "/api/admin/jobs/emergency-cleanup".to_owned(), false),
+        (&operator, "/api/admin/users".to_owned(), false),
+        (&operator, "/api/admin/tokens".to_owned(), false),
+        (&reporter, job.at("message"), true),
+    ] {
+        let (name, value) = client.credential_header().unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Type: application/json\r\n\
+             Content-Length: 500000\r\n\r\n["
+        );
+        let mut socket = connect(address, &head).await;
+        let mut answer = [0; 12];
+        let answered = tokio::time::timeout(
+            Duration::from_millis(if may { 300 } else { 5_000 }),
+            socket.read_exact(&mut answer),
+        );
+        match answered.await {
+            Ok(read) => {
+                read.unwrap();
+                assert!(!may && answer == *b"HTTP/1.1 403", "{path}: {}", String::from_utf8_lossy(&answer));
+            }
+            Err(_) => assert!(may, "{path}: it waits for the rest"),
+        }
+    }
+    // Nobody in particular sends forms of a few lines.
+    let mut large =
+        connect(address, "POST /rpc/session/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n")
+            .await;
+    let mut answer = [0; 12];
+    tokio::time::timeout(Duration::from_secs(5), socket_read(&mut large, &mut answer)).await.unwrap();
+    assert_eq!(answer, *b"HTTP/1.1 413");
+}
+
+async fn socket_read(socket: &mut TcpStream, bytes: &mut [u8]) {
+    socket.read_exact(bytes).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_lets_go_of_the_idle_and_ends_what_is_under_way() {
+    let (app, anon, viewer, ..) = TestApp::init().await;
+    let (address, server) = app.listen_within(FEW).await;
+    let mut idle = connect(address, "").await;
+    assert!(asks_again(&mut idle, &get("/healthz", &anon, "")).await.starts_with("HTTP/1.1 200"));
+    let mut stream = connect(address, &get("/api/admin/jobs/events", &viewer, "")).await;
+    let mut under_way = connect(address, &form("name=anna&password=wrong+horse")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    app.closing.cancel();
+    let answer = read(&mut under_way, Duration::from_secs(10)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(read(&mut idle, Duration::from_secs(5)).await.is_some(), "an idle one is closed");
+    assert!(read(&mut stream, Duration::from_secs(5)).await.is_some(), "a stream ends");
+    tokio::time::timeout(Duration::from_secs(5), server).await.expect("all have ended").unwrap();
+    let refused = eventually("nobody listens", async || TcpStream::connect(address).await.err());
+    assert_eq!(refused.await.kind(), std::io::ErrorKind::ConnectionRefused);
+}
