@@ -12,6 +12,8 @@ pub mod components;
 pub mod islands;
 #[cfg(feature = "ssr")]
 mod pages;
+pub(crate) mod reactive;
+mod zone;
 
 #[cfg(feature = "ssr")]
 use leptos::{config::LeptosOptions, prelude::*};
@@ -24,10 +26,12 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     let style = format!("/{}/longhaul.css", options.site_pkg_dir);
     view! {
         <!DOCTYPE html>
-        <html lang="en">
+        // A translator replaces the texts that the page changes, and it would stand still without a word.
+        <html lang="en" translate="no">
             <head>
                 <meta charset="utf-8" />
                 <meta name="viewport" content="width=device-width, initial-scale=1" />
+                <meta name="google" content="notranslate" />
                 <meta name="color-scheme" content="light dark" />
                 <link rel="icon" type="image/svg+xml" href="/favicon.svg" />
                 <link rel="stylesheet" href=style />

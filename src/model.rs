@@ -19,6 +19,7 @@ mod health;
 mod job;
 pub(crate) mod job_fields;
 mod job_id;
+mod label;
 mod limits;
 mod log_line;
 mod page;
@@ -29,6 +30,7 @@ mod status;
 mod step_tree;
 mod text;
 mod time;
+mod visible;
 
 #[cfg(test)]
 mod history_tests;
@@ -43,6 +45,7 @@ pub use job::{
     AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, ProgressSource, Shown, Spec,
 };
 pub use job_id::JobId;
+pub use label::Label;
 pub use limits::{Limits, Timeouts};
 pub use log_line::{LineKind, LogFilter, LogLine};
 pub use page::{Counts, Cursor, JobFilter, OutcomeCounts, PageSize};
@@ -51,5 +54,6 @@ pub use refusal::{Ended, Refusal};
 pub use role::{Permission, Role};
 pub use status::{Outcome, Status};
 pub use step_tree::{Step, StepSpec, StepTree, Weight};
-pub use text::{Author, Feature, Invalid, MessageText, Reason, Tag, Title, is_hidden, shorten, visible};
+pub use text::{Author, Feature, Invalid, MessageText, Reason, Tag, Title, shorten};
 pub use time::Timestamp;
+pub use visible::{is_hidden, visible};

@@ -20,6 +20,6 @@ pub use form::{Notice, caller, service, settings};
 pub use jobs::{AbortJob, ForceFailJob, PinJob, StartBuiltIn, UnpinJob};
 #[cfg(feature = "ssr")]
 pub use live::read_past;
-pub use live::{LogView, PastFilter, PastPage, list_past, poll_board, poll_job};
+pub use live::{LogView, PastFilter, PastPage, list_past, poll_board, poll_job, poll_log};
 pub use session::{ChangePassword, ChoosePassword, EndSessions, SignIn, SignOut};
 pub use system::{EmergencyCleanup, SweepNow};

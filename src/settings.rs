@@ -19,7 +19,7 @@ use thiserror::Error;
 pub use addresses::Origin;
 use addresses::{listen, networks, reachable};
 
-use crate::model::{Limits, Timeouts};
+use crate::model::{Label, Limits, Timeouts};
 
 /// A setting there is.
 struct Known {
@@ -35,7 +35,7 @@ const fn known(name: &'static str, value: &'static str, default: &'static str, h
 }
 
 /// Every setting.
-const KNOWN: [Known; 23] = [
+const KNOWN: [Known; 24] = [
     known("listen", "ADDR", "127.0.0.1:3000", "Where to listen; a port alone is one of this machine's own"),
     known(
         "database",
@@ -53,6 +53,12 @@ const KNOWN: [Known; 23] = [
         "Proxies whose X-Forwarded-For names the client, as addresses or networks such as 127.0.0.1,10.0.0.0/8",
     ),
     known("max-connections", "N", "4096", "The most connections; half of them for those who are signed in"),
+    known(
+        "label",
+        "TEXT",
+        "",
+        "What this server is called, in its pages: production, or production:red (amber, green, blue, grey)",
+    ),
     known("max-active-jobs", "N", "50", "The most jobs that may run at once"),
     known(
         "max-active-each",
@@ -249,6 +255,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How often stale jobs are ended.
     pub sweep_every: Duration,
+    /// What this server is called in its pages.
+    pub label: Option<Label>,
     /// How long a browser stays signed in.
     pub session_lasts: Duration,
     /// How long running jobs may take to end when the server stops.
@@ -372,6 +380,7 @@ impl Settings {
                 lost_after: span("lost-after")?,
             },
             sweep_every: some_span("sweep-every")?,
+            label: Label::read(&text("label")).map_err(|problem| wrong("label", problem))?,
             session_lasts: some_span("session-lasts")?,
             stop_within: span("stop-within")?.unwrap_or_default(),
             log: text("log"),

@@ -10,8 +10,11 @@ mod job_page;
 mod packed;
 
 pub use crate::model::Severity;
-pub use attention::{Attention, attention, headline};
+pub use attention::{Attention, attention, headline, urgent};
 pub use board::{BoardAnswer, BoardView, JobRow, PastRow};
-pub use format::{age, clock_time, date_time, duration, iso, percent_text, text_line, thousands};
-pub use job_page::{Action, Fact, JobAnswer, JobPageView, StepRow, StepState};
-pub use packed::Packed;
+pub use format::{
+    age, clock_time, date_time, day_line, duration, iso, jobs_title, percent_text, tab_title, text_line,
+    thousands, zone_name,
+};
+pub use job_page::{Action, Fact, JobAnswer, JobPageView, LogAnswer, StepRow, StepState};
+pub use packed::{pack, unpack};

@@ -4,16 +4,20 @@
 //! children, small ones that show what it knows. What never moves is drawn on the server and weighs
 //! nothing here.
 
+mod begin;
 mod board;
+mod copy;
 mod job;
 mod live;
 mod live_badge;
 
+pub use begin::Begin;
 pub use board::{
-    BoardProps, Lead, LiveBoard, Needs, OpenCount, OpenTable, PastCount, PastTable, Tiles, Updated,
+    BoardProps, Lead, LiveBoard, Needs, OpenCount, OpenTable, OutcomeChips, PastCount, PastTable, Tiles,
+    Updated,
 };
 pub use job::{
-    Deeds, FactList, FirstError, JobActions, JobBar, JobHead, JobProps, KindCount, LineCount, LiveJob,
-    LogLines, StepCount, Steps,
+    CopyLog, Deeds, FactList, FirstError, JobActions, JobBar, JobHead, JobProps, LineCount, LiveJob,
+    LogKinds, LogLines, LogZone, StepCard,
 };
 pub use live_badge::LiveBadge;

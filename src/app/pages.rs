@@ -3,9 +3,12 @@
 mod account;
 mod emergency_cleanup;
 mod job;
+mod log_filters;
 mod not_found;
 mod overview;
+mod past_filters;
 mod sign_in;
+mod top_bar;
 
 use std::sync::Arc;
 
@@ -18,11 +21,13 @@ use leptos_meta::Title;
 use leptos_router::components::{FlatRoutes, Route, Router};
 use leptos_router::{SsrMode, path};
 
-use crate::app::components::{NoticeBar, TopBar};
+use self::top_bar::TopBar;
+use crate::app::components::NoticeBar;
 use crate::http::status_of;
-use crate::model::Permission;
+use crate::model::{Label, Permission};
 use crate::rpc::{Notice, RpcError, caller, service, settings};
 use crate::service::{Caller, Service, ServiceError};
+use crate::view::tab_title;
 
 /// The pages, by address.
 #[component]
@@ -60,6 +65,16 @@ fn title_text(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// What this server is called.
+fn label() -> Option<Label> {
+    settings().ok()?.label.clone()
+}
+
+/// A page's title, which says which server it is of.
+fn tab(what: &str) -> String {
+    title_text(&tab_title(what, label().map(|label| label.text).as_deref()))
+}
+
 /// Sets the status of the page being rendered.
 fn set_status(status: StatusCode) {
     if let Some(response) = use_context::<ResponseOptions>() {
@@ -72,12 +87,14 @@ fn set_status(status: StatusCode) {
 struct Visit {
     service: Arc<Service>,
     caller: Caller,
+    label: Option<Label>,
     response: Option<ResponseOptions>,
 }
 
 impl Visit {
     fn here() -> Result<Self, RpcError> {
-        Ok(Self { service: service()?, caller: caller()?, response: use_context::<ResponseOptions>() })
+        let response = use_context::<ResponseOptions>();
+        Ok(Self { service: service()?, caller: caller()?, label: label(), response })
     }
 
     fn may_recover(&self) -> bool {
@@ -95,7 +112,7 @@ impl Visit {
 
 fn trouble(text: String) -> AnyView {
     view! {
-        <Title text="This page cannot be shown · Longhaul" />
+        <Title text=tab("This page cannot be shown") />
         <section class="card empty">
             <h1>"This page cannot be shown"</h1>
             <p>{text}</p>
@@ -121,7 +138,7 @@ where
     let drawing = draw(visit.clone());
     view! {
         <a class="skip" href="#main">"Skip to the content"</a>
-        <TopBar name role=role.name() />
+        <TopBar name role=role.name() label=label() />
         <main id="main" tabindex="-1">
             {notice.map(|notice| view! { <NoticeBar text=notice.text refused=notice.refused /> })}
             <Suspense>

@@ -1,10 +1,9 @@
 //! The texts people and programs give us, each with its limit.
 //!
 //! A text is checked once, where it enters, and is a type of its own from there on. Control characters
-//! are data and are kept; [`visible`] shows them escaped where a person reads them.
+//! are data and are kept; [`visible`](super::visible()) shows them escaped where a person reads them.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -140,54 +139,6 @@ impl MessageText {
     }
 }
 
-/// Whether a character is one that a reader does not see, and that changes what is seen or done: a control
-/// character, a change of the writing direction, or one without any width. Joiners of scripts and pictures
-/// (U+200C, U+200D) are not: words are spelt with them.
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{34f}'
-                | '\u{61c}'
-                | '\u{115f}'..='\u{1160}'
-                | '\u{17b4}'..='\u{17b5}'
-                | '\u{180e}'
-                | '\u{200b}'
-                | '\u{200e}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{3164}'
-                | '\u{feff}'
-                | '\u{ffa0}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
-}
-
-/// The text with its hidden characters spelt out, so that a log line cannot forge another, colour a terminal
-/// or reorder a page, and a name cannot pass for another. Line feeds and tabs stay when `multiline`.
-pub fn visible(text: &str, multiline: bool) -> Cow<'_, str> {
-    let hidden = |c: char| is_hidden(c) && !(multiline && (c == '\n' || c == '\t'));
-    if !text.contains(hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\n' if hidden(c) => shown.push_str("\\n"),
-            '\t' if hidden(c) => shown.push_str("\\t"),
-            '\r' => shown.push_str("\\r"),
-            '\u{1b}' => shown.push_str("\\e"),
-            c if hidden(c) => {
-                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => shown.push(c),
-        }
-    }
-    Cow::Owned(shown)
-}
-
 /// The first `most` characters, with an ellipsis where something was cut.
 pub fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
@@ -225,18 +176,5 @@ mod tests {
         let cut = MessageText::cut(text).into_string();
         assert!((MessageText::MAX_BYTES - 4..=MessageText::MAX_BYTES).contains(&cut.len()));
         assert!(cut.starts_with('é') && cut.contains("é … (cut to 64 KiB) … ü") && cut.ends_with('ü'));
-    }
-
-    #[test]
-    fn hidden_characters_are_shown_not_obeyed() {
-        assert_eq!(visible("a\u{1b}[2Jb", false), "a\\e[2Jb");
-        assert_eq!(visible("a\u{202e}b", false), "a\\u{202e}b");
-        assert_eq!(
-            visible("a\u{9b}31mb\u{200b}\u{feff}\u{e0041}", false),
-            "a\\u{9b}31mb\\u{200b}\\u{feff}\\u{e0041}"
-        );
-        assert_eq!(visible("क्\u{200d}ष ❤\u{fe0f}", false), "क्\u{200d}ष ❤\u{fe0f}");
-        assert_eq!(visible("a\nb", true), "a\nb");
-        assert_eq!(visible("a\nb", false), "a\\nb");
     }
 }

@@ -21,6 +21,29 @@ pub struct RpcError {
 }
 
 impl RpcError {
+    /// The code by which a page is told that the server is of another build.
+    pub const OTHER_BUILD: &str = "other_build";
+
+    /// Whether the server is of another build than the page.
+    pub fn is_outdated(&self) -> bool {
+        self.code == Self::OTHER_BUILD
+    }
+
+    /// A refusal as a page hears it. Only the code is looked for: a page's sentences are its own, and a reader
+    /// of JSON would be a part of its download.
+    pub fn told(refusal: &[u8]) -> Self {
+        let code = std::str::from_utf8(refusal).ok().and_then(|text| text.split_once("\"code\":\""));
+        match code.and_then(|(_, rest)| rest.split_once('"')) {
+            Some((code, _)) => Self { code: code.to_owned(), error: String::new() },
+            None => Self::no_answer(),
+        }
+    }
+
+    /// No answer came in time.
+    pub fn no_answer() -> Self {
+        Self { code: "server_away".to_owned(), error: "The server did not answer in time.".to_owned() }
+    }
+
     /// Whether the browser is not signed in any more.
     pub fn is_signed_out(&self) -> bool {
         self.code == "not_signed_in"
@@ -69,9 +92,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_survives_the_wire() {
-        let error = RpcError { code: "job_finished".to_owned(), error: "It has ended.".to_owned() };
-        let sent = serde_json::to_string(&error).unwrap();
-        assert_eq!(serde_json::from_str::<RpcError>(&sent).unwrap(), error);
+    fn a_page_finds_the_code_of_a_refusal() {
+        let error = RpcError { code: "job_finished".to_owned(), error: "\"It\" has ended.".to_owned() };
+        let sent = serde_json::to_vec(&error).unwrap();
+        assert_eq!(serde_json::from_slice::<RpcError>(&sent).unwrap(), error);
+        assert_eq!(RpcError::told(&sent).code, "job_finished");
+        for other in ["", "<html>", "{\"code\":7}"] {
+            assert_eq!(RpcError::told(other.as_bytes()), RpcError::no_answer(), "{other}");
+        }
     }
 }

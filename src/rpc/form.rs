@@ -89,6 +89,18 @@ pub fn service() -> Result<Arc<Service>, RpcError> {
     use_context::<Arc<Service>>().ok_or_else(|| outside("the services"))
 }
 
+/// The services and who is calling, for a page of this build. One of another could not read the answer, and
+/// is told so.
+pub fn page_of_build(build: &str) -> Result<(Arc<Service>, Caller), RpcError> {
+    let (caller, service) = (caller()?, service()?);
+    if service.board().build() == build {
+        return Ok((service, caller));
+    }
+    answer_with(StatusCode::CONFLICT);
+    let error = "Another version of Longhaul is running. Load the page anew.".to_owned();
+    Err(RpcError { code: RpcError::OTHER_BUILD.to_owned(), error })
+}
+
 /// How the server is set up.
 pub fn settings() -> Result<Arc<Settings>, RpcError> {
     use_context::<Arc<Settings>>().ok_or_else(|| outside("the settings"))

@@ -1,12 +1,13 @@
-//! What open pages poll. Each answers from the live board where it can.
+//! What open pages poll. Each answers from the live board where it can, in a compact form: what reads it is the
+//! page, and is downloaded with it. What programs use is the REST API.
 
 use leptos::prelude::*;
-use leptos::server_fn::codec::GetUrl;
+use leptos::server_fn::codec::{GetUrl, Postcard};
 use serde::{Deserialize, Serialize};
 
 use super::RpcError;
 use crate::model::{JobId, LineKind, LogFilter, Status};
-use crate::view::{BoardAnswer, JobAnswer, PastRow};
+use crate::view::{BoardAnswer, JobAnswer, LogAnswer, PastRow};
 
 /// Which ended jobs a page shows: its address, as it came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,24 +58,27 @@ impl From<LogView> for LogFilter {
 }
 
 /// What changed on the overview.
-#[server(prefix = "/rpc", endpoint = "board/poll", input = GetUrl)]
+#[server(prefix = "/rpc", endpoint = "board/poll", input = GetUrl, output = Postcard)]
 pub async fn poll_board(boot: String, build: String, since: u64) -> Result<BoardAnswer, RpcError> {
-    use super::form::{caller, refuse, service};
-    service()?.board_poll(&caller()?, &boot, &build, since).map_err(|error| refuse(&error))
+    use super::form::{page_of_build, refuse};
+    let (service, caller) = page_of_build(&build)?;
+    service.board_poll(&caller, &boot, &build, since).map_err(|error| refuse(&error))
 }
 
 /// A page of ended jobs.
-#[server(prefix = "/rpc", endpoint = "jobs/past", input = GetUrl)]
+#[server(prefix = "/rpc", endpoint = "jobs/past", input = GetUrl, output = Postcard)]
 pub async fn list_past(
+    build: String,
     feature: Option<String>,
     status: Option<Status>,
     author: Option<String>,
     text: Option<String>,
     cursor: Option<String>,
 ) -> Result<PastPage, RpcError> {
-    use super::form::{caller, refuse, service};
+    use super::form::{page_of_build, refuse};
+    let (service, caller) = page_of_build(&build)?;
     let filter = PastFilter { feature, status, author, text, cursor };
-    read_past(&*service()?, &caller()?, filter).await.map_err(|error| refuse(&error))
+    read_past(&service, &caller, filter).await.map_err(|error| refuse(&error))
 }
 
 /// A page of ended jobs, for the server function and for the page that is rendered with it.
@@ -101,19 +105,26 @@ pub async fn read_past(
     Ok(PastPage { rows, next: page.next.map(|cursor| cursor.to_string()) })
 }
 
-/// What changed on a job's page.
-#[server(prefix = "/rpc", endpoint = "jobs/poll", input = GetUrl)]
-pub async fn poll_job(
+/// What changed of a job.
+#[server(prefix = "/rpc", endpoint = "jobs/poll", input = GetUrl, output = Postcard)]
+pub async fn poll_job(build: String, id: JobId, since: u64, unfolded: bool) -> Result<JobAnswer, RpcError> {
+    use super::form::{page_of_build, refuse};
+    let (service, caller) = page_of_build(&build)?;
+    service.job_poll(&caller, id, since, unfolded).await.map_err(|error| refuse(&error))
+}
+
+/// What came to a job's log after one of its entries.
+#[server(prefix = "/rpc", endpoint = "jobs/log", input = GetUrl, output = Postcard)]
+pub async fn poll_log(
+    build: String,
     id: JobId,
-    since: u64,
     after: u64,
     kind: Option<LineKind>,
     step: Option<String>,
     text: Option<String>,
-    unfolded: bool,
-) -> Result<JobAnswer, RpcError> {
-    use super::form::{caller, refuse, service};
+) -> Result<LogAnswer, RpcError> {
+    use super::form::{page_of_build, refuse};
+    let (service, caller) = page_of_build(&build)?;
     let filter = LogFilter::from(LogView { kind, step, text });
-    let answer = service()?.job_poll(&caller()?, id, since, after, filter, unfolded).await;
-    answer.map_err(|error| refuse(&error))
+    service.log_poll(&caller, id, after, filter).await.map_err(|error| refuse(&error))
 }

@@ -17,7 +17,7 @@ use crate::store::{
     CreateRules, Created, FeatureCounts, IdempotencyKey, JobPage, LogFrom, LogPage, LogQuery, Newest,
     NodeRecord, fit_messages,
 };
-use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, date_time};
+use crate::view::{Action, BoardAnswer, BoardView, JobAnswer, JobPageView, LogAnswer};
 
 /// What a start asks for, as it came in: nothing of it is checked yet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -355,6 +355,12 @@ impl Service {
         self.page_of(&job, unfolded).await
     }
 
+    /// What a job works on, as JSON.
+    pub async fn job_input(&self, caller: &Caller, id: JobId) -> Result<Option<String>, ServiceError> {
+        caller.must(Permission::Read)?;
+        Ok(self.job(id).await?.spec.input.as_ref().map(Value::to_string))
+    }
+
     async fn page_of(&self, job: &Job, unfolded: bool) -> Result<JobPageView, ServiceError> {
         let actions = if job.counts.operator == 0 {
             Vec::new()
@@ -362,37 +368,49 @@ impl Service {
             let filter = LogFilter { kinds: vec![LineKind::Operator], ..LogFilter::default() };
             let query = LogQuery { filter, from: LogFrom::End, limit: 50, count: false };
             let lines = self.store.log(job.id, query).await?.lines;
-            lines.into_iter().map(|line| Action { when: date_time(line.at), text: line.text }).collect()
+            lines.into_iter().map(|line| Action { at: line.at, text: line.text }).collect()
         };
         Ok(JobPageView::new(job, actions, self.now(), self.board.build(), unfolded))
     }
 
-    /// What changed on a job's page since revision `since`, and the lines after `after`. An answer of
-    /// "nothing" costs no query.
+    /// What changed of a job since its revision `since`.
     pub async fn job_poll(
         &self,
         caller: &Caller,
         id: JobId,
         since: u64,
-        after: u64,
-        filter: LogFilter,
         unfolded: bool,
     ) -> Result<JobAnswer, ServiceError> {
+        caller.must(Permission::Read)?;
+        // Before the job: what changes meanwhile is announced as news rather than missed.
+        let (boot, revision) = (self.board.boot().to_owned(), self.board.revision());
+        let job = self.job(id).await?;
+        let view = if job.revision == since { None } else { Some(self.page_of(&job, unfolded).await?) };
+        Ok(JobAnswer { now: self.now(), boot, revision, view })
+    }
+
+    /// What came to a job's log after the entry `after`.
+    pub async fn log_poll(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        after: u64,
+        filter: LogFilter,
+    ) -> Result<LogAnswer, ServiceError> {
         const MOST: usize = 500;
         caller.must(Permission::Read)?;
         filter.check()?;
+        let (boot, revision) = (self.board.boot().to_owned(), self.board.revision());
         let job = self.job(id).await?;
-        if job.revision == since {
-            return Ok(JobAnswer { now: self.now(), view: None, lines: Vec::new(), more: false });
-        }
-        let (lines, more) = if job.seq > after {
+        let mut answer = LogAnswer { boot, revision, seq: job.seq, ..LogAnswer::default() };
+        if job.seq > after {
             let query = LogQuery { filter, from: LogFrom::After(after), limit: MOST, count: false };
             let page = self.store.log(id, query).await?;
-            (page.lines, page.more)
-        } else {
-            (Vec::new(), false)
-        };
-        let view = self.page_of(&job, unfolded).await?;
-        Ok(JobAnswer { now: view.now, view: Some(view), lines, more })
+            // The store may be ahead of the board.
+            let last = page.lines.last().map_or(0, |line| line.seq);
+            answer.seq = if page.more { last } else { last.max(job.seq) };
+            (answer.lines, answer.more) = (page.lines, page.more);
+        }
+        Ok(answer)
     }
 }

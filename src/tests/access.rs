@@ -40,7 +40,7 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
             | "/api/admin/jobs/{id}/progress"
             | "/api/admin/jobs/{id}/messages",
         )
-        | ("GET", "/rpc/board/poll" | "/rpc/jobs/past" | "/rpc/jobs/poll")
+        | ("GET", "/rpc/board/poll" | "/rpc/jobs/past" | "/rpc/jobs/poll" | "/rpc/jobs/log")
         | ("POST", "/rpc/session/sign-out" | "/rpc/session/change-password" | "/rpc/session/end") => {
             Takes::Read
         }

@@ -239,7 +239,7 @@ async fn flaw_33_a_job_that_was_gone_stayed_on_the_screen() {
     let poll = async |boot: &str, since: u64| -> BoardAnswer {
         let since = since.to_string();
         let fields = [("boot", boot), ("build", board.build()), ("since", &since)];
-        viewer.poll("/rpc/board/poll", &fields).await.read_as()
+        viewer.poll("/rpc/board/poll", &fields).await.read_packed()
     };
     let job = reporter.start("import").await;
     let seen = board.revision();

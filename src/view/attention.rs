@@ -133,6 +133,11 @@ pub fn headline(rows: &[JobRow], now: Timestamp, troubles: &[Trouble]) -> (Strin
     }
 }
 
+/// How many jobs need somebody now.
+pub fn urgent(rows: &[JobRow], now: Timestamp) -> usize {
+    rows.iter().filter_map(|row| attention(row, now)).filter(|need| need.severity == Severity::Now).count()
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;

@@ -44,19 +44,14 @@ pub struct JobRow {
     /// Its activity timeout, in milliseconds.
     pub activity_timeout_ms: Option<u64>,
     /// How often its process promised to be heard of, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_every: Option<u32>,
     /// How long its process may take to stop, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<u32>,
     /// How long it may run before somebody is told, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warn_run_ms: Option<u64>,
     /// How long it may be silent before somebody is told, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warn_activity_ms: Option<u64>,
     /// Its number was read out of what it printed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub guessed: bool,
     /// Refused writes of a fenced run, and when the last came.
     pub late_writes: u64,
@@ -117,11 +112,8 @@ pub struct PastRow {
     pub status: Status,
     /// What came of it: the error, or the last thing it said.
     pub result: String,
-    /// When it ended, as people read it and as RFC 3339. Written out by the server: the browser has no
-    /// calendar with it.
-    pub ended: String,
-    /// See `ended`.
-    pub ended_iso: String,
+    /// When it ended.
+    pub ended_at: Timestamp,
     /// How long it ran, as people read it.
     pub took: String,
     /// Refused writes of a fenced run.
@@ -146,8 +138,7 @@ impl From<&Job> for PastRow {
             author: job.spec.author.as_str().to_owned(),
             status: job.status,
             result: shorten(&result, Job::LAST_MESSAGE_CHARS).into_owned(),
-            ended: date_time(ended_at),
-            ended_iso: iso(ended_at),
+            ended_at,
             took: duration(ended_at.since(job.start_time())),
             late_writes: job.late_writes,
         }
@@ -209,6 +200,19 @@ pub struct BoardView {
     pub max_active: u32,
     /// What is wrong with the system itself, gravest first.
     pub troubles: Vec<Trouble>,
+}
+
+impl BoardView {
+    /// The view without its rows.
+    pub fn frame(&self) -> Self {
+        Self {
+            boot: self.boot.clone(),
+            build: self.build.clone(),
+            rows: Vec::new(),
+            troubles: self.troubles.clone(),
+            ..*self
+        }
+    }
 }
 
 /// What a poll of the overview brings.

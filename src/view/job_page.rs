@@ -1,11 +1,11 @@
 //! One job in full.
 
 use serde::{Deserialize, Serialize};
-
-use crate::model::{Execution, Job, LogCounts, LogLine, StepTree, Timestamp, minutes, shorten};
+use serde_json::Value;
 
 use super::board::JobRow;
-use super::format::{date_time, duration};
+use super::format::duration;
+use crate::model::{Execution, Job, LogCounts, LogLine, Status, StepTree, Timestamp, minutes, shorten};
 
 /// What state a step is in, told by glyph, word and hue together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum StepState {
     Done,
     /// Begun and not done when the job ended.
     Stopped,
+    /// The one that was being worked on when the job failed.
+    Failed,
 }
 
 /// A row of the step tree.
@@ -50,13 +52,17 @@ pub struct Fact {
     pub value: String,
     /// The value is an id or data.
     pub mono: bool,
+    /// It is a moment: this one, rather than `value`.
+    pub at: Option<Timestamp>,
+    /// Somebody will want to paste it elsewhere.
+    pub copy: bool,
 }
 
 /// Something a person did to the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
-    /// When, as people read it.
-    pub when: String,
+    /// When.
+    pub at: Timestamp,
     /// Who did what, and why.
     pub text: String,
 }
@@ -94,15 +100,30 @@ pub struct JobPageView {
     pub pinned: bool,
 }
 
-/// What a poll of a job's page brings. Flat, as [`BoardAnswer`](super::BoardAnswer) is.
+/// What a poll of a job brings. Flat, as [`BoardAnswer`](super::BoardAnswer) is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobAnswer {
     /// The server's time.
     pub now: Timestamp,
+    /// Which run of the server answers.
+    pub boot: String,
+    /// The board's revision that is in this answer at least.
+    pub revision: u64,
     /// The job as it now stands; `None` where nothing changed.
     pub view: Option<JobPageView>,
+}
+
+/// What a poll of a job's log brings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogAnswer {
+    /// Which run of the server answers.
+    pub boot: String,
+    /// The board's revision that is in this answer at least.
+    pub revision: u64,
     /// New lines that match the filter, oldest first.
     pub lines: Vec<LogLine>,
+    /// The log was read up to this entry.
+    pub seq: u64,
     /// More came than fit: ask again.
     pub more: bool,
 }
@@ -140,6 +161,12 @@ const MAX_ROWS: usize = 2_000;
 fn step_rows(job: &Job, unfolded: bool) -> Vec<StepRow> {
     let mut rows = Vec::new();
     add_level(job, job.steps.top(), 0, unfolded, &mut rows);
+    if job.status == Status::Failed {
+        // Where it failed: the innermost steps that were begun and not done.
+        for row in rows.iter_mut().filter(|row| row.state == StepState::Stopped && !row.has_parts) {
+            row.state = StepState::Failed;
+        }
+    }
     rows
 }
 
@@ -219,19 +246,63 @@ fn step_row(job: &Job, index: usize, depth: u8) -> StepRow {
 /// The most characters of input and output that a page shows; the API has them whole.
 const DATA_CHARS: usize = 2_000;
 
+/// Where a command runs, out of an input as `longhaul exec` gives it, and what else is in the input.
+fn process_of(input: Option<&Value>) -> (Vec<(&'static str, String)>, Option<Value>) {
+    let Some(Value::Object(fields)) = input else { return (Vec::new(), input.cloned()) };
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(words) => words
+            .iter()
+            .map(|word| word.as_str().map(quoted))
+            .collect::<Option<Vec<_>>>()
+            .map(|words| words.join(" ")),
+        _ => None,
+    };
+    // Another program's `host` may be what it works on.
+    if !matches!(fields.get("command"), Some(Value::Array(_))) {
+        return (Vec::new(), input.cloned());
+    }
+    let mut rest = fields.clone();
+    let known = [("Command", "command"), ("Host", "host"), ("Process", "pid")];
+    let process = known.into_iter().filter_map(|(name, key)| {
+        let value = text(rest.get(key)?)?;
+        rest.remove(key);
+        Some((name, value))
+    });
+    let process = process.collect();
+    rest.retain(|_, value| !value.is_null());
+    (process, (!rest.is_empty()).then_some(Value::Object(rest)))
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 fn facts(job: &Job) -> Vec<Fact> {
     let mut facts = Vec::new();
-    let mut add =
-        |name: &str, value: String, mono: bool| facts.push(Fact { name: name.to_owned(), value, mono });
+    let mut push = |name: &str, value: String, mono: bool, at: Option<Timestamp>, copy: bool| {
+        facts.push(Fact { name: name.to_owned(), value, mono, at, copy });
+    };
     let spec = &job.spec;
-    add("Job", job.id.to_string(), true);
-    add("Feature", spec.feature.as_str().to_owned(), false);
-    add("Author", spec.author.as_str().to_owned(), false);
-    add("Started", date_time(job.start_time()), false);
+    push("Job", job.id.to_string(), true, None, true);
+    push("Feature", spec.feature.as_str().to_owned(), false, None, false);
+    push("Author", spec.author.as_str().to_owned(), false, None, false);
+    push("Started", String::new(), false, Some(job.start_time()), false);
     if let Some(at) = job.ended_at {
-        add("Ended", date_time(at), false);
-        add("Took", duration(at.since(job.start_time())), false);
+        push("Ended", String::new(), false, Some(at), false);
+        push("Took", duration(at.since(job.start_time())), false, None, false);
     }
+    let (process, input) = process_of(spec.input.as_ref());
+    for (name, value) in process {
+        push(name, shorten(&value, DATA_CHARS).into_owned(), true, None, true);
+    }
+    let mut add = |name: &str, value: String, mono: bool| push(name, value, mono, None, mono);
     let runs = match spec.execution {
         Execution::External => "elsewhere, and reports",
         Execution::InProcess => "in this server",
@@ -259,7 +330,7 @@ fn facts(job: &Job) -> Vec<Fact> {
         let tags: Vec<&str> = spec.tags.iter().map(crate::model::Tag::as_str).collect();
         add("Tags", tags.join(", "), false);
     }
-    for (name, data) in [("Input", spec.input.as_ref()), ("Output", job.output.as_deref())] {
+    for (name, data) in [("Input", input.as_ref()), ("Output", job.output.as_deref())] {
         if let Some(data) = data {
             add(name, shorten(&data.to_string(), DATA_CHARS).into_owned(), true);
         }
@@ -268,4 +339,32 @@ fn facts(job: &Job) -> Vec<Fact> {
         add("Late writes", format!("{} refused after the run was ended", job.late_writes), false);
     }
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_command_and_its_process_are_facts_and_the_rest_of_the_input_stays() {
+        let input = json!({"command": ["./import.sh", "--day", "27 Nov", "it's"], "host": "b4", "pid": 33});
+        let (process, rest) = process_of(Some(&input));
+        assert_eq!(
+            process,
+            [
+                ("Command", r"./import.sh --day '27 Nov' 'it'\''s'".to_owned()),
+                ("Host", "b4".to_owned()),
+                ("Process", "33".to_owned())
+            ]
+        );
+        assert_eq!(rest, None);
+        let more = json!({"command": ["ls"], "host": null, "rows": 5});
+        assert_eq!(process_of(Some(&more)), (vec![("Command", "ls".to_owned())], Some(json!({"rows": 5}))));
+        for other in [json!({"host": "to copy to", "pid": 1}), json!([1]), json!({"command": [1], "x": 2})] {
+            assert_eq!(process_of(Some(&other)), (Vec::new(), Some(other.clone())));
+        }
+        assert_eq!(process_of(None), (Vec::new(), None));
+    }
 }

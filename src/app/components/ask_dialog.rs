@@ -5,7 +5,8 @@
 
 use leptos::prelude::*;
 
-use crate::model::{JobId, Reason};
+use super::LabelPill;
+use crate::model::{JobId, Label, Reason};
 
 /// A question with a reason.
 #[component]
@@ -22,6 +23,8 @@ pub fn AskDialog(
     button: &'static str,
     /// Shown from the start.
     open: bool,
+    /// What the server is called.
+    label: Option<Label>,
 ) -> impl IntoView {
     let heading = format!("{what}-title");
     let labelled_by = heading.clone();
@@ -29,6 +32,7 @@ pub fn AskDialog(
         <dialog id=format!("ask-{what}") class="ask" open=open aria-labelledby=labelled_by>
             <form method="post" action=format!("/rpc/jobs/{what}")>
                 <h2 id=heading>{title}</h2>
+                {label.map(|label| view! { <p>"On " <LabelPill label /></p> })}
                 <p>{text}</p>
                 <input type="hidden" name="id" value=id.to_string() />
                 <label>

@@ -42,6 +42,7 @@ impl From<StepState> for Glyph {
             StepState::Running => Self::Play,
             StepState::Done => Self::Check,
             StepState::Stopped => Self::Dash,
+            StepState::Failed => Self::Cross,
         }
     }
 }

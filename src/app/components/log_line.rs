@@ -2,8 +2,9 @@
 
 use leptos::prelude::*;
 
+use super::TimeAt;
 use crate::model::{LineKind, LogLine, visible};
-use crate::view::{clock_time, thousands};
+use crate::view::thousands;
 
 /// A sign for the kind, and a word for those who do not see it.
 fn sign(kind: LineKind) -> (&'static str, &'static str) {
@@ -25,13 +26,14 @@ pub fn LogLineRow(
     marked: bool,
 ) -> impl IntoView {
     let (sign, word) = sign(line.kind);
-    let at = clock_time(line.at);
     let anchor = format!("L{}", line.seq);
     let address = format!("?from={}#{anchor}", line.seq);
     view! {
         <p id=anchor class=line.kind.name() class:marked=marked>
-            <a href=address>{thousands(line.seq)}</a>
-            <time id=marked.then_some("marked")>{at}</time>
+            <a id=marked.then_some("marked") href=address>
+                {thousands(line.seq)}
+            </a>
+            <TimeAt at=line.at clock=true />
             <b aria-hidden="true">{sign}</b>
             <span>
                 {(!word.is_empty()).then(|| view! { <span class="sr">{word}</span> })}

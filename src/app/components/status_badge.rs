@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use super::Icon;
 use super::icon::Glyph;
 use crate::model::Status;
+use crate::view::Severity;
 
 /// The hue of a status.
 pub fn tone(status: Status) -> &'static str {
@@ -30,14 +31,25 @@ pub fn word(status: Status) -> &'static str {
     }
 }
 
+/// The hue of a verdict: one for each, wherever it is told.
+pub fn need_tone(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Now => "bad",
+        Severity::Soon => "warn",
+    }
+}
+
 /// Where a job stands.
 #[component]
 pub fn StatusBadge(
     /// Where.
     status: Status,
+    /// How urgently it needs somebody, where it does.
+    need: Option<Severity>,
 ) -> impl IntoView {
+    let hue = need.map_or(tone(status), need_tone);
     view! {
-        <span class=format!("state {}", tone(status))>
+        <span class=format!("state {hue}")>
             <Icon glyph=Glyph::from(status) />
             {word(status)}
         </span>

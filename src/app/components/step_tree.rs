@@ -12,7 +12,7 @@ fn tone(state: StepState) -> &'static str {
         StepState::Waiting => "idle",
         StepState::Running => "run",
         StepState::Done => "ok",
-        StepState::Stopped => "bad",
+        StepState::Stopped | StepState::Failed => "bad",
     }
 }
 
@@ -22,6 +22,7 @@ fn word(state: StepState) -> &'static str {
         StepState::Running => "running",
         StepState::Done => "done",
         StepState::Stopped => "not finished",
+        StepState::Failed => "failed here",
     }
 }
 
@@ -34,7 +35,13 @@ pub fn StepRowView(
     unfold: String,
 ) -> impl IntoView {
     let now = row.state == StepState::Running && !row.has_parts && row.folded == 0;
-    let class = format!("step d{}{}", row.depth.min(6), if now { " now" } else { "" });
+    let mark = match row.state {
+        StepState::Failed => " failed",
+        _ if now => " now",
+        _ => "",
+    };
+    let class = format!("step d{}{mark}", row.depth.min(6));
+    let failed = (row.state == StepState::Failed).then_some("failed here · ");
     let label = visible(&row.label, false).into_owned();
     // One shape for both kinds of row: the browser carries each shape there is.
     let (shown, glyph_class, state) = if row.folded > 0 {
@@ -44,7 +51,9 @@ pub fn StepRowView(
     };
     let unfold = (row.folded > 0).then_some(unfold);
     let bar = row.folded == 0
-        && (row.has_parts || row.depth == 0 || matches!(row.state, StepState::Running | StepState::Stopped));
+        && (row.has_parts
+            || row.depth == 0
+            || matches!(row.state, StepState::Running | StepState::Stopped | StepState::Failed));
     let link = unfold.as_ref().map(|_| label.clone());
     view! {
         <li class=class>
@@ -53,7 +62,7 @@ pub fn StepRowView(
                 <span class="sr">{state}</span>
             </span>
             <span>{shown} <a href=unfold>{link}</a></span>
-            <span class="sub">{row.note}</span>
+            <span class="sub">{failed} {row.note}</span>
             {bar.then(|| view! { <Bar percent=row.percent label tone=tone(row.state) /> })}
         </li>
     }

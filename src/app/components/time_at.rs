@@ -1,15 +1,32 @@
-//! A moment, absolute and in UTC, which is what is true on every screen.
+//! A moment: in UTC as the page comes, in the reader's own time once it is alive.
 
 use leptos::prelude::*;
 
+use crate::app::reactive::words;
+use crate::app::zone;
 use crate::model::Timestamp;
-use crate::view::{date_time, iso};
+use crate::view::{clock_time, date_time, iso};
 
 /// A moment.
 #[component]
 pub fn TimeAt(
     /// When.
     at: Timestamp,
+    /// Only the time of day, to the second; the day stands elsewhere.
+    #[prop(optional)]
+    clock: bool,
 ) -> impl IntoView {
-    view! { <time datetime=iso(at)>{date_time(at)} " UTC"</time> }
+    let known = zone::known();
+    let text = {
+        let known = known.clone();
+        move || {
+            let here = zone::here(at, known.get());
+            if clock { clock_time(here) } else { date_time(here) }
+        }
+    };
+    view! {
+        <time datetime=iso(at) title=words(move || zone::both(at, known.get()))>
+            {words(text)}
+        </time>
+    }
 }

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 pub use facts::{Deeds, FactList};
 pub use head::{JobActions, JobBar, JobHead};
-pub use log::{FirstError, KindCount, LineCount, LogLines};
-pub use steps::{StepCount, Steps};
+pub use log::{CopyLog, FirstError, LineCount, LogKinds, LogLines, LogZone};
+pub use steps::StepCard;
 
-use super::live::{Pace, dom, follow, tick};
-use crate::model::{JobId, LogLine, Timestamp};
-use crate::rpc::{LogView, RpcError, poll_job};
-use crate::view::{JobAnswer, JobPageView, Packed};
+use super::begin::begun_with;
+use super::live::{Asking, Clock, Pace, Pulse, Question, dom};
+use crate::model::{JobId, LineKind, LogLine};
+use crate::rpc::{LogView, RpcError};
+use crate::view::{JobAnswer, JobPageView, LogAnswer};
 
 /// What a job's page begins with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub struct JobProps {
     pub unfolded: bool,
     /// The question the page came with.
     pub ask: Option<String>,
+    /// What the server is called.
+    pub label: Option<String>,
 }
 
 /// While a reader follows, the log keeps this many lines on the page…
@@ -52,8 +55,11 @@ const KEPT_LINES: usize = 2_000;
 struct Known {
     id: JobId,
     view: RwSignal<JobPageView>,
-    now: RwSignal<Timestamp>,
+    clock: Clock,
+    pulse: Pulse,
     lines: RwSignal<Vec<LogLine>>,
+    /// The log is known up to this entry of it; not every entry is a line that is shown.
+    seq: StoredValue<u64>,
     total: RwSignal<u64>,
     /// Lines that came while the reader was elsewhere in the log.
     unseen: RwSignal<usize>,
@@ -64,15 +70,20 @@ struct Known {
     log: StoredValue<LogView>,
     marked: Option<u64>,
     unfolded: bool,
+    label: StoredValue<Option<String>>,
     /// Where the log is drawn.
     place: NodeRef<html::Div>,
 }
 
 impl Known {
     fn new(props: JobProps) -> Self {
+        let clock = Clock::new(props.view.now);
+        let last = props.lines.last().map_or(0, |line| line.seq);
         Self {
             id: props.view.row.id,
-            now: RwSignal::new(props.view.now),
+            clock,
+            pulse: Pulse::new(clock),
+            seq: StoredValue::new(props.view.seq.max(last)),
             view: RwSignal::new(props.view),
             lines: RwSignal::new(props.lines),
             total: RwSignal::new(props.total),
@@ -82,6 +93,7 @@ impl Known {
             log: StoredValue::new(props.log),
             marked: props.marked,
             unfolded: props.unfolded,
+            label: StoredValue::new(props.label),
             place: NodeRef::new(),
         }
     }
@@ -91,27 +103,21 @@ impl Known {
         expect_context()
     }
 
-    fn take(self, answer: JobAnswer) -> Pace {
-        self.now.set(answer.now);
-        if !answer.lines.is_empty() && !self.newer {
-            self.append(answer.lines);
+    fn take(self, answer: &JobAnswer) -> Pace {
+        if let Some(view) = &answer.view {
+            self.view.set(view.clone());
         }
-        if let Some(view) = answer.view {
-            if view.build != self.view.read_untracked().build {
-                return Pace::Outdated;
-            }
-            self.view.set(view);
-        }
+        self.clock.set(answer.now);
         if self.view.read_untracked().row.status.is_final() { Pace::Idle } else { Pace::Busy }
     }
 
     /// Adds new lines. A reader at the end is taken along; one who is reading is left alone.
-    fn append(self, new: Vec<LogLine>) {
+    fn append(self, new: &[LogLine]) {
         let following = self.place.get_untracked().is_none_or(|log| dom::is_at_end(&log));
         let count = new.len();
         self.total.update(|total| *total += count as u64);
         self.lines.update(|lines| {
-            lines.extend(new);
+            lines.extend_from_slice(new);
             let keep = if following { FOLLOWED_LINES } else { KEPT_LINES };
             if lines.len() > keep {
                 lines.drain(..lines.len() - keep);
@@ -128,6 +134,9 @@ impl Known {
     /// Goes to the end once the page has drawn what it was told.
     fn go_to_end(self) {
         self.unseen.set(0);
+        if let Some(log) = self.place.get_untracked() {
+            dom::scroll_to_end(&log);
+        }
         request_animation_frame(move || {
             if let Some(log) = self.place.get_untracked() {
                 dom::scroll_to_end(&log);
@@ -135,49 +144,91 @@ impl Known {
         });
     }
 
-    /// Asks for what is new, in parts where it is much.
-    async fn fetch(self) -> Result<Pace, RpcError> {
-        let mut after = {
-            let last = self.lines.read_untracked().last().map_or(0, |line| line.seq);
-            self.view.read_untracked().seq.max(last)
-        };
+    /// A question about this job, from a page of this build.
+    fn question(self, path: &str) -> Question {
+        Question::to(path).with("build", &self.view.read_untracked().build).with("id", &self.id.to_string())
+    }
+
+    async fn ask(self) -> Result<JobAnswer, RpcError> {
+        let since = self.view.read_untracked().row.revision.to_string();
+        let unfolded = if self.unfolded { "true" } else { "false" };
+        self.question("/rpc/jobs/poll").with("since", &since).with("unfolded", unfolded).ask().await
+    }
+
+    /// Asks for what is new in the log, in parts where it is much.
+    async fn ask_log(self) -> Result<LogAnswer, RpcError> {
+        let mut lines = Vec::new();
         loop {
-            let since = self.view.read_untracked().row.revision;
             let LogView { kind, step, text } = self.log.get_value();
-            let mut answer = poll_job(self.id, since, after, kind, step, text, self.unfolded).await?;
-            if answer.more {
-                // The view is not taken yet: its revision would hide the lines that are still to come.
-                after = answer.lines.last().map_or(after, |line| line.seq);
-                answer.view = None;
-                self.take(answer);
-                continue;
+            let question = self
+                .question("/rpc/jobs/log")
+                .with("after", &self.seq.get_value().to_string())
+                .with_some("kind", kind.map(LineKind::name))
+                .with_some("step", step.as_deref())
+                .with_some("text", text.as_deref());
+            let part = question.ask::<LogAnswer>().await;
+            let mut part = match part {
+                Ok(part) => part,
+                // What came so far is not lost: it is asked for from where it ends.
+                Err(error) if lines.is_empty() => return Err(error),
+                Err(_) => LogAnswer { lines: Vec::new(), ..LogAnswer::default() },
+            };
+            self.seq.update_value(|seq| *seq = (*seq).max(part.seq));
+            lines.append(&mut part.lines);
+            if !part.more {
+                return Ok(LogAnswer { lines, ..part });
             }
-            return Ok(self.take(answer));
         }
+    }
+
+    /// Makes the job and its log resources that are asked for at the pulse.
+    fn follow(self) {
+        let job = Asking::new(move || self.pulse.has_begun().then(|| self.ask()));
+        Effect::new(move |_| match job.get() {
+            Some(Ok(answer)) => {
+                let pace = self.take(&answer);
+                self.pulse.answered(pace, &answer.boot, answer.revision, answer.view.is_some());
+            }
+            Some(Err(error)) => self.pulse.failed(&error),
+            None => {}
+        });
+        // A part of the log that has newer lines after it stays as it is.
+        if self.newer {
+            return self.pulse.begin(1, Some(self.id));
+        }
+        let log = Asking::new(move || self.pulse.has_begun().then(|| self.ask_log()));
+        Effect::new(move |_| match log.get() {
+            Some(Ok(answer)) => {
+                if !answer.lines.is_empty() {
+                    self.append(&answer.lines);
+                }
+                self.pulse.answered(Pace::Idle, &answer.boot, answer.revision, !answer.lines.is_empty());
+            }
+            Some(Err(error)) => self.pulse.failed(&error),
+            None => {}
+        });
+        self.pulse.begin(2, Some(self.id));
     }
 }
 
 /// One job, alive: follows the server for the islands among its children.
 #[island]
 pub fn LiveJob(
-    /// What it begins with.
-    props: Packed<JobProps>,
     /// The page.
     children: Children,
 ) -> impl IntoView {
-    let ask = props.0.ask.clone();
-    let known = Known::new(props.0);
+    let props: JobProps = begun_with();
+    let ask = props.ask.clone();
+    let known = Known::new(props);
     provide_context(known);
     Effect::new(move |_| {
-        tick(known.now);
         if !known.newer && known.marked.is_none() {
             known.go_to_end();
         }
         if let Some(ask) = &ask {
             dom::open_dialog(ask);
         }
-        let stream = format!("/api/admin/jobs/events?job={}", known.id);
-        follow(stream, Box::new(move || Box::pin(known.fetch())));
+        known.follow();
     });
     children()
 }

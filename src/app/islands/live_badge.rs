@@ -3,11 +3,13 @@
 use leptos::prelude::*;
 
 use super::live::{LiveState, dom, live_state};
+use crate::app::reactive::words;
 
 /// Whether the page is live.
 #[island]
 pub fn LiveBadge() -> impl IntoView {
     let state = live_state();
+    Effect::new(move |_| dom::keep_typed());
     let class = {
         let state = state.clone();
         move || match state.get() {
@@ -59,7 +61,7 @@ pub fn LiveBadge() -> impl IntoView {
         })
     };
     view! {
-        <span class=class>{word}</span>
+        <span class=words(move || class().to_owned())>{words(move || word().to_owned())}</span>
         <div class="banners" role="status">
             {banner}
         </div>

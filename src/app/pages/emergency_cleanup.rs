@@ -3,8 +3,8 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-use super::{Visit, page, query};
-use crate::app::components::{StatusBadge, TimeAt};
+use super::{Visit, label, page, query, tab};
+use crate::app::components::{LabelPill, StatusBadge, TimeAt};
 use crate::model::{Permission, Reason, visible};
 use crate::service::{CleanupOutcome, CleanupReport};
 use crate::view::{duration, percent_text};
@@ -14,7 +14,7 @@ use crate::view::{duration, percent_text};
 pub fn EmergencyCleanupPage() -> impl IntoView {
     let report = query("report").and_then(|id| id.parse().ok());
     view! {
-        <Title text="Emergency cleanup · Longhaul" />
+        <Title text=tab("Emergency cleanup") />
         {page(move |visit| async move {
             visit.caller.must(Permission::Recover)?;
             match report {
@@ -74,7 +74,7 @@ fn before(visit: &Visit) -> AnyView {
                     <div class="sub">{visible(job.spec.feature.as_str(), false).into_owned()}</div>
                 </td>
                 <td>
-                    <StatusBadge status=job.status />
+                    <StatusBadge status=job.status need=None />
                 </td>
                 <td class="num">{percent_text(shown.percent)}</td>
                 <td class="num">{duration(now.since(job.start_time()))}</td>
@@ -103,6 +103,7 @@ fn before(visit: &Visit) -> AnyView {
             </table>
         </section>
         <form class="card form" method="post" action="/rpc/system/emergency-cleanup">
+            {label().map(|label| view! { <p>"On " <LabelPill label /></p> })}
             <input type="hidden" name="shown" value=count.to_string() />
             <label>
                 "Reason"
@@ -163,7 +164,7 @@ fn after(report: Option<&CleanupReport>) -> AnyView {
                     <div class="sub">{visible(job.spec.feature.as_str(), false).into_owned()}</div>
                 </td>
                 <td>
-                    <StatusBadge status=job.status />
+                    <StatusBadge status=job.status need=None />
                 </td>
                 <td class=class>{said}</td>
             </tr>

@@ -4,16 +4,18 @@ use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
 
+use super::log_filters::LogSearch;
 use super::{Visit, page, query, title_text};
-use crate::app::components::{AskDialog, LogKinds, LogSearch, past_address};
+use crate::app::components::{AskDialog, TimeAt, encode, past_address};
 use crate::app::islands::{
-    Deeds, FactList, JobActions, JobBar, JobHead, JobProps, LineCount, LiveJob, LogLines, StepCount, Steps,
+    Begin, CopyLog, Deeds, FactList, JobActions, JobBar, JobHead, JobProps, LineCount, LiveJob, LogKinds,
+    LogLines, LogZone, StepCard,
 };
-use crate::model::{JobId, LineKind, LogFilter, Refusal, visible};
+use crate::model::{JobFilter, JobId, Label, LineKind, LogFilter, PageSize, Refusal, Status, visible};
 use crate::rpc::{LogView, PastFilter};
 use crate::service::ServiceError;
 use crate::store::{LogFrom, LogQuery};
-use crate::view::Packed;
+use crate::view::{duration, tab_title};
 
 /// How many lines a page begins with.
 const LINES: usize = 200;
@@ -24,6 +26,8 @@ const BEFORE: u64 = 5;
 enum From {
     Line(u64),
     FirstError,
+    /// The error it ended with.
+    Failure,
 }
 
 struct Asked {
@@ -48,6 +52,7 @@ pub fn JobPage() -> impl IntoView {
         unfolded: query("steps").as_deref() == Some("all"),
         from: query("from").and_then(|from| match from.as_str() {
             "error" => Some(From::FirstError),
+            "failure" => Some(From::Failure),
             seq => seq.parse().ok().map(From::Line),
         }),
         before: query("before").and_then(|seq| seq.parse().ok()),
@@ -66,6 +71,11 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
     let marked = match asked.from {
         Some(From::Line(seq)) => Some(seq),
         Some(From::FirstError) => service.first_error(caller, id).await?,
+        Some(From::Failure) => {
+            let filter = LogFilter { kinds: vec![LineKind::Error], ..LogFilter::default() };
+            let query = LogQuery { filter, from: LogFrom::End, limit: 1, count: false };
+            service.read_log(caller, id, query).await?.lines.first().map(|line| line.seq)
+        }
         None => None,
     };
     let from = match (marked, asked.before) {
@@ -94,7 +104,8 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
     let title = visible(&initial.row.title, false).into_owned();
     let feature = initial.row.feature.clone();
     let (ended, pinned) = (initial.row.status.is_final(), initial.pinned);
-    let props = Packed(JobProps {
+    let input = service.job_input(caller, id).await?;
+    let props = JobProps {
         view: initial,
         lines: log.lines,
         total: log.total.unwrap_or(0),
@@ -104,13 +115,21 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
         marked,
         unfolded: asked.unfolded,
         ask: asked.ask.as_ref().map(|ask| format!("ask-{ask}")),
-    });
+        label: visit.label.as_ref().map(|label| label.text.clone()),
+    };
     let narrowed = PastFilter { feature: Some(feature.clone()), ..PastFilter::default() };
     let can_pin = visit.may_recover() && ended;
     let (can_act, ask, asked_title) = (visit.may_recover() && !ended, asked.ask, title.clone());
+    let label = visit.label.clone();
+    let dialog_label = label.clone();
+    let built_in = service.built_in().iter().any(|job| job.feature() == feature);
+    let again = (visit.may_recover() && ended && built_in).then(|| run_again(&feature, input.as_deref()));
+    let usual = usual(&visit, &feature).await?;
+    let download = download_address(id, &asked.log);
     Ok(view! {
-        <Title text=title_text(&format!("{title} · Longhaul")) />
-        <LiveJob props>
+        <Title text=title_text(&tab_title(&title, label.as_ref().map(|label| label.text.as_str()))) />
+        <Begin with=props />
+        <LiveJob>
             <div class="headline">
                 <div>
                     <p>
@@ -121,27 +140,21 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
                     <JobHead />
                 </div>
                 // Made here and not before: an island finds what its page knows only within it.
-                {can_act.then(|| actions(id, asked_title, ask))}
+                {again}
+                {can_act.then(|| actions(id, asked_title, ask, dialog_label))}
             </div>
             <div>
                 <JobBar />
             </div>
             <div class="two">
                 <div class="stack">
-                    <section class="card" aria-labelledby="steps">
-                        <header>
-                            <h2 id="steps">"Steps" <StepCount /></h2>
-                            {asked.unfolded.then(|| view! { <a href=format!("/admin/jobs/{id}")>"Fold"</a> })}
-                        </header>
-                        <Steps>
-                            <p class="empty sub">"This job has declared no steps."</p>
-                        </Steps>
-                    </section>
-                    <section class="card" aria-labelledby="facts">
+                    <StepCard />
+                    <section class="card fact-card" aria-labelledby="facts">
                         <header>
                             <h2 id="facts">"Facts"</h2>
                             {can_pin.then(|| pin(id, pinned))}
                         </header>
+                        {usual}
                         <FactList />
                     </section>
                     <Deeds />
@@ -149,15 +162,74 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
                 <section class="card log-card" id="log" aria-labelledby="log-title">
                     <header>
                         <h2 id="log-title">"Log" <LineCount /></h2>
-                        <LogKinds id log=asked.log.clone() />
+                        <LogKinds />
                     </header>
                     <LogSearch id log=asked.log />
+                    <div class="log-tools">
+                        <LogZone />
+                        <div class="actions">
+                            <CopyLog />
+                            <a class="button quiet" href=download download=format!("job-{id}.txt")>
+                                "Download"
+                            </a>
+                        </div>
+                    </div>
                     <LogLines />
                 </section>
             </div>
         </LiveJob>
     }
     .into_any())
+}
+
+/// The log as a text file, with the lines that the page shows.
+fn download_address(id: JobId, log: &LogView) -> String {
+    let mut address = format!("/api/admin/jobs/{id}/log.txt");
+    let narrowed =
+        [("level", log.kind.map(LineKind::name)), ("step", log.step.as_deref()), ("q", log.text.as_deref())];
+    let mut separator = '?';
+    for (name, value) in narrowed {
+        if let Some(value) = value {
+            address.push_str(&format!("{separator}{name}={}", encode(value)));
+            separator = '&';
+        }
+    }
+    address
+}
+
+/// A built-in job, once more with the same input.
+fn run_again(feature: &str, input: Option<&str>) -> impl IntoView + use<> {
+    let (feature, input) = (feature.to_owned(), input.map(str::to_owned));
+    view! {
+        <form method="post" action="/rpc/jobs/start">
+            <input type="hidden" name="feature" value=feature />
+            {input.map(|input| view! { <input type="hidden" name="input" value=input /> })}
+            <button>"Run again"</button>
+        </form>
+    }
+}
+
+/// When jobs of this kind last did what they should, and how long they took.
+async fn usual(visit: &Visit, feature: &str) -> Result<impl IntoView + use<>, ServiceError> {
+    let filter = JobFilter {
+        only_past: true,
+        feature: Some(feature.to_owned()),
+        status: Some(Status::Completed),
+        ..JobFilter::default()
+    };
+    let page = visit.service.list_jobs(&visit.caller, filter, None, PageSize::new(Some(5))?).await?;
+    let newest = page.jobs.first().map(|job| (job.id, job.ended_at.unwrap_or(job.activity_at)));
+    let mut spans: Vec<_> =
+        page.jobs.iter().filter_map(|job| Some(job.ended_at?.since(job.start_time()))).collect();
+    spans.sort();
+    let typical = spans.get(spans.len() / 2).map(|span| duration(*span));
+    Ok(newest.zip(typical).map(|((id, at), typical)| {
+        view! {
+            <p class="usual sub">
+                "Last success " <a href=format!("/admin/jobs/{id}")><TimeAt at /></a> ", usually takes " {typical} "."
+            </p>
+        }
+    }))
 }
 
 /// Keeps an ended job, or lets it go. Nothing is lost by it, so nothing is asked.
@@ -176,7 +248,7 @@ fn pin(id: JobId, pinned: bool) -> impl IntoView {
 }
 
 /// Abort and force-fail, each with the question it asks.
-fn actions(id: JobId, title: String, ask: Option<String>) -> impl IntoView {
+fn actions(id: JobId, title: String, ask: Option<String>, label: Option<Label>) -> impl IntoView {
     let (abort, force_fail) = (ask.as_deref() == Some("abort"), ask.as_deref() == Some("force-fail"));
     view! {
         <JobActions>
@@ -193,6 +265,7 @@ fn actions(id: JobId, title: String, ask: Option<String>) -> impl IntoView {
                 text="Its process is told with its next heartbeat and stops when it can. Nothing is killed."
                 button="Ask it to stop"
                 open=abort
+                label=label.clone()
             />
             <AskDialog
                 what="force-fail"
@@ -202,6 +275,7 @@ fn actions(id: JobId, title: String, ask: Option<String>) -> impl IntoView {
                       whatever it still reports is refused. This cannot be undone."
                 button="Force fail"
                 open=force_fail
+                label
             />
         </JobActions>
     }

@@ -3,15 +3,16 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-use super::{Visit, page, query};
-use crate::app::components::{PastFilters, StartPanel};
+use super::past_filters::PastFilters;
+use super::{Visit, page, query, title_text};
+use crate::app::components::StartPanel;
 use crate::app::islands::{
-    BoardProps, Lead, LiveBoard, Needs, OpenCount, OpenTable, PastCount, PastTable, Tiles, Updated,
+    Begin, BoardProps, Lead, LiveBoard, Needs, OpenCount, OpenTable, PastCount, PastTable, Tiles, Updated,
 };
 use crate::model::{Status, visible};
 use crate::rpc::{PastFilter, read_past};
 use crate::service::ServiceError;
-use crate::view::Packed;
+use crate::view::{jobs_title, urgent};
 
 /// The overview.
 #[component]
@@ -27,7 +28,6 @@ pub fn Overview() -> impl IntoView {
     };
     let starting = query("ask").as_deref() == Some("start");
     view! {
-        <Title text="Jobs · Longhaul" />
         {page(move |visit| draw(visit, filter, starting))}
     }
 }
@@ -39,13 +39,20 @@ async fn draw(visit: Visit, filter: PastFilter, starting: bool) -> Result<AnyVie
         features.iter().find(|row| row.feature == *feature).map(|row| row.counts).unwrap_or_default()
     });
     let may_recover = visit.may_recover();
-    let props = Packed(BoardProps {
-        view: service.board_view(caller)?,
+    let view = service.board_view(caller)?;
+    let shown =
+        view.rows.iter().filter(|row| filter.feature.as_ref().is_none_or(|name| row.feature == *name));
+    let count = urgent(&shown.cloned().collect::<Vec<_>>(), view.now);
+    let label = visit.label.as_ref().map(|label| label.text.clone());
+    let title = title_text(&jobs_title(count, label.as_deref()));
+    let props = BoardProps {
+        view,
         past: read_past(service, caller, filter.clone()).await?,
         filter: filter.clone(),
         of_feature,
         may_recover,
-    });
+        label,
+    };
     let built_in: Vec<_> = service
         .built_in()
         .iter()
@@ -81,14 +88,16 @@ async fn draw(visit: Visit, filter: PastFilter, starting: bool) -> Result<AnyVie
         }
     });
     Ok(view! {
-        <LiveBoard props>
+        <Title text=title />
+        <Begin with=props />
+        <LiveBoard>
             <div class="headline">
                 <div>{crumbs} <Lead /></div>
                 {actions}
             </div>
             <Needs />
             <Tiles />
-            <section class="card" aria-labelledby="running">
+            <section class="card" id="running-card" aria-labelledby="running">
                 <header>
                     <h2 id="running">"Running" <OpenCount /></h2>
                     <div class="actions">
@@ -108,7 +117,7 @@ async fn draw(visit: Visit, filter: PastFilter, starting: bool) -> Result<AnyVie
             </section>
             <section class="card" aria-labelledby="past">
                 <header>
-                    <h2 id="past">"Past" <PastCount status=None /></h2>
+                    <h2 id="past">"Past" <PastCount /></h2>
                 </header>
                 <PastFilters filter features />
                 <PastTable />

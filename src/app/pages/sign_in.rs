@@ -3,8 +3,8 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-use super::{query, service, settings};
-use crate::app::components::{Logo, NoticeBar};
+use super::{label, query, service, settings, tab};
+use crate::app::components::{LabelPill, Logo, NoticeBar};
 use crate::model::MIN_PASSWORD_CHARS;
 use crate::rpc::Notice;
 
@@ -19,11 +19,12 @@ pub fn SignInPage() -> impl IntoView {
         None => by_password(next).into_any(),
     };
     view! {
-        <Title text="Sign in · Longhaul" />
+        <Title text=tab("Sign in") />
         <main id="main" class="narrow">
             <div class="brand big">
                 <Logo />
                 "Longhaul"
+                {label().map(|label| view! { <LabelPill label /> })}
             </div>
             {notice}
             {form}

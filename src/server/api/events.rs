@@ -27,8 +27,9 @@ use crate::service::{Credential, ServiceError};
 
 /// Changes within this time are one event.
 const GATHER: Duration = Duration::from_millis(15);
-/// A quiet stream shows this often that it lives.
-const BEAT: Duration = Duration::from_secs(15);
+/// A quiet stream shows this often that it lives. A page whose stream is late by half of that asks for itself,
+/// so that no number is older than five seconds, whatever holds the stream up on its way.
+const BEAT: Duration = Duration::from_secs(3);
 /// A stream looks this often whether its listener may still hear…
 const LOOK: Duration = Duration::from_secs(3);
 /// …by what was true no longer ago than this: whoever is shut out hears nothing after five seconds.
@@ -51,7 +52,8 @@ pub struct EventParams {
 ///
 /// `text/event-stream`. Each event is called `revision`, has an id to resume from with `Last-Event-ID`, and
 /// carries `{"revision", "boot", "jobs"}`: `jobs` are the ids that changed, or null when they are too many
-/// or too long ago to name.
+/// or too long ago to name. Every three seconds without one comes an event called `beat`, with
+/// `{"revision", "boot"}`.
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/events",
@@ -123,8 +125,9 @@ pub async fn events(
             }
             tokio::select! {
                 changed = heard.changed() => if changed.is_err() { return },
-                // Seen by the browser's code, as a comment would not be: a stream that fell silent is dead.
+                // Seen by the browser's code, as a comment would not be, nor an event whose data is empty.
                 () = &mut beat => {
+                    let data = json!({"revision": revision, "boot": board.boot()}).to_string();
                     tokio::select! {
                         sent = emit.send(Ok(beat_of(board.boot(), revision))) => {
                             if sent.is_err() { return }

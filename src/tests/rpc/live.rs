@@ -1,7 +1,8 @@
-//! What open pages poll: `/rpc/board/poll`, `/rpc/jobs/past`, `/rpc/jobs/poll`.
+//! What open pages poll: `/rpc/board/poll`, `/rpc/jobs/past`, `/rpc/jobs/poll`, `/rpc/jobs/log`.
 
 use longhaul::rpc::PastPage;
-use longhaul::view::{BoardAnswer, BoardView, JobAnswer, JobPageView};
+use longhaul::server::build_id;
+use longhaul::view::{BoardAnswer, BoardView, JobAnswer, JobPageView, LogAnswer};
 use serde_json::json;
 
 use crate::support::{Client, Started, TestApp, encode};
@@ -20,10 +21,9 @@ impl Watcher<'_> {
         let reply = self.client.poll("/rpc/board/poll", &fields).await;
         assert_eq!(reply.status(), 200, "{}", reply.text());
         assert_eq!(reply.header("cache-control"), "no-store");
-        let answer = reply.read_as();
+        let answer = reply.read_packed();
         if let BoardAnswer { view: Some(view), .. } = &answer {
             self.boot.clone_from(&view.boot);
-            self.build.clone_from(&view.build);
             self.since = view.revision;
         }
         answer
@@ -47,7 +47,7 @@ impl Watcher<'_> {
 }
 
 fn watch(client: &Client) -> Watcher<'_> {
-    Watcher { client, boot: String::new(), build: String::new(), since: 0 }
+    Watcher { client, boot: String::new(), build: build_id(), since: 0 }
 }
 
 #[tokio::test]
@@ -72,14 +72,13 @@ async fn a_board_brings_everything_then_what_changed_then_nothing() {
 }
 
 #[tokio::test]
-async fn a_board_of_another_run_or_build_or_from_the_future_brings_everything() {
+async fn a_board_of_another_run_or_from_the_future_brings_everything() {
     let (_, _, viewer, reporter, ..) = TestApp::init().await;
     reporter.start("one").await;
     let mut board = watch(&viewer);
     board.full().await;
     for spoil in [
         |board: &mut Watcher<'_>| board.boot = "another".to_owned(),
-        |board: &mut Watcher<'_>| board.build = "another".to_owned(),
         |board: &mut Watcher<'_>| board.since = u64::MAX,
     ] {
         spoil(&mut board);
@@ -91,27 +90,46 @@ async fn a_board_of_another_run_or_build_or_from_the_future_brings_everything() 
 async fn polls_are_for_those_who_are_signed_in_and_say_what_is_wrong() {
     let (_, anon, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("one").await;
-    anon.poll("/rpc/board/poll", &[("boot", ""), ("build", ""), ("since", "0")])
+    let build = build_id();
+    let build = ("build", build.as_str());
+    let board = [("boot", ""), ("since", "0"), build];
+    let of_job = |id| [("id", id), ("since", "0"), ("unfolded", "false"), build];
+    let of_log = |id| [("id", id), ("after", "0"), build];
+    anon.poll("/rpc/board/poll", &board).await.assert_refused(401, "not_signed_in");
+    anon.poll("/rpc/jobs/past", &[build]).await.assert_refused(401, "not_signed_in");
+    anon.poll("/rpc/jobs/poll", &of_job(&job.id)).await.assert_refused(401, "not_signed_in");
+    anon.poll("/rpc/jobs/log", &of_log(&job.id)).await.assert_refused(401, "not_signed_in");
+    viewer
+        .poll("/rpc/jobs/past", &[("cursor", "nonsense"), build])
         .await
-        .assert_refused(401, "not_signed_in");
-    anon.poll("/rpc/jobs/past", &[]).await.assert_refused(401, "not_signed_in");
-    let fields = [("id", job.id.as_str()), ("since", "0"), ("after", "0"), ("unfolded", "false")];
-    anon.poll("/rpc/jobs/poll", &fields).await.assert_refused(401, "not_signed_in");
-    viewer.poll("/rpc/jobs/past", &[("cursor", "nonsense")]).await.assert_refused(400, "invalid_value");
-    let nowhere = [
-        ("id", "00000000-0000-7000-8000-000000000000"),
-        ("since", "0"),
-        ("after", "0"),
-        ("unfolded", "false"),
-    ];
-    viewer.poll("/rpc/jobs/poll", &nowhere).await.assert_refused(404, "job_not_found");
+        .assert_refused(400, "invalid_value");
+    let nowhere = "00000000-0000-7000-8000-000000000000";
+    viewer.poll("/rpc/jobs/poll", &of_job(nowhere)).await.assert_refused(404, "job_not_found");
+    viewer.poll("/rpc/jobs/log", &of_log(nowhere)).await.assert_refused(404, "job_not_found");
     for (path, fields) in [
-        ("/rpc/board/poll", vec![("since", "x")]),
-        ("/rpc/jobs/poll", vec![("id", "x")]),
-        ("/rpc/jobs/past", vec![("status", "done")]),
+        ("/rpc/board/poll", vec![("since", "x"), build]),
+        ("/rpc/jobs/poll", vec![("id", "x"), build]),
+        ("/rpc/jobs/log", vec![("id", &job.id), ("after", "-1"), build]),
+        ("/rpc/jobs/past", vec![("status", "done"), build]),
     ] {
         let reply = viewer.poll(path, &fields).await;
         assert_eq!((reply.status().as_u16(), &reply.json()["code"]), (400, &json!("wrong_shape")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_build_is_told_so_and_not_answered_in_a_form_it_cannot_read() {
+    let (_, anon, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("one").await;
+    let other = ("build", "another");
+    for (path, fields) in [
+        ("/rpc/board/poll", vec![("boot", ""), ("since", "0"), other]),
+        ("/rpc/jobs/past", vec![other]),
+        ("/rpc/jobs/poll", vec![("id", job.id.as_str()), ("since", "0"), ("unfolded", "false"), other]),
+        ("/rpc/jobs/log", vec![("id", job.id.as_str()), ("after", "0"), other]),
+    ] {
+        viewer.poll(path, &fields).await.assert_refused(409, "other_build");
+        anon.poll(path, &fields).await.assert_refused(401, "not_signed_in");
     }
 }
 
@@ -127,8 +145,11 @@ async fn history_pages_through_everything_once_and_by_its_filters() {
         reporter.post(&job.at(what), json!({"errorMessage": "Disk full"})).await;
     }
     operator.start("open").await;
-    let page =
-        async |fields: &[(&str, &str)]| -> PastPage { viewer.poll("/rpc/jobs/past", fields).await.read_as() };
+    let build = build_id();
+    let page = async |fields: &[(&str, &str)]| -> PastPage {
+        let fields: Vec<_> = fields.iter().copied().chain([("build", build.as_str())]).collect();
+        viewer.poll("/rpc/jobs/past", &fields).await.read_packed()
+    };
     let (mut titles, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let got = match &cursor {
@@ -152,36 +173,52 @@ async fn history_pages_through_everything_once_and_by_its_filters() {
     assert_eq!(page(&[("text", "disk")]).await.rows[0].result, "Disk full");
 }
 
-async fn job_poll(client: &Client, job: &Started, since: u64, after: u64, more: &str) -> JobAnswer {
-    let path = format!("/rpc/jobs/poll?id={}&since={since}&after={after}&unfolded=false{more}", job.id);
-    client.get(&path).await.read_as()
+async fn job_poll(client: &Client, job: &Started, since: u64) -> JobAnswer {
+    let path = format!("/rpc/jobs/poll?build={}&id={}&since={since}&unfolded=false", build_id(), job.id);
+    client.get(&path).await.read_packed()
 }
 
-fn changed(answer: JobAnswer) -> (JobPageView, Vec<String>, bool) {
-    let JobAnswer { view: Some(view), lines, more, .. } = answer else { panic!("something had changed") };
-    (view, lines.into_iter().map(|line| line.text).collect(), more)
+async fn log_poll(client: &Client, job: &Started, after: u64, more: &str) -> LogAnswer {
+    let path = format!("/rpc/jobs/log?build={}&id={}&after={after}{more}", build_id(), job.id);
+    client.get(&path).await.read_packed()
+}
+
+async fn lines(client: &Client, job: &Started, after: u64, more: &str) -> Vec<String> {
+    log_poll(client, job, after, more).await.lines.into_iter().map(|line| line.text).collect()
+}
+
+fn changed(answer: JobAnswer) -> JobPageView {
+    let JobAnswer { view: Some(view), .. } = answer else { panic!("something had changed") };
+    view
 }
 
 #[tokio::test]
 async fn a_job_brings_what_changed_and_the_lines_since() {
-    let (_, _, viewer, reporter, operator, _) = TestApp::init().await;
+    let (app, _, viewer, reporter, operator, _) = TestApp::init().await;
     let job = reporter.start("import").await;
-    let (view, lines, more) = changed(job_poll(&viewer, &job, 0, 0, "").await);
-    assert_eq!((lines, more), (vec!["Started by token reporter".to_owned()], false));
+    let view = changed(job_poll(&viewer, &job, 0).await);
+    assert_eq!(lines(&viewer, &job, 0, "").await, ["Started by token reporter"]);
     let (revision, seq) = (view.row.revision, view.seq);
-    assert_eq!(job_poll(&viewer, &job, revision, seq, "").await.view, None);
+    assert_eq!(job_poll(&viewer, &job, revision).await.view, None);
+    assert_eq!(lines(&viewer, &job, seq, "").await, [""; 0]);
 
     let list = json!([{"type": "info", "message": "a"}, {"type": "error", "message": "b"}]);
     reporter.post(&job.at("message"), list).await;
     operator.post(&job.at("abort"), json!({"reason": "enough"})).await;
-    let (view, lines, _) = changed(job_poll(&viewer, &job, revision, seq, "").await);
-    assert_eq!(lines, ["a", "b", "token operator asked it to stop: enough"]);
-    assert_eq!(view.actions[0].text, "token operator asked it to stop: enough");
-    let (_, lines, _) = changed(job_poll(&viewer, &job, revision, seq, "&kind=error").await);
-    assert_eq!(lines, ["b"]);
-    let (_, lines, _) =
-        changed(job_poll(&viewer, &job, revision, seq, &format!("&text={}", encode("ENOUGH"))).await);
-    assert_eq!(lines, ["token operator asked it to stop: enough"]);
+    let answer = job_poll(&viewer, &job, revision).await;
+    // What the answer holds is told, so that a page knows which nudge it has covered.
+    assert_eq!(
+        (answer.boot.as_str(), answer.revision),
+        (app.service.board().boot(), app.service.board().revision())
+    );
+    assert_eq!(changed(answer).actions[0].text, "token operator asked it to stop: enough");
+    assert_eq!(lines(&viewer, &job, seq, "").await, ["a", "b", "token operator asked it to stop: enough"]);
+    assert_eq!(lines(&viewer, &job, seq, "&kind=error").await, ["b"]);
+    let asked = lines(&viewer, &job, seq, &format!("&text={}", encode("ENOUGH"))).await;
+    assert_eq!(asked, ["token operator asked it to stop: enough"]);
+    // Lines that do not match are behind the reader all the same.
+    let answer = log_poll(&viewer, &job, seq, "&kind=warning").await;
+    assert_eq!((answer.lines.len(), answer.more, answer.seq), (0, false, seq + 3));
 }
 
 #[tokio::test]
@@ -192,11 +229,11 @@ async fn many_lines_come_in_parts() {
     reporter.post(&job.at("message"), json!(list)).await;
     let (mut after, mut seen) = (1, Vec::new());
     loop {
-        let (_, lines, more) = changed(job_poll(&viewer, &job, 0, after, "").await);
-        assert!(lines.len() <= 500);
-        after += lines.len() as u64;
-        seen.extend(lines);
-        if !more {
+        let answer = log_poll(&viewer, &job, after, "").await;
+        assert!(answer.lines.len() <= 500);
+        after = answer.seq;
+        seen.extend(answer.lines.into_iter().map(|line| line.text));
+        if !answer.more {
             break;
         }
     }

@@ -198,3 +198,65 @@ async fn what_is_not_there_is_a_page_too() {
         assert_no_inline_style(page.text());
     }
 }
+
+#[tokio::test]
+async fn the_step_it_failed_in_is_marked_and_the_error_leads_to_its_line() {
+    let (_, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter
+        .start_with(json!({"feature": "import", "input": {"command": ["./import.sh", "a b"], "host": "b4", "pid": 33}}))
+        .await;
+    let steps = json!([{"id": "load", "steps": [{"id": "parties"}, {"id": "rows"}]}, {"id": "save"}]);
+    reporter
+        .post(&job.at("progress"), json!({"steps": steps, "step": "load/parties", "progress": 0.4}))
+        .await;
+    reporter.post(&job.at("message"), json!({"type": "error", "message": "Retrying"})).await;
+    reporter.post(&job.at("fail"), json!({"errorMessage": "Disk full"})).await;
+    let page = viewer.page(&job.page()).await;
+    let text = page.assert_page(200);
+    assert_eq!(text.matches("class=\"step d1 failed\"").count(), 1, "the innermost, and only it");
+    assert!(text.contains("failed here"));
+    for part in ["./import.sh &#x27;a b&#x27;", "./import.sh 'a b'"] {
+        if text.contains(part) {
+            assert!(
+                text.contains(">Command</dt>")
+                    && text.contains(">Host</dt>")
+                    && text.contains(">Process</dt>")
+            );
+            assert!(!text.contains(">Input</dt>"), "nothing else is in it");
+        }
+    }
+    assert!(text.contains(">Command</dt>"), "{text}");
+    assert!(text.contains("?from=failure#marked") && text.contains(&format!("/jobs/{}/log.txt", job.id)));
+    let page = viewer.page(&format!("{}?from=failure", job.page())).await;
+    let text = page.assert_page(200);
+    let (_, marked) = text.split_once("marked\"").unwrap();
+    assert!(marked.find("Disk full").unwrap_or(usize::MAX) < marked.find("</p>").unwrap_or(0), "{marked}");
+}
+
+#[tokio::test]
+async fn times_have_a_day_a_zone_and_a_machine_readable_form() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    app.minutes_pass(5);
+    app.clock.advance(std::time::Duration::from_secs(86_400));
+    reporter.post(&job.at("message"), json!({"type": "info", "message": "A day later"})).await;
+    let page = viewer.page(&job.page()).await;
+    let text = page.assert_page(200);
+    assert_eq!(text.matches("class=\"more day\"").count(), 2, "a line where the day changes");
+    assert!(
+        text.contains("Times in UTC") && text.contains(" UTC\" datetime=\"") || text.contains("datetime=\"")
+    );
+}
+
+#[tokio::test]
+async fn a_built_in_job_can_be_run_again_and_its_kind_has_a_record() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("integrity-check").await;
+    app.minutes_pass(3);
+    reporter.post_nothing(&job.at("complete")).await;
+    let otto = app.signed_in("otto", Role::Operator).await;
+    let page = otto.page(&job.page()).await;
+    let text = page.assert_page(200);
+    assert!(text.contains("Run again") && text.contains("Last success") && text.contains("03:00"), "{text}");
+    assert!(!viewer.page(&job.page()).await.text().contains("Run again"), "a viewer may not");
+}

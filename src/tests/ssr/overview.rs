@@ -25,7 +25,7 @@ async fn an_empty_board_says_what_to_do() {
 
 /// The text of a tile: its number and what is beside it.
 fn tile(page: &str, name: &str) -> String {
-    let (_, rest) = page.split_once(&format!("<dt>{name}</dt>")).unwrap();
+    let (_, rest) = page.split_once(&format!(">{name}</a></dt>")).unwrap();
     text_of(rest.split("</dd>").next().unwrap()).trim().to_owned()
 }
 
@@ -167,4 +167,24 @@ async fn what_a_program_wrote_is_text_and_never_markup() {
         assert_escaped(page.assert_page(200));
         assert_no_inline_style(page.text());
     }
+}
+
+#[tokio::test]
+async fn the_tab_counts_who_needs_somebody_and_rows_that_are_alike_are_folded() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    for _ in 0..6 {
+        reporter.completed("import").await;
+    }
+    reporter.completed("export").await;
+    reporter.start("reindex").await;
+    let page = viewer.page("/admin/jobs").await;
+    let text = page.assert_page(200);
+    assert!(text.contains("<title>Jobs · Longhaul</title>"));
+    assert!(text.contains("translate=\"no\"") && text.contains("content=\"notranslate\""));
+    assert_eq!((text.matches("class=\"folded\"").count(), text.matches("5 more like it").count()), (1, 1));
+    let narrowed = viewer.page("/admin/jobs?feature=import").await;
+    assert!(!narrowed.text().contains("more like it"), "who asks for a feature sees all of it");
+    app.minutes_pass(11);
+    let page = viewer.page("/admin/jobs").await;
+    assert!(page.text().contains("<title>(1) Jobs · Longhaul</title>"));
 }

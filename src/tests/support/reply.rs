@@ -49,6 +49,13 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
+    /// Its body as what open pages read.
+    #[track_caller]
+    pub fn read_packed<T: DeserializeOwned>(&self) -> T {
+        assert_eq!(self.header("content-type"), "application/x-postcard", "{}", self.text());
+        postcard::from_bytes(&self.body).unwrap()
+    }
+
     /// A header; empty where it is not there.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())

@@ -3,20 +3,25 @@
 use leptos::prelude::*;
 
 use super::Board;
-use crate::app::islands::live::{LiveState, live_state};
-use crate::view::{JobRow, clock_time, headline};
+use crate::app::islands::live::{LiveState, dom, live_state};
+use crate::app::reactive::words;
+use crate::app::zone;
+use crate::view::{JobRow, age, clock_time, headline, jobs_title, urgent};
 
 /// The sentence about you, and the one under it.
 #[island]
 pub fn Lead() -> impl IntoView {
     let board = Board::here();
-    let lead = move || {
-        let rows: Vec<JobRow> = board.shown().iter().map(|row| row.job.get()).collect();
-        headline(&rows, board.now.get(), &board.frame.read().troubles)
-    };
+    let rows = move || board.shown().iter().map(|row| row.job.get()).collect::<Vec<JobRow>>();
+    let lead = move || headline(&rows(), board.clock.sure.get(), &board.frame.read().troubles);
+    // The tab says it too.
+    Effect::new(move |_| {
+        let count = urgent(&rows(), board.clock.sure.get());
+        board.label.with_value(|label| dom::set_title(&jobs_title(count, label.as_deref())));
+    });
     view! {
-        <h1>{move || lead().0}</h1>
-        <p>{move || lead().1}</p>
+        <h1>{words(move || lead().0)}</h1>
+        <p>{words(move || lead().1)}</p>
     }
 }
 
@@ -25,20 +30,25 @@ pub fn Lead() -> impl IntoView {
 pub fn OpenCount() -> impl IntoView {
     let board = Board::here();
     let count = move || board.shown().iter().filter(|row| !row.job.read().status.is_final()).count();
-    view! { <span class="count">{move || count().to_string()}</span> }
+    view! { <span class="count">{words(move || count().to_string())}</span> }
 }
 
-/// When the page was last up to date.
+/// When the page was last known to be up to date.
 #[island]
 pub fn Updated() -> impl IntoView {
     let state = live_state();
-    let rendered = clock_time(Board::here().now.get_untracked());
+    let (clock, known) = (Board::here().clock, zone::known());
     view! {
         <span class="sub">
-            {move || match state.get() {
-                LiveState::Live | LiveState::Polling => "Updated just now".to_owned(),
-                _ => format!("As of {rendered} UTC"),
-            }}
+            {words(move || match state.get() {
+                LiveState::Live | LiveState::Polling => {
+                    format!("Updated {}", age(clock.now.get().since(clock.sure.get())))
+                }
+                _ => {
+                    let (at, known) = (clock.sure.get(), known.get());
+                    format!("As of {}, {}", clock_time(zone::here(at, known)), zone::name(at, known))
+                }
+            })}
         </span>
     }
 }

@@ -2,8 +2,9 @@
 
 use leptos::prelude::*;
 
-use super::{Board, Row};
+use super::{Board, Row, held, order_by_need};
 use crate::app::components::{Glyph, Icon};
+use crate::app::reactive::{flag, words};
 use crate::model::visible;
 use crate::view::{JobRow, Severity, attention};
 
@@ -28,12 +29,13 @@ fn warnings(board: Board) -> Vec<(bool, String)> {
 #[island]
 pub fn Needs() -> impl IntoView {
     let board = Board::here();
-    let needing = move || {
-        let now = board.now.get();
+    let needing = Memo::new(move |before: Option<&Vec<Row>>| {
+        let now = board.clock.sure.get();
         let mut rows = board.shown();
         rows.retain(|row| attention(&row.job.read(), now).is_some());
-        rows
-    };
+        order_by_need(&mut rows, now);
+        held(before, rows)
+    });
     let warning = |(urgent, text): (bool, String)| {
         view! {
             <div class="verdict" class:bad=urgent>
@@ -42,11 +44,11 @@ pub fn Needs() -> impl IntoView {
             </div>
         }
     };
-    let calm = move || needing().is_empty() && warnings(board).is_empty();
+    let calm = move || needing.read().is_empty() && warnings(board).is_empty();
     view! {
-        <section class="card" aria-label="Needs attention" hidden=calm>
+        <section class="card" id="needs" aria-label="Needs attention" hidden=flag(calm)>
             {move || warnings(board).into_iter().map(warning).collect_view()}
-            <For each=needing key=|row| row.id let:row>
+            <For each=move || needing.get() key=|row| row.id let:row>
                 {need(board, row)}
             </For>
         </section>
@@ -57,26 +59,31 @@ pub fn Needs() -> impl IntoView {
 fn need(board: Board, row: Row) -> impl IntoView {
     let id = row.id;
     let job: RwSignal<JobRow> = row.job.into();
-    let need = move || attention(&job.read(), board.now.get());
+    let need = move || attention(&job.read(), board.clock.sure.get());
     let urgent = move || need().is_some_and(|need| need.severity == Severity::Now);
-    let force = move || need().is_some_and(|need| need.only_force || need.severity == Severity::Now);
-    let ask = move || format!("/admin/jobs/{id}?ask={}", if force() { "force-fail" } else { "abort" });
+    // The mildest first. What was asked to stop is not asked again; what ended by itself is out of reach.
     let no_action = move || !board.may_recover || need().is_none_or(|need| need.elsewhere);
+    let no_abort = move || no_action() || need().is_some_and(|need| need.only_force);
+    let no_force =
+        move || no_action() || need().is_some_and(|need| need.severity == Severity::Soon && !need.only_force);
     view! {
-        <div class="verdict" class:bad=urgent>
+        <div class="verdict" class:bad=flag(urgent)>
             {move || view! { <Icon glyph=glyph(urgent()) /> }}
             <div>
-                <b>{move || visible(&job.read().title, false).into_owned()}</b>
+                <b>{words(move || visible(&job.read().title, false).into_owned())}</b>
                 " "
-                {move || need().map(|need| need.verdict)}
-                <p>{move || need().map(|need| need.evidence)}</p>
+                {words(move || need().map(|need| need.verdict).unwrap_or_default())}
+                <p>{words(move || need().map(|need| need.evidence).unwrap_or_default())}</p>
             </div>
             <div class="actions">
                 <a class="button" href=format!("/admin/jobs/{id}")>
                     "Details"
                 </a>
-                <a class="button" href=ask hidden=no_action>
-                    {move || if force() { "Force fail…" } else { "Abort…" }}
+                <a class="button" href=format!("/admin/jobs/{id}?ask=abort") hidden=flag(no_abort)>
+                    "Abort…"
+                </a>
+                <a class="button danger" href=format!("/admin/jobs/{id}?ask=force-fail") hidden=flag(no_force)>
+                    "Force fail…"
                 </a>
             </div>
         </div>

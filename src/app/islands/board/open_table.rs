@@ -2,10 +2,11 @@
 
 use leptos::prelude::*;
 
-use super::{Board, Row};
-use crate::app::components::Bar;
+use super::{Board, Row, held, order_by_need};
+use crate::app::components::{Bar, need_tone};
+use crate::app::reactive::{flag, words};
 use crate::model::{Level, Status, visible};
-use crate::view::{JobRow, Severity, age, attention, duration};
+use crate::view::{JobRow, Severity, age, attention, duration, percent_text};
 
 /// The jobs that have not ended.
 #[island]
@@ -14,17 +15,19 @@ pub fn OpenTable(
     children: Children,
 ) -> impl IntoView {
     let board = Board::here();
-    let open = move || {
+    let open = Memo::new(move |before: Option<&Vec<Row>>| {
+        let now = board.clock.sure.get();
         let mut rows = board.shown();
         rows.retain(|row| !row.job.read().status.is_final());
-        rows
-    };
-    let none = move || open().is_empty();
+        order_by_need(&mut rows, now);
+        held(before, rows)
+    });
+    let none = move || open.read().is_empty();
     view! {
-        <div class="when-none" hidden=move || !none()>
+        <div class="when-none" hidden=flag(move || !none())>
             {children()}
         </div>
-        <table class="jobs" hidden=none>
+        <table class="jobs" hidden=flag(none)>
             <thead>
                 <tr>
                     <th scope="col">"Job"</th>
@@ -40,7 +43,7 @@ pub fn OpenTable(
                 </tr>
             </thead>
             <tbody>
-                <For each=open key=|row| row.id let:row>
+                <For each=move || open.get() key=|row| row.id let:row>
                     {open_row(board, row)}
                 </For>
             </tbody>
@@ -50,10 +53,11 @@ pub fn OpenTable(
 
 /// A job that has not ended.
 fn open_row(board: Board, row: Row) -> impl IntoView {
-    let (id, now) = (row.id, board.now);
+    let (id, now) = (row.id, board.clock.now);
     let job: RwSignal<JobRow> = row.job.into();
-    let text = move |pick: fn(&JobRow) -> String| move || pick(&job.read());
-    let title = text(|job| visible(&job.title, false).into_owned());
+    let text = move |pick: fn(&JobRow) -> String| words(move || pick(&job.read()));
+    let called = |job: &JobRow| visible(&job.title, false).into_owned();
+    let (title, again) = (text(called), text(called));
     let feature = text(|job| {
         let feature = visible(&job.feature, false);
         if job.in_process { format!("{feature} · in this server") } else { feature.into_owned() }
@@ -80,10 +84,9 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
     });
     let bar = move || {
         let row = job.read();
-        let tone = match attention(&row, now.get()).map(|need| need.severity) {
-            _ if row.status == Status::Aborting => "warn",
-            Some(Severity::Now) => "bad",
-            Some(Severity::Soon) => "warn",
+        let tone = match attention(&row, board.clock.sure.get()).map(|need| need.severity) {
+            Some(severity) => need_tone(severity),
+            None if row.status == Status::Aborting => "warn",
             None => "run",
         };
         view! { <Bar percent=row.percent label=visible(&row.title, false).into_owned() tone /> }
@@ -100,7 +103,7 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
     };
     let aborting = move || job.read().status == Status::Aborting;
     let ask = move || format!("/admin/jobs/{id}?ask={}", if aborting() { "force-fail" } else { "abort" });
-    let word = move || if aborting() { "Force fail…" } else { "Abort…" };
+    let word = move || if aborting() { "Force fail…".to_owned() } else { "Abort…".to_owned() };
     view! {
         <tr>
             <td>
@@ -119,13 +122,14 @@ fn open_row(board: Board, row: Row) -> impl IntoView {
             </td>
             <td class=level>{message}</td>
             <td class="num">
-                {running} <div class="sub">{beat}</div>
+                <span class="age">{words(running)}</span>
+                <div class="sub age">{words(beat)}</div>
             </td>
             <td>{author}</td>
             <td class="num">
-                <a class="button quiet" href=ask hidden=!board.may_recover>
-                    {word}
-                    <span class="sr">" " {title}</span>
+                <a class="button quiet" href=words(ask) hidden=!board.may_recover>
+                    {words(word)}
+                    <span class="sr">" " {again}</span>
                 </a>
             </td>
         </tr>

@@ -5,9 +5,10 @@ use leptos::prelude::*;
 use super::Board;
 use crate::view::thousands;
 
-/// What a tile shows: what it is, how it looks, its number, and what is said beside it.
+/// What a tile shows: what it is, where it leads, how it looks, its number, and what is said beside it.
 struct Tile {
     name: &'static str,
+    address: &'static str,
     class: &'static str,
     number: String,
     note: String,
@@ -15,7 +16,7 @@ struct Tile {
 
 fn tiles(board: Board) -> [Tile; 7] {
     let frame = board.frame.read();
-    let now = board.now.get();
+    let now = board.clock.sure.get();
     let stale = board.rows.get().iter().filter(|row| row.job.read().is_stale(now)).count() as u64;
     let (active, most) = (frame.counts.active(), u64::from(frame.max_active));
     let near = active * 5 > most * 4;
@@ -27,18 +28,30 @@ fn tiles(board: Board) -> [Tile; 7] {
         ("tile word ok", "Healthy")
     };
     let (all, today) = (frame.counts.outcomes(), frame.today);
-    let tile = |name, class, number: String, note: String| Tile { name, class, number, note };
+    let tile = |name, address, class, number, note| Tile { name, address, class, number, note };
     let when = |holds: bool, class: &'static str| if holds { class } else { "tile" };
     let of_today = |count: u64| format!("{} today", thousands(count));
     let none = String::new;
     [
-        tile("Health", health_class, health.to_owned(), none()),
-        tile("Active", when(near, "tile warn"), thousands(active), format!("of {most}")),
-        tile("Waiting", "tile", thousands(frame.counts.waiting()), none()),
-        tile("Stale", when(stale > 0, "tile warn"), thousands(stale), none()),
-        tile("Completed", "tile", thousands(all.completed), of_today(today.completed)),
-        tile("Failed", when(today.failed > 0, "tile bad"), thousands(all.failed), of_today(today.failed)),
-        tile("Aborted", "tile", thousands(all.aborted), of_today(today.aborted)),
+        tile("Health", "#needs", health_class, health.to_owned(), none()),
+        tile("Active", "#running", when(near, "tile warn"), thousands(active), format!("of {most}")),
+        tile("Waiting", "#running", "tile", thousands(frame.counts.waiting()), none()),
+        tile("Stale", "#needs", when(stale > 0, "tile warn"), thousands(stale), none()),
+        tile(
+            "Completed",
+            "?status=completed#past",
+            "tile",
+            thousands(all.completed),
+            of_today(today.completed),
+        ),
+        tile(
+            "Failed",
+            "?status=failed#past",
+            when(today.failed > 0, "tile bad"),
+            thousands(all.failed),
+            of_today(today.failed),
+        ),
+        tile("Aborted", "?status=aborted#past", "tile", thousands(all.aborted), of_today(today.aborted)),
     ]
 }
 
@@ -49,7 +62,9 @@ pub fn Tiles() -> impl IntoView {
     let tile = |tile: Tile| {
         view! {
             <div class=tile.class>
-                <dt>{tile.name}</dt>
+                <dt>
+                    <a href=tile.address>{tile.name}</a>
+                </dt>
                 <dd>
                     {tile.number} " " <small>{tile.note}</small>
                 </dd>

@@ -4,10 +4,11 @@ use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 
 use super::Known;
-use crate::app::components::{Bar, StatusBadge, status_tone, status_word};
+use crate::app::components::{Bar, StatusBadge, need_tone, status_tone, status_word};
 use crate::app::islands::live::dom;
+use crate::app::reactive::{flag, words};
 use crate::model::{Status, visible};
-use crate::view::{age, attention, duration};
+use crate::view::{age, attention, duration, percent_text, tab_title};
 
 fn status(known: Known) -> Status {
     known.view.read().row.status
@@ -17,13 +18,14 @@ fn status(known: Known) -> Status {
 #[island]
 pub fn JobHead() -> impl IntoView {
     let known = Known::here();
-    let (view, now) = (known.view, known.now);
+    let (view, now) = (known.view, known.clock.now);
     let title = move || visible(&view.read().row.title, false).into_owned();
     Effect::new(move |_| {
         let percent = view.read().row.percent;
         let status = status(known);
         let state = if status.is_active() { format!("{percent} %") } else { status_word(status).to_owned() };
-        dom::set_title(&format!("{state} · {} · Longhaul", title()));
+        let what = format!("{state} · {}", title());
+        known.label.with_value(|label| dom::set_title(&tab_title(&what, label.as_deref())));
     });
     let summary = move || {
         let view = view.read();
@@ -47,16 +49,22 @@ pub fn JobHead() -> impl IntoView {
         summary.push_str(&visible(&row.author, false));
         summary
     };
-    let error = move || view.read().error.as_deref().map(|error| visible(error, true).into_owned());
+    let severity = move || attention(&view.read().row, known.clock.sure.get()).map(|need| need.severity);
+    let why = format!("/admin/jobs/{}?from=failure#marked", known.id);
+    let error = move || {
+        view.read().error.as_deref().map(|error| visible(error, true).into_owned()).unwrap_or_default()
+    };
     view! {
-        <h1>{title}</h1>
+        <h1>{words(title)}</h1>
         <p class="state-line">
-            {move || view! { <StatusBadge status=status(known) /> }}
+            {move || view! { <StatusBadge status=status(known) need=severity() /> }}
             " "
-            {summary}
+            {words(summary)}
         </p>
-        <p class="error-text" hidden=move || view.read().error.is_none()>
-            {error}
+        <p class="error-text" hidden=flag(move || view.read().error.is_none())>
+            <a href=why title="Its line in the log">
+                {words(error)}
+            </a>
         </p>
     }
 }
@@ -76,8 +84,8 @@ pub fn JobActions(
     view! {
         <div
             class="actions"
-            class:aborting=move || status(known) == Status::Aborting
-            hidden=move || status(known).is_final()
+            class:aborting=flag(move || status(known) == Status::Aborting)
+            hidden=flag(move || status(known).is_final())
             on:click=open
         >
             {children()}
@@ -89,12 +97,12 @@ pub fn JobActions(
 #[island]
 pub fn JobBar() -> impl IntoView {
     let known = Known::here();
-    let need = move || attention(&known.view.read().row, known.now.get());
+    let need = move || attention(&known.view.read().row, known.clock.sure.get());
     let under = move || {
         if let Some(need) = need() {
             return format!("This job {} {}", need.verdict, need.evidence);
         }
-        let (view, now) = (known.view.read(), known.now.get());
+        let (view, now) = (known.view.read(), known.clock.now.get());
         let row = &view.row;
         if row.status.is_final() {
             return String::new();
@@ -113,7 +121,10 @@ pub fn JobBar() -> impl IntoView {
     let bar = move || {
         let status = status(known);
         let percent = known.view.read().row.percent;
-        let tone = if status.is_active() && need().is_some() { "warn" } else { status_tone(status) };
+        let tone = match need() {
+            Some(need) if status.is_active() => need_tone(need.severity),
+            _ => status_tone(status),
+        };
         view! { <Bar percent label="Overall progress".to_owned() tone big=true /> }
     };
     // Said in tens, so that a screen reader is not talked over.
@@ -123,11 +134,13 @@ pub fn JobBar() -> impl IntoView {
     };
     view! {
         {bar}
-        <p class="under" class:pressing=move || need().is_some()>
-            {under}
+        <p class=words(move || {
+            need().map_or("under age".to_owned(), |need| format!("under {}", need_tone(need.severity)))
+        })>
+            {words(under)}
         </p>
         <p class="sr" role="status">
-            {said}
+            {words(said)}
         </p>
     }
 }

@@ -4,29 +4,33 @@ use leptos::prelude::*;
 
 use super::Known;
 use crate::app::components::StepRowView;
+use crate::app::reactive::{flag, words};
 use crate::view::thousands;
 
-/// How many steps the job has.
+/// A job's steps. A job without has no card for them.
 #[island]
-pub fn StepCount() -> impl IntoView {
-    let view = Known::here().view;
-    view! { <span class="count">{move || thousands(u64::from(view.read().step_count))}</span> }
-}
-
-/// A job's steps.
-#[island]
-pub fn Steps(
-    /// What is shown where there is none.
-    children: Children,
-) -> impl IntoView {
+pub fn StepCard() -> impl IntoView {
     let known = Known::here();
+    let view = known.view;
     let rows = move || {
         let unfold = format!("/admin/jobs/{}?steps=all", known.id);
-        let rows = known.view.read().steps.clone();
+        let rows = view.read().steps.clone();
         rows.into_iter().map(|row| view! { <StepRowView row unfold=unfold.clone() /> }).collect_view()
     };
+    let fold = format!("/admin/jobs/{}", known.id);
     view! {
-        <div hidden=move || !known.view.read().steps.is_empty()>{children()}</div>
-        <ul class="steps" tabindex=move || (!known.view.read().steps.is_empty()).then_some("0") aria-labelledby="steps">{rows}</ul>
+        <section class="card step-card" aria-labelledby="steps" hidden=flag(move || view.read().steps.is_empty())>
+            <header>
+                <h2 id="steps">
+                    "Steps" <span class="count">{words(move || thousands(u64::from(view.read().step_count)))}</span>
+                </h2>
+                <a href=fold hidden=!known.unfolded>
+                    "Fold"
+                </a>
+            </header>
+            <ul class="steps" tabindex="0" aria-labelledby="steps">
+                {rows}
+            </ul>
+        </section>
     }
 }

@@ -2,8 +2,9 @@
 
 use leptos::prelude::*;
 
-use super::Logo;
+use crate::app::components::{LabelPill, Logo};
 use crate::app::islands::LiveBadge;
+use crate::model::Label;
 
 /// The bar at the top.
 #[component]
@@ -12,6 +13,8 @@ pub fn TopBar(
     name: String,
     /// What they may do.
     role: &'static str,
+    /// What the server is called.
+    label: Option<Label>,
 ) -> impl IntoView {
     view! {
         <header class="top">
@@ -19,6 +22,7 @@ pub fn TopBar(
                 <Logo />
                 <span>"Longhaul"</span>
             </a>
+            {label.map(|label| view! { <LabelPill label /> })}
             <nav aria-label="Main">
                 <a href="/admin/jobs" aria-current="page">
                     "Jobs"
