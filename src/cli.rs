@@ -150,6 +150,18 @@ mod tests {
     }
 
     #[test]
+    fn which_database_may_be_said_before_or_behind() {
+        for words in [
+            ["token", "--database", "sqlite://x.db", "revoke", "ci"],
+            ["token", "revoke", "ci", "--database", "sqlite://x.db"],
+            ["token", "revoke", "--database", "sqlite://x.db", "ci"],
+            ["user", "remove", "bob", "--database", "sqlite://x.db"],
+        ] {
+            Cli::try_parse_from(["longhaul"].into_iter().chain(words)).unwrap();
+        }
+    }
+
+    #[test]
     fn exec_takes_everything_after_the_dashes_as_the_command() {
         let words = ["longhaul", "exec", "--feature", "f", "--timeout", "0", "--", "ls", "--quiet", "-l"];
         let cli = Cli::try_parse_from(words).unwrap();

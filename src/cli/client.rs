@@ -31,6 +31,12 @@ pub const DEFAULT_SERVER: &str = "http://127.0.0.1:3000";
 /// The environment variable that may hold the token.
 pub const TOKEN_VARIABLE: &str = "LONGHAUL_TOKEN";
 
+/// The environment variable that may name the server.
+const SERVER_VARIABLE: &str = "LONGHAUL_SERVER";
+
+/// The environment variable that may name the file with both.
+const CONFIG_VARIABLE: &str = "LONGHAUL_CONFIG";
+
 /// How long a person at a terminal waits for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -39,7 +45,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[command(next_help_heading = "Server")]
 pub struct ClientArgs {
     /// The server's address [default: http://127.0.0.1:3000]
-    #[arg(long, env = "LONGHAUL_SERVER", value_name = "URL")]
+    #[arg(long, env = SERVER_VARIABLE, value_name = "URL")]
     pub server: Option<String>,
     /// The bearer token to sign in with. Better set in the environment than written here, where other
     /// users of the machine can read it
@@ -47,7 +53,7 @@ pub struct ClientArgs {
     pub token: Option<String>,
     /// Read both from this file where they are not said [default: longhaul.toml, where there is one; the
     /// server it names gets its token, never the one from the environment]
-    #[arg(long, env = "LONGHAUL_CONFIG", value_name = "FILE", hide_env_values = true)]
+    #[arg(long, env = CONFIG_VARIABLE, value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,
 }
 
@@ -58,29 +64,75 @@ impl ClientArgs {
     /// [`CallError::Setup`] where the file, the address or the token makes no sense, or where a token would
     /// go to a server that only the folder we happen to be in speaks of.
     pub fn client(&self, patience: Duration) -> Result<Client, CallError> {
-        let file =
-            client_settings(self.config.as_deref()).map_err(|error| CallError::Setup(error.to_string()))?;
-        self.client_with(file, std::env::var(TOKEN_VARIABLE).ok().as_deref(), patience)
+        self.client_unless_found(std::env::var(TOKEN_VARIABLE).ok().as_deref(), patience)
     }
 
-    /// The same for a command that has work to do beside talking to the server: a file that nobody named,
-    /// and that is not for us or cannot be read, is told to `warn` and passed over.
+    /// The same where the token that was in the environment, `in_environment`, is no longer there.
     ///
     /// # Errors
     /// As [`Self::client`].
+    pub fn client_unless_found(
+        &self,
+        in_environment: Option<&str>,
+        patience: Duration,
+    ) -> Result<Client, CallError> {
+        let file =
+            client_settings(self.config.as_deref()).map_err(|error| CallError::Setup(error.to_string()))?;
+        self.client_with(file, in_environment, patience)
+    }
+
+    /// The same for a command that has work to do beside talking to the server. Only a mistake in its own
+    /// options is an error. A file that nobody named, and that is not for us or cannot be read, is told to
+    /// `warn` and passed over; where the environment or a file make no sense, the client is one that cannot
+    /// call anybody and says why. `in_environment` is the token that is, or was, in the environment.
+    ///
+    /// # Errors
+    /// [`CallError::Setup`].
     pub fn client_in_any_folder(
         &self,
+        in_environment: Option<&str>,
         patience: Duration,
-        warn: impl FnOnce(&str),
+        mut warn: impl FnMut(&str),
     ) -> Result<Client, CallError> {
+        let from = |name: &str| std::env::var(name).ok();
+        let written_file =
+            self.config.as_ref().filter(|file| from(CONFIG_VARIABLE).as_deref() != file.to_str());
         let file = match client_settings(self.config.as_deref()) {
-            Err(error) if self.config.is_none() => {
+            Err(error) if written_file.is_none() => {
                 warn(&format!("{}; going on without it", error.to_string().trim_end_matches('.')));
                 BTreeMap::new()
             }
             file => file.map_err(|error| CallError::Setup(error.to_string()))?,
         };
-        self.client_with(file, std::env::var(TOKEN_VARIABLE).ok().as_deref(), patience)
+        if let Some(server) =
+            self.server.as_ref().filter(|server| from(SERVER_VARIABLE).as_ref() != Some(server))
+        {
+            // A wrong address on the command line is a mistake; an empty one is none at all.
+            if !server.trim().is_empty() {
+                Client::new(server, None, patience)?;
+            }
+        }
+        let found = file.get("server").filter(|_| {
+            self.config.is_none() && self.server.as_ref().is_none_or(|server| server.trim().is_empty())
+        });
+        let (server, is_found) = match (&self.server, found) {
+            (_, Some(found)) => (found.clone(), true),
+            (Some(server), None) if !server.trim().is_empty() => (server.clone(), false),
+            _ => (file.get("server").map_or(DEFAULT_SERVER, String::as_str).to_owned(), false),
+        };
+        match self.client_with(file, in_environment, patience) {
+            Err(CallError::Setup(why)) => Ok(Client::mute(&server, why)),
+            Ok(client) => {
+                if is_found {
+                    warn(&format!(
+                        "what the command prints goes to the server {}, which the longhaul.toml of this folder names",
+                        client.server()
+                    ));
+                }
+                Ok(client)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts together what was said and what the file says. A file that nobody named may have been written by
@@ -180,11 +232,14 @@ impl CallError {
 /// A server, and who we are to it. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    /// Or why nobody can be called.
+    http: Result<reqwest::Client, String>,
     server: String,
     authorization: Option<HeaderValue>,
     /// By how many milliseconds the server's clock is ahead of ours.
     ahead_ms: Arc<AtomicI64>,
+    /// The proxy that the environment puts in between.
+    proxy: Option<String>,
 }
 
 /// An answer of which only the arrival matters.
@@ -211,6 +266,11 @@ impl Client {
             .map(str::trim)
             .filter(|token| !token.is_empty())
             .map(|token| {
+                if let Some(problem) = token_problem(token) {
+                    return Err(CallError::Setup(format!(
+                        "The token {problem}. Give it as `longhaul token add` printed it."
+                    )));
+                }
                 let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
                     .map_err(|_| CallError::Setup("The token holds characters no token has.".to_owned()))?;
                 value.set_sensitive(true);
@@ -222,12 +282,26 @@ impl Client {
             .connect_timeout(patience.min(Duration::from_secs(5)))
             .timeout(patience)
             .redirect(reqwest::redirect::Policy::none());
+        let mut proxy = None;
         if is_loopback(&url) {
             // A proxy cannot reach this machine's loopback, whatever HTTP_PROXY says.
             http = http.no_proxy();
+        } else {
+            proxy = proxy_for(&url, |name| std::env::var(name).ok());
         }
         let http = http.build().map_err(|error| CallError::Setup(innermost(&error)))?;
-        Ok(Self { http, server: server.to_owned(), authorization, ahead_ms: Arc::default() })
+        Ok(Self { http: Ok(http), server: server.to_owned(), authorization, proxy, ahead_ms: Arc::default() })
+    }
+
+    /// A client that cannot call the server, and says why where it is asked to.
+    pub fn mute(server: &str, why: String) -> Self {
+        let server = server.trim_end_matches('/').to_owned();
+        Self { http: Err(why), server, authorization: None, proxy: None, ahead_ms: Arc::default() }
+    }
+
+    /// Why it cannot call anybody, where it cannot.
+    pub fn is_mute(&self) -> Option<&str> {
+        self.http.as_ref().err().map(String::as_str)
     }
 
     /// The server's address.
@@ -262,7 +336,7 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<T, CallError> {
-        self.call(self.request(Method::GET, path).query(query)).await
+        self.call(self.request(Method::GET, path)?.query(query)).await
     }
 
     /// Asks for something to be done.
@@ -270,7 +344,7 @@ impl Client {
     /// # Errors
     /// See [`CallError`].
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CallError> {
-        self.call(self.request(Method::POST, path).json(body)).await
+        self.call(self.request(Method::POST, path)?.json(body)).await
     }
 
     /// As [`Self::post`], under a key that makes it safe to ask again when no answer came.
@@ -284,16 +358,17 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, CallError> {
         const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-        let request = self.request(Method::POST, path);
+        let request = self.request(Method::POST, path)?;
         self.call(request.header(IDEMPOTENCY_KEY, key).json(body)).await
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.server));
-        match &self.authorization {
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, CallError> {
+        let http = self.http.as_ref().map_err(|why| CallError::Setup(why.clone()))?;
+        let request = http.request(method, format!("{}{path}", self.server));
+        Ok(match &self.authorization {
             Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
             None => request,
-        }
+        })
     }
 
     async fn call<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
@@ -338,12 +413,74 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> CallError {
         let why = if error.is_timeout() { "it did not answer in time".to_owned() } else { innermost(error) };
-        CallError::Unreachable { server: self.server.clone(), why }
+        CallError::Unreachable { server: self.server.clone(), why: self.through_proxy(why) }
     }
 
     fn strange(&self, why: String) -> CallError {
-        CallError::Strange { server: self.server.clone(), why }
+        CallError::Strange { server: self.server.clone(), why: self.through_proxy(why) }
     }
+
+    /// What went wrong may be the proxy's doing, which nobody thinks of whom nothing reminds.
+    fn through_proxy(&self, why: String) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("{why}; asked through the proxy {proxy}"),
+            None => why,
+        }
+    }
+}
+
+/// What a token has that no token has. Editors, chat programs and documents put such things around it.
+fn token_problem(token: &str) -> Option<String> {
+    const QUOTES: [char; 9] =
+        ['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}'];
+    if token.starts_with('\u{feff}') {
+        return Some("begins with a byte-order mark (U+FEFF)".to_owned());
+    }
+    let start = token.get(..7).unwrap_or_default();
+    if start.eq_ignore_ascii_case("bearer ") {
+        return Some("has `Bearer ` in front, which is added by itself".to_owned());
+    }
+    let odd = token.char_indices().find(|(_, c)| !c.is_ascii_graphic() || QUOTES.contains(c));
+    odd.map(|(at, c)| {
+        let at = token[..at].chars().count() + 1;
+        match c {
+            _ if QUOTES.contains(&c) => format!("has a quotation mark in it, at character {at}: {c}"),
+            '\n' | '\r' => format!("has a line end in it, at character {at}"),
+            '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}' => {
+                format!("has an invisible character in it, at character {at}: U+{:04X}", u32::from(c))
+            }
+            c if c.is_whitespace() => format!("has a blank in it, at character {at}"),
+            c => format!("has a character that no token has, at character {at}: U+{:04X}", u32::from(c)),
+        }
+    })
+}
+
+/// The proxy that the environment names for an address, as reqwest reads it: without what it signs in with.
+fn proxy_for(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let named = |names: &[&'static str]| {
+        names.iter().find_map(|name| Some((*name, variable(name).filter(|value| !value.trim().is_empty())?)))
+    };
+    let (name, proxy) = match url.scheme() {
+        "https" => named(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+        _ => named(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
+    }?;
+    let host = url.host_str()?.trim_matches(['[', ']']);
+    let (_, except) = named(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    let is_excepted = except.split(',').map(|part| part.trim().trim_start_matches('.')).any(|part| {
+        part == "*" || (!part.is_empty() && (host == part || host.ends_with(&format!(".{part}"))))
+    });
+    if is_excepted {
+        return None;
+    }
+    let address =
+        if proxy.contains("://") { Url::parse(&proxy) } else { Url::parse(&format!("http://{proxy}")) };
+    let address = address.ok();
+    let shown = address.and_then(|mut address| {
+        address.set_username("").ok()?;
+        address.set_password(None).ok()?;
+        Some(address.as_str().trim_end_matches('/').to_owned())
+    });
+    Some(format!("{} that {name} names", shown.unwrap_or_else(|| "(its address makes no sense)".to_owned())))
 }
 
 /// What reqwest wraps in several layers of "error sending request".
@@ -418,6 +555,53 @@ mod tests {
         assert_eq!(bearer(&client(None, "mine", Some("a.toml"), &found).unwrap()), "Bearer mine");
         assert_eq!(bearer(&client(Some("http://y"), "mine", None, &both).unwrap()), "Bearer mine");
         assert_eq!(bearer(&client(None, "mine", None, &[("token", "theirs")]).unwrap()), "Bearer mine");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_token_is_said() {
+        let good = "lh_0123456789abcdefABCDEF-_.~+/=";
+        for (token, expected) in [
+            (format!("\u{feff}{good}"), "byte-order mark"),
+            (format!("Bearer {good}"), "`Bearer ` in front"),
+            (format!("bearer {good}"), "`Bearer ` in front"),
+            (format!("\"{good}\""), "quotation mark in it, at character 1"),
+            (format!("{good}\u{201d}"), "quotation mark"),
+            (format!("lh_\u{200b}{good}"), "invisible character in it, at character 4: U+200B"),
+            (format!("{good}\u{feff}"), "invisible"),
+            (format!("{good}\nx"), "line end"),
+            (format!("{good} x"), "blank"),
+            (format!("{good}\u{e9}"), "U+00E9"),
+            ("\u{e9}\u{e9}\u{e9}\u{e9}".to_owned(), "U+00E9"),
+        ] {
+            let error = Client::new(DEFAULT_SERVER, Some(&token), PATIENCE).unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains(good), "{error}");
+        }
+        for token in [good.to_owned(), format!(" {good}\r\n")] {
+            Client::new(DEFAULT_SERVER, Some(&token), PATIENCE).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_proxy_in_between_is_named_without_its_password() {
+        let of = |url: &str, variables: &[(&str, &str)]| {
+            proxy_for(&Url::parse(url).unwrap(), |name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let proxy = [("HTTP_PROXY", "http://me:secret@proxy.lan:3128/")];
+        assert_eq!(
+            of("http://box.lan", &proxy).as_deref(),
+            Some("http://proxy.lan:3128 that HTTP_PROXY names")
+        );
+        assert_eq!(of("https://box.lan", &proxy), None);
+        assert_eq!(
+            of("https://box.lan", &[("all_proxy", "me:secret@proxy.lan:3128")]).as_deref(),
+            Some("http://proxy.lan:3128 that all_proxy names")
+        );
+        let except = |list| [proxy[0], ("no_proxy", list)];
+        assert_eq!(of("http://box.lan", &except("x, .lan")), None);
+        assert_eq!(of("http://box.lan", &except("*")), None);
+        assert!(of("http://box.lan", &except("ox.lan")).is_some());
     }
 
     #[tokio::test]

@@ -19,10 +19,10 @@ use crate::store::{
 #[derive(Clone, Debug, Args)]
 pub struct DatabaseArgs {
     /// The database, as the server has it [default: sqlite://longhaul.db]
-    #[arg(long, value_name = "URL", env = "LONGHAUL_DATABASE", hide_env_values = true)]
+    #[arg(long, value_name = "URL", env = "LONGHAUL_DATABASE", hide_env_values = true, global = true)]
     database: Option<String>,
     /// Read settings from this file [default: longhaul.toml, where there is one]
-    #[arg(long, value_name = "FILE", env = "LONGHAUL_CONFIG", hide_env_values = true)]
+    #[arg(long, value_name = "FILE", env = "LONGHAUL_CONFIG", hide_env_values = true, global = true)]
     config: Option<PathBuf>,
 }
 

@@ -18,6 +18,8 @@ pub mod group;
 pub mod keeper;
 pub mod leftovers;
 pub mod lines;
+pub mod masking;
+pub mod medium;
 pub mod notices;
 pub mod phases;
 pub mod processes;
@@ -30,6 +32,7 @@ pub mod redraws;
 pub mod remains;
 pub mod reporter;
 pub mod request;
+pub mod secret;
 pub mod signals;
 pub mod spool;
 pub mod terminal;
@@ -43,6 +46,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -60,10 +64,10 @@ use self::pump::{Finished, Pump, Through};
 use self::record::{End, Start};
 use self::recorder::{Moment, Recorder};
 use self::remains::Remains;
-use self::reporter::{Delivery, Fate, Pace};
+use self::reporter::{Delivery, Fate, Link, Pace};
 use self::spool::Spool;
 use super::client::{Client, ClientArgs, TOKEN_VARIABLE};
-use super::exit::{EXEC_CANNOT_RUN, EXEC_NOT_FOUND, EXEC_REFUSED, EXEC_SIGNALLED, Exit};
+use super::exit::{EXEC_CANNOT_RUN, EXEC_NOT_FOUND, EXEC_NOT_WRITTEN, EXEC_REFUSED, EXEC_SIGNALLED, Exit};
 use crate::model::{Author, Feature, Level, Tag, Title};
 
 /// What `exec` is told.
@@ -82,11 +86,11 @@ pub struct ExecArgs {
     /// A label on the job. May be given several times
     #[arg(long = "tag", value_name = "TAG", value_parser = |text: &str| Tag::new(text).map(Tag::into_string))]
     pub tags: Vec<String>,
-    /// How long the job may take, such as `3h`; 0 is no limit [default: the server's]. A job that takes
+    /// How long the job may take, such as `3h`; 0 is no limit, and so is nothing. A job that takes
     /// longer is failed by the server, and its command stopped
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub timeout: Option<Duration>,
-    /// How long the job may be silent, such as `20min`; 0 is no limit [default: the server's]
+    /// How long the job may be silent, such as `20min`; 0 is no limit, and so is nothing
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub activity_timeout: Option<Duration>,
     /// Do not run while another job of the same feature runs
@@ -119,6 +123,9 @@ pub struct ExecArgs {
     /// Obey no `::` lines: all that the command prints is text. For commands that print what others wrote
     #[arg(long)]
     pub no_directives: bool,
+    /// What the lines on standard error are. Many programs say everything there
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = StderrLevel::Warning)]
+    pub stderr: StderrLevel,
     /// Leave LONGHAUL_TOKEN in the command's environment. It is taken out otherwise, so that a command that
     /// prints its environment does not print the token into its job's log
     #[arg(long)]
@@ -126,16 +133,66 @@ pub struct ExecArgs {
     /// Run nothing; deliver what earlier runs could not
     #[arg(long, conflicts_with = "command")]
     pub drain_spool: bool,
-    /// The command and its arguments. They are recorded as the job's input
+    /// With --drain-spool: what the server did not take (`.refused`) becomes jobs of its own (`take`), or is
+    /// thrown away (`discard`). Otherwise it is named
+    #[arg(long, value_name = "WHAT", requires = "drain_spool")]
+    pub refused: Option<Refused>,
+    /// Record the command's name only. Otherwise its arguments are the job's input, with what looks like a
+    /// password masked
+    #[arg(long)]
+    pub no_record_args: bool,
+    /// The command and its arguments
     #[arg(last = true, required_unless_present = "drain_spool", value_name = "COMMAND")]
     pub command: Vec<OsString>,
     /// Which server, and as whom.
     #[command(flatten)]
     pub client: ClientArgs,
+    /// The token that was in the environment.
+    #[arg(skip)]
+    pub taken_token: Option<String>,
+}
+
+/// What the lines on standard error are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum StderrLevel {
+    /// As those on standard output.
+    Info,
+    /// Something to look at.
+    Warning,
+    /// Something that went wrong.
+    Error,
+}
+
+impl StderrLevel {
+    fn level(self) -> Level {
+        match self {
+            Self::Info => Level::Info,
+            Self::Warning => Level::Warning,
+            Self::Error => Level::Error,
+        }
+    }
+}
+
+/// What is to become of reports that a server did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Refused {
+    /// They become jobs of their own.
+    Take,
+    /// They are deleted.
+    Discard,
+}
+
+impl ExecArgs {
+    /// Takes the token out of this process's environment, where the command could read it. Only for the
+    /// beginning of the program, while it has one thread.
+    pub fn hide_token(&mut self) {
+        self.taken_token = secret::take(TOKEN_VARIABLE);
+    }
 }
 
 const MORE: &str = "\
-Lines on stdout become infos and lines on stderr warnings, as a terminal would show them. Progress is
+Lines on stdout become infos, lines on stderr warnings or what --stderr says, as a terminal would show
+them. Progress is
 guessed from what programs print for people (`45%`, `12/340`, `3 of 7`) once a number rose twice in the
 same words; each phase with other words is a step. Or the command says it in lines of its own:
   ::progress 0.4       from here on, ordinary lines are not searched for progress
@@ -150,10 +207,13 @@ are passed on: TERM, INT and QUIT to everything, the others to the command alone
 leaves in the background when it ends by itself is left alive and named in the log; what that prints
 later than --linger after the end is thrown away.
 
-While the server is away the command runs on. Its reports are kept on disk and delivered as soon as
+While the server is away, or does not take the token, the command runs on. Its reports are kept on disk and delivered as soon as
 the server is back, by a later run of exec, or by `longhaul exec --drain-spool`. Where the server
 failed the job meanwhile because it heard nothing, the command runs on too, and its reports stay on
-disk. LONGHAUL_TOKEN is taken out of the command's environment.";
+disk. LONGHAUL_TOKEN is taken out of the command's environment.
+
+The command has a session of its own: programs that ask for a password on /dev/tty find no terminal.
+Arguments that look like passwords are masked in what is recorded.";
 
 /// A span of time: `10s`, `1h 30m`, or a bare number of seconds.
 fn span(text: &str) -> Result<Duration, String> {
@@ -178,7 +238,13 @@ pub async fn run(args: ExecArgs) -> u8 {
 
 async fn run_with(args: &ExecArgs, notices: Notices) -> u8 {
     let pace = Pace::default();
-    let client = match args.client.client_in_any_folder(pace.patience, |why| notices.say(why)) {
+    let taken = args.taken_token.as_deref();
+    let client = if args.drain_spool {
+        args.client.client_unless_found(taken, pace.patience)
+    } else {
+        args.client.client_in_any_folder(taken, pace.patience, |why| notices.say(why))
+    };
+    let client = match client {
         Ok(client) => client,
         Err(error) => {
             notices.say(&error.to_string());
@@ -187,7 +253,7 @@ async fn run_with(args: &ExecArgs, notices: Notices) -> u8 {
     };
     let folder = spool::folder(args.spool.as_deref());
     if args.drain_spool {
-        return drain_spool(folder.as_deref(), &client, &notices, pace).await.code();
+        return drain_spool((folder.as_deref(), args.refused), &client, &notices, pace).await.code();
     }
     group::adopt_orphans();
     signals::survive_large_files();
@@ -206,6 +272,18 @@ async fn run_with(args: &ExecArgs, notices: Notices) -> u8 {
     execute(args, client, folder, around).await
 }
 
+/// Runs the command as if there were no `exec`, because the machine has no room for it. Comes back only where
+/// that is not possible either, with the exit code.
+pub fn run_without(args: &ExecArgs, why: &io::Error) -> u8 {
+    eprintln!("longhaul: the machine has no room for exec ({why}); the command runs as if it were not there");
+    let error = group::become_command(&args.command, token(args));
+    eprintln!("longhaul: Cannot run `{}`: {error}", request::program_of(&args.command));
+    if error.kind() == ErrorKind::NotFound { EXEC_NOT_FOUND } else { EXEC_CANNOT_RUN }
+}
+
+/// How many threads `exec` may have of its own, beside those of the runtime.
+pub const THREADS: usize = 5;
+
 /// What a run is connected to, beside the server.
 struct Surroundings {
     out: Through,
@@ -222,13 +300,13 @@ struct Surroundings {
 async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, around: Surroundings) -> u8 {
     let Surroundings { out, err, notices, mut signals, alone, keep, pace } = around;
     let start = Start { key: Uuid::now_v7(), server: client.server().to_owned(), request: request::of(args) };
-    let spool = Spool::create(folder.as_deref(), &start, notices.clone());
+    let spool = Spool::create(folder.as_deref(), args.spool.is_some(), &start, notices.clone());
     let log = spool.clone();
     let backlog = Backlog::of_run(spool.shared());
     let mut delivery = Delivery::new(client.clone(), start, backlog, notices.clone(), pace);
     match tokio::time::timeout(pace.start_patience, delivery.start()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) if trouble::forbids(&error) => {
+        Ok(Err(error)) if trouble::forbids(&error, args.one_per_feature) => {
             notices.say(&format!("{error} The command was not run."));
             delivery.cancel();
             return EXEC_REFUSED;
@@ -238,14 +316,16 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     }
     let (orders, mut ordered) = mpsc::unbounded_channel();
     let job = delivery.job();
-    let has_spool = folder.is_some();
+    let link = delivery.link();
+    let is_mute = client.is_mute().is_some();
+    let has_spool = log.has_name();
     let leftovers = folder.map(|folder| {
         tokio::spawn(take_up_leftovers(folder, client.clone(), job.clone(), notices.clone(), pace))
     });
     let beating = tokio::spawn(reporter::heartbeats(
         client,
         job.clone(),
-        delivery.link(),
+        Arc::clone(&link),
         args.heartbeat,
         orders.clone(),
     ));
@@ -257,14 +337,14 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
         fate
     });
 
-    let recorder = Recorder::new(spool, Directives::new(args.no_directives), !args.no_guess);
-    let (started, pump) = match begin(args, (out, err), recorder, notices.clone()) {
-        Ok(begun) => begun,
-        Err(error) => {
-            notices.say(&format!("the system has no room for another process: {error}"));
-            return EXEC_CANNOT_RUN;
-        }
-    };
+    let warning = tokio::spawn(reporter::warn_of_limits(
+        (args.timeout, args.activity_timeout),
+        Arc::clone(&link),
+        notices.clone(),
+    ));
+    let recorder = Recorder::new(spool, Directives::new(args.no_directives), !args.no_guess)
+        .stderr_as(args.stderr.level());
+    let (started, holder) = begin(args, (out, err), recorder, (notices.clone(), log.clone(), link));
     let (interrupt, interrupted) = watch::channel(None);
     let ended_at;
     let (end, mut code, group, told) = match started {
@@ -288,17 +368,30 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
             stop_rest(group, ended, args.grace, interrupted.clone(), (&notices, &log)).await;
             (ended.end(), ended.exit_code(), Some(group), ended.told().map(|(told, _)| told))
         }
+        Err(error) if alone && group::has_no_room(&error) => {
+            // Better without Longhaul than not at all.
+            let why = format!("The machine has no room for another process ({error})");
+            notices.say(&format!("{why}; the command runs as if exec were not there"));
+            let ended =
+                format!("{why}; the command was run without being watched, and how it ended is not known");
+            holder.finish(End::Failed { error: ended, retryable: false }).await;
+            beating.abort();
+            deliver_last(delivering, None, pace.hurried_drain, pace, &notices).await;
+            notices.heard(LAST_WORDS).await;
+            let error = group::become_command(&args.command, token(args));
+            return cannot_run(args, &error, &notices).1;
+        }
         Err(error) => {
             ended_at = Moment::now();
             tokio::spawn(hear(signals, interrupt));
-            let sentence = format!("Cannot run `{}`: {error}", request::program_of(&args.command));
-            notices.say(&sentence);
-            let code = match error.kind() {
-                ErrorKind::NotFound => EXEC_NOT_FOUND,
-                _ => EXEC_CANNOT_RUN,
-            };
+            let (sentence, code) = cannot_run(args, &error, &notices);
             (End::Failed { error: sentence, retryable: false }, code, None, None)
         }
+    };
+    warning.abort();
+    let pump = match holder {
+        Holder::Pump(pump) => pump,
+        Holder::Recorder(recorder) => Pump::idle(recorder),
     };
     let hurry = pump.hurry();
     let linger = match told {
@@ -318,7 +411,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     };
     let mut held = None;
     match unless_interrupted(pump.finish(enough), interrupted.clone(), 2 * pace.farewell).await {
-        Ok(Some(Finished { recorder, open, .. })) => {
+        Ok(Some(Finished { recorder, open, failed })) => {
             if let Some(group) = group {
                 let remains = Remains::of(group, &open, alone);
                 if let Some((level, sentence)) = remains.remark(told.is_some()) {
@@ -336,6 +429,14 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
                 ));
                 held = Some(hold(open));
             }
+            // A command that would have failed to write does not succeed because we wrote in its place.
+            let end = match (end, failed) {
+                (End::Completed, Some(error)) => {
+                    code = EXEC_NOT_WRITTEN;
+                    End::Failed { error, retryable: true }
+                }
+                (end, _) => end,
+            };
             recorder.finish(end, ended_at);
         }
         Ok(None) => {}
@@ -346,6 +447,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     beating.abort();
     let drain = match (told, args.drain) {
         (Some(Told::Signal(_)), drain) => drain.unwrap_or(pace.hurried_drain).min(pace.hurried_drain),
+        _ if is_mute => Duration::ZERO,
         (_, Some(drain)) => drain,
         (_, None) if job.borrow().is_none() => pace.hurried_drain,
         (_, None) => pace.drain,
@@ -358,8 +460,12 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
         Err(signal) => Some(format!("{}: not waiting for the server any longer", group::signal_name(signal))),
     };
     if let Some(said) = said {
-        let later = "; the next `longhaul exec`, or `longhaul exec --drain-spool`, delivers the rest";
-        notices.say(&format!("{said}{}", if has_spool { later } else { "" }));
+        let rest = if has_spool {
+            "the next `longhaul exec`, or `longhaul exec --drain-spool`, delivers the rest"
+        } else {
+            "the rest is lost, because no folder takes a spool. Name one with --spool"
+        };
+        notices.say(&format!("{said}; {rest}"));
     }
     if let Some(held) = held {
         tokio::select! {
@@ -457,19 +563,70 @@ fn hold(open: Vec<PipeReader>) -> JoinHandle<()> {
     })
 }
 
-/// Connects the command's output, and starts it. The pump is there even where the command is not: it holds
-/// the recorder.
+/// Says that the command cannot be run. Returns the sentence, and the exit code.
+fn cannot_run(args: &ExecArgs, error: &io::Error, notices: &Notices) -> (String, u8) {
+    let sentence = format!("Cannot run `{}`: {error}", request::program_of(&args.command));
+    notices.say(&sentence);
+    let code = match error.kind() {
+        ErrorKind::NotFound => EXEC_NOT_FOUND,
+        _ => EXEC_CANNOT_RUN,
+    };
+    (sentence, code)
+}
+
+/// The token's variable as the command finds it.
+fn token(args: &ExecArgs) -> (&'static str, Option<&str>) {
+    (TOKEN_VARIABLE, args.taken_token.as_deref().filter(|_| args.keep_token))
+}
+
+/// Who has the recorder.
+enum Holder {
+    Pump(Pump),
+    Recorder(Recorder),
+}
+
+impl Holder {
+    /// Closes a run whose command prints nothing to us.
+    async fn finish(self, end: End) {
+        let recorder = match self {
+            Self::Pump(pump) => pump.finish(std::future::pending()).await.map(|finished| finished.recorder),
+            Self::Recorder(recorder) => Some(recorder),
+        };
+        if let Some(recorder) = recorder {
+            recorder.finish(end, Moment::now());
+        }
+    }
+}
+
+/// Connects the command's output, and starts it. Where the machine has no room for the pipes and threads that
+/// takes, the command writes where `exec` would, and that is recorded in place of what it prints.
 fn begin(
     args: &ExecArgs,
     (to_out, to_err): (Through, Through),
     recorder: Recorder,
-    notices: Notices,
-) -> io::Result<(io::Result<(Child, Group)>, Pump)> {
-    let (out, out_end) = io::pipe()?;
-    let (err, err_end) = io::pipe()?;
-    let pump = Pump::start((out, to_out), (err, to_err), recorder, notices)?;
-    let hidden = if args.keep_token { None } else { Some(TOKEN_VARIABLE) };
-    Ok((group::spawn(&args.command, hidden, Output::Pipes(out_end, err_end)), pump))
+    heard: (Notices, Spool, Arc<Link>),
+) -> (io::Result<(Child, Group)>, Holder) {
+    let (notices, log) = (heard.0.clone(), heard.1.clone());
+    let pipes = io::pipe().and_then(|out| Ok((out, io::pipe()?)));
+    let (why, holder) = match pipes {
+        Err(error) => (error, Holder::Recorder(recorder)),
+        Ok(((out, out_end), (err, err_end))) => {
+            match Pump::start((out, to_out), (err, to_err), recorder, heard) {
+                Err((error, recorder)) => (error, Holder::Recorder(recorder)),
+                Ok(pump) => match group::spawn(&args.command, token(args), Output::Pipes(out_end, err_end)) {
+                    Err(error) if group::has_no_room(&error) => (error, Holder::Pump(pump)),
+                    started => return (started, Holder::Pump(pump)),
+                },
+            }
+        }
+    };
+    let started = group::spawn(&args.command, token(args), Output::Ours { quiet: args.quiet });
+    if started.is_ok() {
+        let sentence = format!("The machine has no room to record what the command prints ({why})");
+        log.remark(Level::Warning, &sentence);
+        notices.say(&sentence);
+    }
+    (started, holder)
 }
 
 /// Waits for something; once a signal says that `exec` is to end, only for `grace` more. The error is the
@@ -520,18 +677,40 @@ async fn take_up_leftovers(
     }
 }
 
-async fn drain_spool(folder: Option<&Path>, client: &Client, notices: &Notices, pace: Pace) -> Exit {
+async fn drain_spool(
+    (folder, refused): (Option<&Path>, Option<Refused>),
+    client: &Client,
+    notices: &Notices,
+    pace: Pace,
+) -> Exit {
     let Some(folder) = folder else {
         notices.say("neither XDG_STATE_HOME nor HOME is set; name the folder with --spool");
         return Exit::Usage;
     };
+    let cannot_be_read = |error: io::Error| {
+        notices.say(&format!("{} cannot be read: {error}", folder.display()));
+        Exit::Failed
+    };
+    if let Some(what) = refused {
+        match leftovers::settle_refused(folder, client.server(), what) {
+            Ok(0) => notices.say("nothing there was refused by this server"),
+            Ok(count) if what == Refused::Discard => {
+                notices.say(&format!("{count} refused runs thrown away"))
+            }
+            Ok(count) => notices.say(&format!("{count} refused runs become jobs of their own")),
+            Err(error) => return cannot_be_read(error),
+        }
+    }
     let swept = match leftovers::deliver(folder, client, notices, pace).await {
         Ok(swept) => swept,
-        Err(error) => {
-            notices.say(&format!("{} cannot be read: {error}", folder.display()));
-            return Exit::Failed;
-        }
+        Err(error) => return cannot_be_read(error),
     };
+    for path in leftovers::refused(folder).unwrap_or_default() {
+        notices.say(&format!(
+            "{} holds what a server did not take; --refused take makes a job of it, --refused discard deletes it",
+            path.display()
+        ));
+    }
     for (path, why) in &swept.held {
         notices.say(&format!("{} is not taken for now ({why}); it stays there", path.display()));
     }

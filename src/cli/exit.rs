@@ -38,6 +38,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// `exec`: the command went well, but its output could not be written where `exec`'s goes. Most programs
+/// that find this out themselves exit so.
+pub const EXEC_NOT_WRITTEN: u8 = 1;
 /// `exec` did not run the command: the job was refused, or the arguments were.
 pub const EXEC_REFUSED: u8 = 125;
 /// `exec` found the command, and could not run it.
@@ -58,4 +61,5 @@ Exit codes:
   5  `health`: degraded
   6  `health`: critical
 `exec` exits as its command does: 125 where the job was refused, 126 where the command
-could not be run, 127 where it was not found, 128 + N where signal N killed it.";
+could not be run, 127 where it was not found, 128 + N where signal N killed it; and 1 where
+the command went well, but what it printed could not be written.";

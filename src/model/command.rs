@@ -36,6 +36,8 @@ pub enum ReportItem {
     At(Timestamp),
     /// Where the numbers that follow come from. Reported, where nothing is said.
     From(ProgressSource),
+    /// The work does something, though there is nothing to say: its program printed half a line.
+    Active,
     /// Steps, declared or added to.
     Steps(Vec<StepSpec>),
     /// A number, 0..=1.

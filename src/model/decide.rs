@@ -280,6 +280,7 @@ impl Job {
             match item {
                 ReportItem::At(claimed) => log.date(claimed),
                 ReportItem::From(from) => source = from,
+                ReportItem::Active => log.project(EventKind::Active),
                 ReportItem::Steps(steps) => {
                     tree.check(&steps)?;
                     let before = tree.clone();
@@ -419,6 +420,7 @@ impl Job {
         let mut touched = Vec::new();
         match &event.kind {
             EventKind::Created { .. } | EventKind::Heartbeat => return touched,
+            EventKind::Active => {}
             EventKind::ClockMoved { by_ms } => return self.move_times(*by_ms, event.at),
             EventKind::Adopted => self.adopt(event.at),
             EventKind::ClockDoubted { .. } => self.clock_doubted = true,

@@ -147,6 +147,8 @@ pub enum EventKind {
     },
     /// The runner says it is alive. Never recorded.
     Heartbeat,
+    /// The work does something, though there is nothing to say. Never recorded.
+    Active,
     /// A run that was given up as lost was heard of again, and has its job back.
     Adopted,
     /// The runner says that something happened when it cannot have: before its job, or in the future. Said
@@ -245,7 +247,9 @@ impl EventKind {
             | Self::Retried { .. }
             | Self::Pinned
             | Self::Unpinned => LineKind::Operator,
-            Self::Progress { started: false, ended: false, .. } | Self::Heartbeat => LineKind::Progress,
+            Self::Progress { started: false, ended: false, .. } | Self::Heartbeat | Self::Active => {
+                LineKind::Progress
+            }
             Self::Created { .. }
             | Self::ClockMoved { .. }
             | Self::ClockDoubted { .. }
@@ -305,6 +309,7 @@ impl Event {
                 }
             }
             EventKind::Heartbeat => "Alive".to_owned(),
+            EventKind::Active => "Active".to_owned(),
             EventKind::Adopted => "Heard of again: the run was not lost, and goes on".to_owned(),
             EventKind::ClockDoubted { claimed } => self.doubt(*claimed),
             EventKind::AbortRequested { reason, .. } => {

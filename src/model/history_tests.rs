@@ -153,6 +153,17 @@ fn the_sweep_ends_a_run_of_more_than_30_minutes_and_one_silent_for_more_than_10(
 }
 
 #[test]
+fn a_heartbeat_that_tells_of_output_is_activity_and_no_line_of_the_log() {
+    let (mut job, mut log) = started(Execution::External);
+    let before = log.len();
+    let active = Command::Report(Report { epoch: None, items: vec![ReportItem::Active] });
+    must(&mut job, &mut log, active, 9 * MINUTE);
+    assert_eq!((job.activity_at, job.heartbeat_at), (Timestamp(9 * MINUTE), Some(Timestamp(9 * MINUTE))));
+    assert_eq!(log.iter().filter(|event| event.seq.is_some()).count(), before);
+    assert_eq!(job.health(Timestamp(18 * MINUTE)).stale, None);
+}
+
+#[test]
 fn a_heartbeat_is_not_activity_and_a_number_that_stands_still_is_only_a_heartbeat() {
     let (mut job, mut log) = started(Execution::External);
     must(&mut job, &mut log, progress(None, 0.4), MINUTE);

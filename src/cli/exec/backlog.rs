@@ -14,8 +14,9 @@ use std::sync::{Arc, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::medium::Medium;
 use super::record::{End, Message, Progress, Record, Start};
-use super::spool::{Extent, Shared, reserve_path, reserved_end};
+use super::spool::{Extent, REFUSED, Shared, reserve_path, reserved_end};
 use crate::model::JobId;
 
 /// The most messages of one request.
@@ -164,7 +165,7 @@ impl Backlog {
             .and_then(|text| serde_json::from_slice::<Position>(&text).ok())
             .filter(|position| position.offset <= bytes)
             .unwrap_or_default();
-        let shared = Shared::new(Some(file), path.to_owned(), Extent { bytes, closed: true });
+        let shared = Shared::new(Medium::File(file), Some(path.to_owned()), Extent { bytes, closed: true });
         shared.delivered.store(position.offset, Ordering::Relaxed);
         *shared.tail.lock().unwrap_or_else(PoisonError::into_inner) = reserved_end(path);
         let mut backlog = Self::new(Arc::new(shared), position);
@@ -183,9 +184,9 @@ impl Backlog {
         self.save_position();
     }
 
-    /// Where the spool lies.
-    pub fn path(&self) -> &Path {
-        &self.shared.path
+    /// Where the spool lies, where it has a name.
+    pub fn path(&self) -> Option<&Path> {
+        self.shared.path.as_deref()
     }
 
     /// The next records. Waits until there are some; `None` once everything was given out and nothing
@@ -214,10 +215,9 @@ impl Backlog {
     }
 
     fn read(&mut self, end: u64) -> io::Result<Batch> {
-        let file = self.shared.file.as_ref().ok_or_else(|| io::Error::other("there is no file"))?;
         let left = end - self.position.offset;
         self.window.resize(usize::try_from(left).unwrap_or(WINDOW).min(WINDOW), 0);
-        file.read_exact_at(&mut self.window, self.position.offset)?;
+        self.shared.medium.read_exact_at(&mut self.window, self.position.offset)?;
         Ok(Batch::take(&self.window))
     }
 
@@ -267,21 +267,24 @@ impl Backlog {
 
     /// Everything is delivered, or nobody wants it: the spool goes.
     pub fn remove(&self) {
-        if self.shared.file.is_some() {
-            let _ = std::fs::remove_file(&self.shared.path);
-            let _ = std::fs::remove_file(position_path(&self.shared.path));
-            let _ = std::fs::remove_file(reserve_path(&self.shared.path));
+        if let Some(path) = &self.shared.path {
+            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(position_path(path));
+            let _ = std::fs::remove_file(reserve_path(path));
         }
     }
 
     /// The server will never take the rest: the spool is kept under a name at which it is not tried again.
-    /// Returns where.
-    pub fn set_aside(&self) -> PathBuf {
-        let aside = self.shared.path.with_extension("refused");
-        let _ = std::fs::rename(&self.shared.path, &aside);
-        let _ = std::fs::remove_file(position_path(&self.shared.path));
-        let _ = std::fs::remove_file(reserve_path(&self.shared.path));
-        aside
+    /// Returns where, in words.
+    pub fn set_aside(&self) -> String {
+        let Some(path) = &self.shared.path else {
+            return "nowhere, because no folder takes a spool".to_owned();
+        };
+        let aside = path.with_extension(REFUSED);
+        let _ = std::fs::rename(path, &aside);
+        let _ = std::fs::remove_file(position_path(path));
+        let _ = std::fs::remove_file(reserve_path(path));
+        aside.display().to_string()
     }
 
     /// Nobody wants what is still to come: the writing side may stop writing.
@@ -290,16 +293,14 @@ impl Backlog {
     }
 
     fn save_position(&mut self) {
-        if self.shared.file.is_none() {
-            return;
-        }
+        let Some(path) = &self.shared.path else { return };
         if self.position_file.is_none() {
             self.position_file = OpenOptions::new()
                 .write(true)
                 .create(true)
                 .truncate(true)
                 .mode(0o600)
-                .open(position_path(&self.shared.path))
+                .open(position_path(path))
                 .ok();
         }
         // Numbers only grow, so the new text covers the old one. Losing it costs repetition, no more.
@@ -317,10 +318,8 @@ impl Backlog {
             self.released = self.position.offset.next_multiple_of(BLOCK);
         }
         let to = self.position.offset / BLOCK * BLOCK;
-        if let Some(file) = &self.shared.file
-            && to >= self.released + WORTH_IT
-        {
-            punch(file, self.released, to - self.released);
+        if to >= self.released + WORTH_IT {
+            self.shared.medium.release(self.released, to - self.released);
             self.released = to;
         }
     }
@@ -332,25 +331,6 @@ const BLOCK: u64 = 4096;
 fn leading_zeros(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| **byte == 0).count()
 }
-
-#[cfg(target_os = "linux")]
-fn punch(file: &File, from: u64, length: u64) {
-    use std::os::fd::AsRawFd;
-    if let (Ok(from), Ok(length)) = (libc::off_t::try_from(from), libc::off_t::try_from(length)) {
-        // SAFETY: a call on an open descriptor that touches no memory of ours. Failing is of no consequence.
-        unsafe {
-            libc::fallocate(
-                file.as_raw_fd(),
-                libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
-                from,
-                length,
-            );
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn punch(_: &File, _: u64, _: u64) {}
 
 fn position_path(spool: &Path) -> PathBuf {
     spool.with_extension("pos")

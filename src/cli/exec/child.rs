@@ -122,7 +122,7 @@ pub async fn supervise(child: &mut Child, group: Group, post: Post<'_>) -> Ended
             }
             Order::Over(how) => {
                 told = Some((Told::Over, now));
-                notices.say(&format!("the job was ended from outside ({how}); stopping the command"));
+                notices.say(&format!("the job was ended from outside: {how}. Stopping the command"));
             }
         }
     }

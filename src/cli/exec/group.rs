@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, PipeWriter};
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,11 +27,15 @@ use super::processes::{self, Process};
 pub struct Group(libc::pid_t);
 
 /// Starts a command as the leader of a session of its own. It reads what `exec` would read, and finds our
-/// environment without the variable that is `hidden` from it.
+/// environment with this `variable`, or without it.
 ///
 /// # Errors
 /// Where there is no such program, or the system does not run it.
-pub fn spawn(command: &[OsString], hidden: Option<&str>, output: Output) -> io::Result<(Child, Group)> {
+pub fn spawn(
+    command: &[OsString],
+    (variable, value): (&str, Option<&str>),
+    output: Output,
+) -> io::Result<(Child, Group)> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::Error::new(io::ErrorKind::NotFound, "no command was given"));
     };
@@ -45,9 +50,10 @@ pub fn spawn(command: &[OsString], hidden: Option<&str>, output: Output) -> io::
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
     }
-    if let Some(name) = hidden {
-        command.env_remove(name);
-    }
+    match value {
+        Some(value) => command.env(variable, value),
+        None => command.env_remove(variable),
+    };
     // SAFETY: between fork and exec only what is safe in a signal handler may be called; setsid is, and
     // nothing else is done.
     unsafe {
@@ -70,6 +76,25 @@ pub enum Output {
         /// Nowhere.
         quiet: bool,
     },
+}
+
+/// Makes this process the command, as if there had been no `exec`. Comes back only where that is not possible.
+pub fn become_command(command: &[OsString], (variable, value): (&str, Option<&str>)) -> io::Error {
+    let Some((program, arguments)) = command.split_first() else {
+        return io::Error::new(io::ErrorKind::NotFound, "no command was given");
+    };
+    let mut command = std::process::Command::new(program);
+    command.args(arguments);
+    match value {
+        Some(value) => command.env(variable, value),
+        None => command.env_remove(variable),
+    };
+    command.exec()
+}
+
+/// Whether an error says that the machine has no room for another process, thread or file.
+pub fn has_no_room(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
 }
 
 impl Group {
@@ -287,11 +312,11 @@ mod tests {
     async fn what_is_hidden_from_the_command_is_not_in_its_environment() {
         let name = "CARGO_PKG_NAME";
         assert!(std::env::var_os(name).is_some(), "the test would be for nothing");
-        for (hidden, seen) in [(None, "longhaul\n"), (Some(name), "none\n")] {
+        for (value, seen) in [(Some("kept"), "kept\n"), (None, "none\n")] {
             let (mut out, out_end) = io::pipe().unwrap();
             let (_err, err_end) = io::pipe().unwrap();
             let command = ["sh", "-c", "echo ${CARGO_PKG_NAME-none}"].map(OsString::from);
-            let (mut child, _) = spawn(&command, hidden, Output::Pipes(out_end, err_end)).unwrap();
+            let (mut child, _) = spawn(&command, (name, value), Output::Pipes(out_end, err_end)).unwrap();
             assert!(child.wait().await.unwrap().success());
             assert_eq!(io::read_to_string(&mut out).unwrap(), seen);
         }

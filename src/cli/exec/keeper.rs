@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,6 +27,7 @@ pub fn start(pipes: &[PipeReader]) -> io::Result<()> {
     let program = std::env::current_exe()?;
     let program = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { program };
     let child = Command::new(program)
+        .arg0("longhaul")
         .arg(ARGUMENT)
         .env_clear()
         .current_dir("/")

@@ -3,11 +3,17 @@
 //! Any later run takes them up, and so does `--drain-spool`. Each spool is locked by whoever is at it, so
 //! that two processes never deliver the same one at the same time.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
+use super::Refused;
 use super::backlog::Backlog;
 use super::notices::Notices;
+use super::record::Record;
 use super::reporter::{Delivery, Fate, Pace};
 use super::spool;
 use crate::cli::client::Client;
@@ -70,4 +76,45 @@ pub async fn deliver(folder: &Path, client: &Client, notices: &Notices, pace: Pa
         }
     }
     Ok(swept)
+}
+
+/// The spools in `folder` that a server did not take.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn refused(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    spool::with_ending(folder, spool::REFUSED)
+}
+
+/// Makes new runs of what the server at `server` did not take, or throws that away. Returns how many there were.
+///
+/// # Errors
+/// Where the folder cannot be read or written.
+pub fn settle_refused(folder: &Path, server: &str, what: Refused) -> io::Result<usize> {
+    let mut count = 0;
+    for path in refused(folder)? {
+        let mut reports = BufReader::new(File::open(&path)?);
+        let mut first = Vec::new();
+        reports.read_until(b'\n', &mut first)?;
+        let mut start = match serde_json::from_slice(&first) {
+            Ok(Record::Start(start)) if start.server == server => start,
+            _ => continue,
+        };
+        if what == Refused::Take {
+            // Under a key of its own the server makes a job of it.
+            start.key = Uuid::now_v7();
+            let taken = folder.join(format!("{}.{}", start.key, spool::ENDING));
+            let hidden = taken.with_extension("new");
+            let file = File::options().write(true).create_new(true).mode(0o600).open(&hidden)?;
+            let mut file = BufWriter::new(file);
+            serde_json::to_writer(&mut file, &Record::Start(start)).map_err(io::Error::from)?;
+            file.write_all(b"\n")?;
+            io::copy(&mut reports, &mut file)?;
+            file.flush()?;
+            std::fs::rename(&hidden, &taken)?;
+        }
+        std::fs::remove_file(&path)?;
+        count += 1;
+    }
+    Ok(count)
 }

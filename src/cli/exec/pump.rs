@@ -20,6 +20,9 @@ use tokio::sync::oneshot;
 use super::notices::Notices;
 use super::reader::Reader;
 use super::recorder::{Moment, Recorder, Source};
+use super::reporter::Link;
+use super::spool::Spool;
+use crate::model::Level;
 
 /// As much as a pipe holds by default.
 const CHUNK: usize = 64 * 1024;
@@ -34,7 +37,7 @@ pub type Through = Option<Box<dyn Write + Send>>;
 
 /// The thread that reads.
 pub struct Pump {
-    stop: PipeWriter,
+    stop: Option<PipeWriter>,
     hurry: Arc<AtomicBool>,
     done: oneshot::Receiver<Finished>,
 }
@@ -53,25 +56,44 @@ impl Pump {
     /// Begins to read `out` and `err`.
     ///
     /// # Errors
-    /// Where the system has no more threads or files.
+    /// Where the system has no more threads or files; the recorder comes back.
     pub fn start(
         (out, to_out): (PipeReader, Through),
         (err, to_err): (PipeReader, Through),
         recorder: Recorder,
-        notices: Notices,
-    ) -> io::Result<Self> {
-        let (stopped, stop) = io::pipe()?;
+        (notices, log, link): (Notices, Spool, Arc<Link>),
+    ) -> Result<Self, (io::Error, Recorder)> {
         let (sender, done) = oneshot::channel();
-        let streams = [Stream::new(Source::Stdout, out), Stream::new(Source::Stderr, err)];
         let hurry = Arc::new(AtomicBool::new(false));
-        let passing = Passing::start([to_out, to_err], Arc::clone(&hurry))?;
-        std::thread::Builder::new().name("output".to_owned()).spawn(move || {
-            let mut work = Work { streams, passing, recorder, notices, failed: None, buffer: vec![0; CHUNK] };
-            work.run(&stopped);
-            let open = work.streams.into_iter().filter_map(|stream| stream.pipe).collect();
-            let _ = sender.send(Finished { recorder: work.recorder, open, failed: work.failed });
-        })?;
-        Ok(Self { stop, hurry, done })
+        // The thread is there before it gets anything, so that nothing is lost where it is not.
+        let (give, given) = sync_channel::<(Work, PipeReader)>(1);
+        let prepared = io::pipe().and_then(|pipe| {
+            let passing = Passing::start([to_out, to_err], Arc::clone(&hurry))?;
+            std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+                let Ok((mut work, stopped)) = given.recv() else { return };
+                work.run(&stopped);
+                let open = work.streams.into_iter().filter_map(|stream| stream.pipe).collect();
+                let _ = sender.send(Finished { recorder: work.recorder, open, failed: work.failed });
+            })?;
+            Ok((pipe, passing))
+        });
+        let ((stopped, stop), passing) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((error, recorder)),
+        };
+        let streams = [Stream::new(Source::Stdout, out), Stream::new(Source::Stderr, err)];
+        let buffer = vec![0; CHUNK];
+        let work = Work { streams, passing, recorder, notices, log, link, failed: None, buffer };
+        // It waits for nothing else.
+        let _ = give.send((work, stopped));
+        Ok(Self { stop: Some(stop), hurry, done })
+    }
+
+    /// One that has nothing to read.
+    pub fn idle(recorder: Recorder) -> Self {
+        let (sender, done) = oneshot::channel();
+        let _ = sender.send(Finished { recorder, open: Vec::new(), failed: None });
+        Self { stop: None, hurry: Arc::default(), done }
     }
 
     /// Makes that nobody waits any longer for whoever reads what is passed through.
@@ -111,6 +133,8 @@ struct Work {
     passing: Passing,
     recorder: Recorder,
     notices: Notices,
+    log: Spool,
+    link: Arc<Link>,
     failed: Option<String>,
     buffer: Vec<u8>,
 }
@@ -174,15 +198,20 @@ impl Work {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => stream.pipe = None,
                 Ok(length) => {
+                    self.link.printed();
                     let bytes = &self.buffer[..length];
                     match self.passing.pass(stream.source, bytes) {
                         Passed::Done => {}
                         // As it would have been without Longhaul (`… | head`): the command hears of it at
                         // its next write.
                         Passed::Closed => stream.pipe = None,
-                        Passed::Failed(why) => self.notices.say(&format!(
-                            "the command's output cannot be passed through ({why}); the command goes on"
-                        )),
+                        Passed::Failed(why) => {
+                            let name = stream.source.name();
+                            let sentence = format!("The command's {name} could not be written: {why}");
+                            self.log.remark(Level::Error, &sentence);
+                            self.notices.say(&format!("{sentence}; the command goes on, and its job will fail"));
+                            self.failed.get_or_insert(sentence);
+                        }
                         Passed::GivenUp => self.notices.say(
                             "nobody reads the command's output; it is recorded, and not passed through any longer",
                         ),
@@ -206,6 +235,15 @@ impl Work {
                 return;
             }
             self.read_ready(&ready, now);
+        }
+    }
+}
+
+impl Source {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "standard output",
+            Self::Stderr => "standard error",
         }
     }
 }
@@ -292,7 +330,7 @@ impl Passing {
 fn write(to: &mut (dyn Write + Send), mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
-            Ok(0) => break,
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(length) => bytes = &bytes[length..],
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => {}
@@ -302,6 +340,5 @@ fn write(to: &mut (dyn Write + Send), mut bytes: &[u8]) -> io::Result<()> {
             },
         }
     }
-    let _ = to.flush();
-    Ok(())
+    to.flush()
 }

@@ -57,6 +57,13 @@ pub struct StartRequest {
     /// What runs, and where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
+    /// Every so many seconds the server will hear that the command lives. Whoever promises that is ended by no
+    /// limit but its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_every: Option<u64>,
+    /// The seconds the command has to end when it is asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<u64>,
     /// The most seconds it may take; 0 is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,

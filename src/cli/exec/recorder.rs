@@ -43,21 +43,14 @@ pub enum Source {
     Stderr,
 }
 
-impl Source {
-    fn level(self) -> Level {
-        match self {
-            Self::Stdout => Level::Info,
-            Self::Stderr => Level::Warning,
-        }
-    }
-}
-
 /// Turns what the command shows into reports, and keeps them in the spool.
 pub struct Recorder {
     spool: Spool,
     directives: Directives,
     /// Progress is read from ordinary lines.
     guessing: bool,
+    /// What lines on standard error are.
+    stderr: Level,
     /// The path of the current step.
     step: Option<String>,
     /// The paths of all steps that the command told of.
@@ -92,6 +85,7 @@ impl Recorder {
             spool,
             directives,
             guessing,
+            stderr: Level::Warning,
             step: None,
             declared: HashSet::new(),
             parents: HashSet::new(),
@@ -100,6 +94,20 @@ impl Recorder {
             phases: Phases::default(),
             guessed: Vec::new(),
             redraws: Default::default(),
+        }
+    }
+
+    /// The same with another level for the lines of standard error: many programs say everything there.
+    #[must_use]
+    pub fn stderr_as(mut self, level: Level) -> Self {
+        self.stderr = level;
+        self
+    }
+
+    fn level(&self, source: Source) -> Level {
+        match source {
+            Source::Stdout => Level::Info,
+            Source::Stderr => self.stderr,
         }
     }
 
@@ -117,11 +125,11 @@ impl Recorder {
                 if source == Source::Stderr {
                     // It may be the last word before a crash, and a bar the last but one.
                     for text in self.redraws[Source::Stdout as usize].settle(now.instant) {
-                        self.message(Source::Stdout.level(), &text, now);
+                        self.message(self.level(Source::Stdout), &text, now);
                     }
                 }
                 self.guess(&text, now);
-                self.message(source.level(), &text, now);
+                self.message(self.level(source), &text, now);
             }
             said => self.obey(said, now),
         }
@@ -139,7 +147,7 @@ impl Recorder {
             return;
         }
         for text in self.redraws[source as usize].take(state, now.instant) {
-            self.message(source.level(), &text, now);
+            self.message(self.level(source), &text, now);
         }
     }
 
@@ -164,7 +172,7 @@ impl Recorder {
         if self.directives.may_be_order(text) || is_bar {
             return false;
         }
-        self.message(source.level(), text, now);
+        self.message(self.level(source), text, now);
         true
     }
 

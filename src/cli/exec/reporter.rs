@@ -4,17 +4,18 @@
 //! carry keys that only grow, numbers never fall, steps may be declared twice, and an end that was taken
 //! answers that the job has ended, which is then looked at.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::backlog::{Backlog, Batch, JobRef};
 use super::child::Order;
-use super::notices::Notices;
+use super::notices::{Notices, span_text};
 use super::record::{End, Ended, Message, Progress, Record, RunnerTime, Start};
 use super::trouble::{NOT_FOUND, Trouble, takes_nothing};
 use crate::cli::client::{Acknowledged, CallError, Client};
@@ -160,15 +161,13 @@ impl Delivery {
                     Fate::Unheard => {
                         let aside = self.backlog.set_aside();
                         self.notices.say(&format!(
-                            "the server failed the job because it heard nothing while it could not be reached; the command is not stopped for that, and its reports are kept in {}",
-                            aside.display()
+                            "the server failed the job because it heard nothing while it could not be reached; the command is not stopped for that, and its reports are kept in {aside}"
                         ));
                     }
                     Fate::Over(why) | Fate::Refused(why) => {
                         let aside = self.backlog.set_aside();
                         self.notices.say(&format!(
-                            "the server does not take these reports ({why}); they are in {}",
-                            aside.display()
+                            "the server does not take these reports ({why}); they are in {aside}"
                         ));
                     }
                     Fate::Delivered | Fate::Away(_) | Fate::Held(_) | Fate::Unreadable(_) => {}
@@ -230,7 +229,13 @@ impl Delivery {
                             tokio::time::sleep(pause).await;
                             pause = (pause * 2).min(self.pace.most_pause);
                         }
-                        Ok(false) | Err(_) => return Err(Fate::Over(sentence)),
+                        Ok(false) | Err(_) => {
+                            let why = match self.backlog.job() {
+                                Some(job) => why_over(&self.client, job, sentence).await,
+                                None => sentence,
+                            };
+                            return Err(Fate::Over(why));
+                        }
                     }
                 }
                 Err(Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. }) => {
@@ -356,10 +361,13 @@ impl Delivery {
     /// Says, once for each time, that the server takes nothing at the moment, and what it does instead.
     pub fn say_away(&mut self, what: &str) {
         if self.persistent && !self.link.waits.swap(true, Ordering::Relaxed) {
+            let kept = match self.backlog.path() {
+                Some(path) => format!("kept in {} and delivered later", path.display()),
+                None => "kept until exec ends; name a folder with --spool to keep them longer".to_owned(),
+            };
             self.notices.say(&format!(
-                "server {} {what}; reports are kept in {} and delivered later",
-                self.client.server(),
-                self.backlog.path().display()
+                "server {} {what}; the command runs, and its reports are {kept}",
+                self.client.server()
             ));
         }
     }
@@ -410,6 +418,74 @@ async fn failed_for_silence(client: &Client, job: JobRef) -> Result<bool, Troubl
     Ok(ended.cause.is_some_and(|cause| cause == Cause::Inactive.name() || cause == Cause::Lost.name()))
 }
 
+/// Why a job is over, in the words of the job: its error, and who or which limit ended it. Where these cannot be
+/// had, the sentence of the refusal.
+async fn why_over(client: &Client, job: JobRef, sentence: String) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Ended {
+        status: Status,
+        #[serde(default)]
+        error: Option<String>,
+        #[serde(default)]
+        ended_because: Option<String>,
+    }
+    let path = format!("/api/admin/jobs/{}/progress", job.job_id);
+    match client.get::<Ended>(&path, &[]).await {
+        Ok(Ended { status, error, ended_because }) => {
+            let error = error.unwrap_or_else(|| format!("The job is {status}"));
+            let because = ended_because.map(|because| format!(". {because}")).unwrap_or_default();
+            format!("{}{because}", error.trim_end_matches('.')).trim_end_matches('.').to_owned()
+        }
+        Err(_) => sentence.trim_end_matches('.').to_owned(),
+    }
+}
+
+/// Says on the terminal when a limit that was asked for is near: how long the command may take, and how long it
+/// may print nothing. Never ends.
+pub async fn warn_of_limits(
+    (run, silence): (Option<Duration>, Option<Duration>),
+    link: Arc<Link>,
+    notices: Notices,
+) {
+    /// From here on a limit is worth a warning.
+    const WARN_AT: f64 = 0.8;
+    let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero());
+    let began = Instant::now();
+    let of_run = async {
+        let Some(limit) = given(run) else { return };
+        tokio::time::sleep_until(began + limit.mul_f64(WARN_AT)).await;
+        notices.say(&format!(
+            "the command has run for {}; its limit of {} ends it in {} (--timeout sets it)",
+            span_text(began.elapsed()),
+            span_text(limit),
+            span_text(limit.saturating_sub(began.elapsed()))
+        ));
+    };
+    let of_silence = async {
+        let Some(limit) = given(silence) else { return };
+        let mut warned_of = None;
+        loop {
+            let last = link.last_printed().unwrap_or(began);
+            let due = last + limit.mul_f64(WARN_AT);
+            if Instant::now() < due {
+                tokio::time::sleep_until(due).await;
+            } else if warned_of == Some(last) {
+                tokio::time::sleep(limit.mul_f64(1.0 - WARN_AT).min(Duration::from_secs(1))).await;
+            } else {
+                warned_of = Some(last);
+                notices.say(&format!(
+                    "the command has printed nothing for {}; its limit of {} ends it in {} (--activity-timeout sets it)",
+                    span_text(last.elapsed()),
+                    span_text(limit),
+                    span_text(limit.saturating_sub(last.elapsed()))
+                ));
+            }
+        }
+    };
+    tokio::join!(of_run, of_silence);
+}
+
 /// How it stands with the server, as the delivery and the heartbeats of one run see it.
 #[derive(Default)]
 pub struct Link {
@@ -417,9 +493,23 @@ pub struct Link {
     waits: AtomicBool,
     /// It could not be reached since it last took a heartbeat.
     unreached: AtomicBool,
+    /// The command printed something that no heartbeat has told of.
+    printed: AtomicBool,
+    /// When it last did.
+    printed_at: Mutex<Option<Instant>>,
 }
 
 impl Link {
+    /// The command printed something, be it a line or not.
+    pub fn printed(&self) {
+        self.printed.store(true, Ordering::Relaxed);
+        *self.printed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn last_printed(&self) -> Option<Instant> {
+        *self.printed_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the server may have heard nothing for a while though the command lives.
     fn was_cut(&self) -> bool {
         self.waits.load(Ordering::Relaxed) || self.unreached.load(Ordering::Relaxed)
@@ -446,9 +536,11 @@ pub async fn heartbeats(
         _ => return,
     };
     let path = format!("/api/admin/jobs/{}/heartbeat", job.job_id);
-    let body = json!({"epoch": job.epoch});
     loop {
         tokio::time::sleep(every).await;
+        let printed = link.printed.swap(false, Ordering::Relaxed);
+        let body =
+            if printed { json!({"epoch": job.epoch, "active": true}) } else { json!({"epoch": job.epoch}) };
         let order = match client.post::<Answer>(&path, &body).await {
             Ok(answer) => {
                 link.unreached.store(false, Ordering::Relaxed);
@@ -462,7 +554,7 @@ pub async fn heartbeats(
                     if code != NOT_FOUND && !link.waits.load(Ordering::Relaxed) =>
                 {
                     match if link.was_cut() { failed_for_silence(&client, job).await } else { Ok(false) } {
-                        Ok(false) => Order::Over(sentence),
+                        Ok(false) => Order::Over(why_over(&client, job, sentence).await),
                         // Whoever delivers finds out with the next report, and tells of it.
                         Ok(true) => return,
                         Err(_) => continue,
@@ -470,6 +562,7 @@ pub async fn heartbeats(
                 }
                 Trouble::Away(_) => {
                     link.unreached.store(true, Ordering::Relaxed);
+                    link.printed.fetch_or(printed, Ordering::Relaxed);
                     continue;
                 }
                 _ => continue,

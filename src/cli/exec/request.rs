@@ -6,9 +6,15 @@ use std::path::Path;
 use serde_json::json;
 
 use super::ExecArgs;
+use super::masking;
 use super::record::StartRequest;
 use super::recorder::Moment;
 use crate::model::{Feature, shorten, visible};
+
+/// The most seconds between two heartbeats that the server takes for a promise.
+const MOST_BETWEEN_HEARTBEATS: u64 = 3_600;
+/// The longest grace that the server takes, in seconds.
+const MOST_GRACE: u64 = 86_400;
 
 /// The command's name without its folder.
 pub fn name_of(command: &[OsString]) -> String {
@@ -34,37 +40,40 @@ pub fn of(args: &ExecArgs) -> StartRequest {
         author: args.author.clone(),
         tags: args.tags.clone(),
         input: Some(json!({
-            "command": command_line(&args.command),
+            "command": command_line(&args.command, !args.no_record_args),
             "host": host_name(),
             "pid": std::process::id(),
         })),
-        timeout: args.timeout.map(StartRequest::seconds),
-        activity_timeout: args.activity_timeout.map(StartRequest::seconds),
+        heartbeat_every: Some(StartRequest::seconds(args.heartbeat).clamp(1, MOST_BETWEEN_HEARTBEATS)),
+        grace: Some(StartRequest::seconds(args.grace).min(MOST_GRACE)),
+        // What the server has for work that nobody vouches for is not for this: a command that lives and works
+        // is ended by nothing but what was asked for.
+        timeout: Some(args.timeout.map_or(0, StartRequest::seconds)),
+        activity_timeout: Some(args.activity_timeout.map_or(0, StartRequest::seconds)),
         at: Moment::now().time,
         one_per_feature: args.one_per_feature,
     }
 }
 
-/// The command as it is recorded: a line of thousands of file names must not be what the server refuses.
-fn command_line(command: &[OsString]) -> Vec<String> {
+/// The command as it is recorded, with what looks like a password in it masked, or the program alone. A line of
+/// thousands of file names must not be what the server refuses.
+fn command_line(command: &[OsString], with_arguments: bool) -> Vec<String> {
     const MOST_WORDS: usize = 100;
     const MOST_CHARS: usize = 1000;
-    let mut words: Vec<String> = command
-        .iter()
-        .take(MOST_WORDS)
-        .map(|word| shorten(&word.to_string_lossy(), MOST_CHARS).into_owned())
-        .collect();
-    if command.len() > MOST_WORDS {
-        words.push(format!("… ({} more)", command.len() - MOST_WORDS));
+    let most = if with_arguments { MOST_WORDS } else { 1 };
+    let words: Vec<String> =
+        command.iter().take(most).map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut words: Vec<String> =
+        masking::mask(&words).iter().map(|word| shorten(word, MOST_CHARS).into_owned()).collect();
+    match command.len().saturating_sub(most) {
+        0 => {}
+        more if with_arguments => words.push(format!("… ({more} more)")),
+        more => words.push(format!("… ({more} not recorded)")),
     }
     words
 }
 
 /// Where to look for the process when the dashboard says that it still runs.
 fn host_name() -> Option<String> {
-    let mut name = [0_u8; 256];
-    // SAFETY: the buffer is ours, and one shorter for the system than it is.
-    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
-    let end = name.iter().position(|byte| *byte == 0)?;
-    (failed == 0).then(|| String::from_utf8_lossy(&name[..end]).into_owned())
+    Some(rustix::system::uname().nodename().to_string_lossy().into_owned()).filter(|name| !name.is_empty())
 }

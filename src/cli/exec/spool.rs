@@ -20,12 +20,16 @@ use chrono::Utc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::medium::Medium;
 use super::notices::Notices;
 use super::record::{Ended, Message, Progress, Record, RunnerTime, Start};
 use crate::model::{Level, MessageText, StepSpec};
 
 /// What ends the name of a spool file.
 pub const ENDING: &str = "jsonl";
+
+/// What ends the name of a spool that the server did not take.
+pub const REFUSED: &str = "refused";
 
 /// The most bytes that may wait for the server. A command that talks all night to a server that is away
 /// must not fill the disk it needs itself.
@@ -45,10 +49,10 @@ pub struct Extent {
 
 /// What the writing and the reading side share.
 pub struct Shared {
-    /// Absent where no file could be made.
-    pub file: Option<File>,
-    /// Where the file is, or would be.
-    pub path: PathBuf,
+    /// What it is written on.
+    pub medium: Medium,
+    /// Where it lies, where it has a name; otherwise it is gone with this process.
+    pub path: Option<PathBuf>,
     /// How far it is written.
     pub extent: watch::Sender<Extent>,
     /// How far it is delivered, in bytes.
@@ -60,20 +64,21 @@ pub struct Shared {
 }
 
 impl Drop for Shared {
-    /// Lets go of the file's lock outright: a process that was just forked, and has not closed what it
-    /// inherited, would hold on to it.
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            let _ = file.unlock();
-        }
+        self.medium.unlock();
     }
 }
 
 impl Shared {
-    /// Around a file that is written up to `extent`.
-    pub fn new(file: Option<File>, path: PathBuf, extent: Extent) -> Self {
+    /// Where it lies, in words.
+    pub fn place(&self) -> String {
+        self.path.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string())
+    }
+
+    /// Around what is written up to `extent`.
+    pub fn new(medium: Medium, path: Option<PathBuf>, extent: Extent) -> Self {
         Self {
-            file,
+            medium,
             path,
             extent: watch::Sender::new(extent),
             delivered: AtomicU64::new(0),
@@ -120,34 +125,40 @@ struct Writer {
 
 impl Spool {
     /// Makes a spool that begins with `start`, in `folder`, which is made where it is missing. Where that
-    /// cannot be done, it says so and gives a spool that keeps nothing but the run's end.
-    pub fn create(folder: Option<&Path>, start: &Start, notices: Notices) -> Self {
+    /// cannot be done, the spool has no name and lasts as long as this process: that is said where somebody
+    /// `asked` for the folder.
+    pub fn create(folder: Option<&Path>, asked: bool, start: &Start, notices: Notices) -> Self {
+        let mut first = serde_json::to_vec(&Record::Start(start.clone())).unwrap_or_default();
+        first.push(b'\n');
         let path = folder.map(|folder| folder.join(format!("{}.{ENDING}", start.key)));
-        let made = match &path {
-            Some(path) => make_file(path),
-            None => Err(io::Error::other("neither XDG_STATE_HOME nor HOME is set")),
+        let made = path.as_deref().map(|path| make_file(path, &first));
+        let (medium, path) = match made {
+            Some(Ok(file)) => (Medium::File(file), path),
+            Some(Err(error)) => {
+                if asked {
+                    notices.say(&format!(
+                        "no spool can be made in the folder that was named ({error}); what the server does not get before exec ends is lost"
+                    ));
+                }
+                (Medium::unnamed(&first), None)
+            }
+            None => (Medium::unnamed(&first), None),
         };
-        let mut spool = Writer::over(
-            made.as_ref().ok().and_then(|file| file.try_clone().ok()),
-            path.unwrap_or_default(),
-            notices,
-        );
-        if made.is_ok() {
-            spool.reserve = reserve(&spool.shared.path).ok();
-        }
-        if let Err(error) = made {
-            spool.said_full = true;
-            spool.notices.say(&format!(
-                "no spool can be made ({error}); the command runs, but of its output nothing is recorded. Name a folder with --spool"
-            ));
-        }
-        spool.put(&Record::Start(start.clone()));
-        spool.flush();
-        Self(Arc::new(Mutex::new(spool)))
+        let mut writer = Writer::over(medium, path, notices);
+        writer.reserve = writer.shared.path.as_deref().and_then(|path| reserve(path).ok());
+        writer.put(&Record::Start(start.clone()));
+        writer.flush();
+        Self(Arc::new(Mutex::new(writer)))
     }
 
-    pub(super) fn over(file: Option<File>, path: PathBuf, notices: Notices) -> Self {
-        Self(Arc::new(Mutex::new(Writer::over(file, path, notices))))
+    /// Whether it is there for a later run, too.
+    pub fn has_name(&self) -> bool {
+        self.writer().shared.path.is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn over(file: File, path: PathBuf, notices: Notices) -> Self {
+        Self(Arc::new(Mutex::new(Writer::over(Medium::File(file), Some(path), notices))))
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -208,15 +219,15 @@ impl Spool {
     pub(super) fn fill_disk(&mut self) {
         let mut writer = self.writer();
         let (path, extent) = (writer.shared.path.clone(), *writer.shared.extent.borrow());
-        let read_only = File::open(&path).ok();
-        writer.shared = Arc::new(Shared::new(read_only, path, extent));
+        let read_only = File::open(path.as_ref().unwrap()).unwrap();
+        writer.shared = Arc::new(Shared::new(Medium::File(read_only), path, extent));
     }
 }
 
 impl Writer {
-    fn over(file: Option<File>, path: PathBuf, notices: Notices) -> Self {
+    fn over(medium: Medium, path: Option<PathBuf>, notices: Notices) -> Self {
         Self {
-            shared: Arc::new(Shared::new(file, path, Extent { bytes: 0, closed: false })),
+            shared: Arc::new(Shared::new(medium, path, Extent { bytes: 0, closed: false })),
             reserve: None,
             buffer: Vec::new(),
             buffered: 0,
@@ -277,16 +288,14 @@ impl Writer {
                 }
             }
             Err(error) => {
-                if let Some(file) = &self.shared.file {
-                    // A torn record would make the next one unreadable.
-                    let _ = file.set_len(at);
-                }
+                // A torn record would make the next one unreadable.
+                self.shared.medium.truncate(at);
                 self.dropped += self.buffered;
                 if !self.said_full {
                     self.said_full = true;
                     self.notices.say(&format!(
                         "reports cannot be kept in {} ({error}); the command goes on, and the lines missing from its log are counted there",
-                        self.shared.path.display()
+                        self.shared.place()
                     ));
                 }
             }
@@ -299,7 +308,6 @@ impl Writer {
     }
 
     fn write_at(&self, at: u64) -> io::Result<()> {
-        let file = self.shared.file.as_ref().ok_or_else(|| io::Error::other("there is no file"))?;
         let waiting =
             (at + self.buffer.len() as u64).saturating_sub(self.shared.delivered.load(Ordering::Relaxed));
         if waiting > self.most_waiting {
@@ -308,7 +316,7 @@ impl Writer {
                 self.most_waiting >> 20
             )));
         }
-        file.write_all_at(&self.buffer, at)
+        self.shared.medium.write_all_at(&self.buffer, at)
     }
 
     fn finish(&mut self, end: Ended) {
@@ -336,7 +344,9 @@ impl Writer {
         self.flush();
         self.finished = true;
         if self.shared.extent.borrow().bytes > before {
-            let _ = std::fs::remove_file(reserve_path(&self.shared.path));
+            if let Some(path) = &self.shared.path {
+                let _ = std::fs::remove_file(reserve_path(path));
+            }
         } else {
             // For a later run, should this one not come to deliver it.
             if let Some(reserve) = &self.reserve {
@@ -386,20 +396,28 @@ pub fn reserved_end(spool: &Path) -> Vec<Record> {
     lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// Makes a spool's file, and holds its lock before anybody else can see it under its name.
-fn make_file(path: &Path) -> io::Result<File> {
+/// Makes a spool's file, and holds its lock before anybody else can see it under its name. It must have room
+/// for the first record.
+fn make_file(path: &Path, first: &[u8]) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let hidden = path.with_extension("new");
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&hidden)?;
-    file.lock()?;
-    std::fs::rename(&hidden, path)?;
+    let made = file.lock().and_then(|()| file.write_all_at(first, 0));
+    made.and_then(|()| std::fs::rename(&hidden, path)).inspect_err(|_| {
+        let _ = std::fs::remove_file(&hidden);
+    })?;
     Ok(file)
 }
 
 /// The keys of the runs whose spools lie in `folder`, oldest first: the keys are made to sort by time.
 pub fn runs(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    with_ending(folder, ENDING)
+}
+
+/// The files in `folder` that are named by a run's key, and end so.
+pub fn with_ending(folder: &Path, wanted: &str) -> io::Result<Vec<PathBuf>> {
     let mut runs = Vec::new();
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(runs),
@@ -407,7 +425,7 @@ pub fn runs(folder: &Path) -> io::Result<Vec<PathBuf>> {
     };
     for entry in entries {
         let path = entry?.path();
-        let is_run = path.extension().is_some_and(|ending| ending == ENDING)
+        let is_run = path.extension().is_some_and(|ending| ending == wanted)
             && path
                 .file_stem()
                 .and_then(|stem| stem.to_str())

@@ -5,6 +5,9 @@ use crate::cli::client::CallError;
 /// The code of a refusal that says there is no such job.
 pub const NOT_FOUND: &str = "job_not_found";
 
+/// What helps where the token is not good.
+const BAD_TOKEN: &str = " Give a valid token with LONGHAUL_TOKEN or --token.";
+
 /// Why a report was not taken.
 pub enum Trouble {
     /// Not now: what the server does instead, as a phrase that follows its name.
@@ -35,12 +38,16 @@ impl Trouble {
     /// between must not lose anybody's reports.
     pub fn of(error: CallError) -> Self {
         let refusal = match error {
-            CallError::Unreachable { why, .. } | CallError::Strange { why, .. } | CallError::Setup(why) => {
+            CallError::Unreachable { why, .. } | CallError::Strange { why, .. } => {
                 return Self::Away(format!("is away ({why})"));
+            }
+            CallError::Setup(why) => {
+                return Self::Away(format!("is not told anything ({})", why.trim_end_matches('.')));
             }
             CallError::Refused(refusal) => *refusal,
         };
-        let (code, sentence) = (refusal.code, refusal.sentence);
+        let hint = if refusal.status == 401 { BAD_TOKEN } else { "" };
+        let (code, sentence) = (refusal.code, format!("{}{hint}", refusal.sentence));
         match (refusal.status, code.as_str()) {
             (404, NOT_FOUND) | (409, "stale_epoch" | "job_finished" | "wrong_state") => {
                 Self::Over { code, sentence }
@@ -59,15 +66,14 @@ pub fn takes_nothing(sentence: &str) -> String {
     format!("takes no reports at the moment ({})", sentence.trim_end_matches('.'))
 }
 
-/// Whether a refusal of the first start is a reason not to run the command: the user made a mistake, or
-/// asked for a guard. That the server is away, or full, is none.
-pub fn forbids(error: &CallError) -> bool {
+/// Whether a refusal of the first start is a reason not to run the command: only a guard that was asked for
+/// is. That the server is away or full, that the token is bad, or that somebody else answers, is none.
+pub fn forbids(error: &CallError, has_guard: bool) -> bool {
     match error {
-        CallError::Setup(_) => true,
         CallError::Refused(refusal) => {
-            (400..500).contains(&refusal.status) && !matches!(refusal.status, 408 | 429)
+            has_guard && (400..500).contains(&refusal.status) && !matches!(refusal.status, 408 | 429)
         }
-        CallError::Unreachable { .. } | CallError::Strange { .. } => false,
+        CallError::Setup(_) | CallError::Unreachable { .. } | CallError::Strange { .. } => false,
     }
 }
 
@@ -76,6 +82,8 @@ pub fn reason(error: CallError) -> String {
     match Trouble::of(error) {
         Trouble::Away(what) => what,
         Trouble::Held { sentence } => takes_nothing(&sentence),
-        Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. } => format!("refuses: {sentence}"),
+        Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. } => {
+            format!("refuses the job ({})", sentence.trim_end_matches('.'))
+        }
     }
 }

@@ -188,6 +188,10 @@ pub async fn post(
 pub struct EpochBody {
     /// The epoch that `start` answered.
     epoch: Option<u32>,
+    /// The work did something since the last heartbeat, though there is nothing to say: its program printed half a
+    /// line. That counts as activity, as a message does.
+    #[serde(default)]
+    active: bool,
 }
 
 /// The run the work was for, and when it stopped.
@@ -233,7 +237,8 @@ pub async fn heartbeat(
     JobPath(id): JobPath,
     OptionalBody(body): OptionalBody<EpochBody>,
 ) -> Result<Json<Heard>, ApiError> {
-    let job = app.service.report(&caller, id, Report { epoch: body.epoch, items: Vec::new() }).await?;
+    let items = if body.active { vec![ReportItem::Active] } else { Vec::new() };
+    let job = app.service.report(&caller, id, Report { epoch: body.epoch, items }).await?;
     Ok(Json(Heard { abort_requested: job.abort.is_some(), status: job.status }))
 }
 

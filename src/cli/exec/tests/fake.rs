@@ -37,6 +37,8 @@ pub struct FakeJob {
     /// How many steps there were when the first one was done.
     pub declared_when_done: usize,
     pub heartbeats: usize,
+    /// Those that told of output.
+    pub active_heartbeats: usize,
     pub abort_requested: bool,
     pub end: Option<Value>,
     pub ended_at: Option<Value>,
@@ -234,7 +236,10 @@ fn handle(
     let job = world.jobs.iter_mut().find(|job| job.id == id).ok_or((404, "job_not_found"))?;
     let verb = parts.next().unwrap_or_default();
     if method == Method::GET {
-        return Ok(json!({"status": job.status, "error": job.error, "cause": job.cause}));
+        let because = (job.cause == Some("force_failed")).then_some("admin force-failed it.");
+        return Ok(
+            json!({"status": job.status, "error": job.error, "cause": job.cause, "endedBecause": because}),
+        );
     }
     let items = body.as_array().map_or(std::slice::from_ref(body), Vec::as_slice);
     let refused = if items.iter().any(|item| item["epoch"] != job.epoch) {
@@ -251,6 +256,7 @@ fn handle(
         "progress" => progress(job, body)?,
         "heartbeat" => {
             job.heartbeats += 1;
+            job.active_heartbeats += usize::from(body["active"] == true);
             if job.abort_requested {
                 job.status = "aborting".to_owned();
             }

@@ -186,7 +186,49 @@ async fn without_a_spool_the_command_runs_and_its_end_is_reported() {
     assert_eq!(run.out.text(), "1\n2\n3\n");
     assert_eq!(run.notices.count("no spool can be made"), 1);
     assert_eq!(fake.world().job().status, "failed");
-    assert_eq!(fake.world().job().texts(), ["The last 3 lines were not recorded: the spool was full"]);
+    assert_eq!(fake.world().job().texts(), numbers(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_folder_everything_is_recorded_without_a_word() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let mut args = place.args(&fake, &[], &["seq", "50000"]);
+    args.spool = None;
+    let out = Screen::new();
+    let mut run = Run::start_with(args, Box::new(out.clone()), out, PACE);
+    assert_eq!(run.code().await, 0);
+    assert_eq!(fake.world().job().texts(), numbers(50_000));
+    // A slow machine may have to wait for its own server, and says that.
+    assert!(!run.notices.text().contains("spool"), "{}", run.notices.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_folder_an_outage_is_survived_and_what_is_lost_is_said_to_be() {
+    for comes_back in [true, false] {
+        let (mut fake, place) = (Fake::down(), Place::new());
+        let mut args = place.args(
+            &fake,
+            &["--drain", "300ms"],
+            &[
+                "sh",
+                "-c",
+                "seq 10; while [ ! -e $1 ]; do sleep 0.01; done; exit 4",
+                "sh",
+                place.file("go").to_str().unwrap(),
+            ],
+        );
+        args.spool = None;
+        let out = Screen::new();
+        let mut run = Run::start_with(args, Box::new(out.clone()), out, PACE);
+        run.notices.until("kept until exec ends").await;
+        if comes_back {
+            fake.revive();
+            fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 10)).await;
+        }
+        place.touch("go");
+        assert_eq!(run.code().await, 4);
+        assert_eq!(run.notices.count("the rest is lost"), usize::from(!comes_back), "{}", run.notices.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

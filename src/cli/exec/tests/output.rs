@@ -33,7 +33,7 @@ impl Heard {
         let folder = tempfile::tempdir().unwrap();
         let key = Uuid::now_v7();
         let start = Start { key, server: String::new(), request: StartRequest::default() };
-        let spool = Spool::create(Some(folder.path()), &start, Notices::new(Screen::new()));
+        let spool = Spool::create(Some(folder.path()), true, &start, Notices::new(Screen::new()));
         let readers = [Reader::new(Source::Stdout), Reader::new(Source::Stderr)];
         Self {
             folder,

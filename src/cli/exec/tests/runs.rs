@@ -57,6 +57,17 @@ async fn lines_go_through_unchanged_and_are_reported_with_their_level() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_lines_on_standard_error_are_can_be_said() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let flags = ["--stderr", "info", "--linger", "100ms"];
+    assert_eq!(place.shell(&fake, &flags, "echo one >&2; echo ::warning two >&2").code().await, 0);
+    let world = fake.world();
+    let seen: Vec<_> =
+        world.job().messages.iter().map(|(level, text)| (level.as_str(), text.as_str())).collect();
+    assert_eq!(seen, [("info", "one"), ("warning", "two")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn quiet_passes_nothing_through_and_reports_the_same() {
     let (fake, place) = (Fake::up(), Place::new());
     let mut run = place.shell(&fake, &["--quiet"], "echo one; echo two >&2");
@@ -176,6 +187,49 @@ async fn a_hundred_thousand_lines_arrive_in_order_and_fast() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_guard_nothing_the_server_says_keeps_the_command_from_running() {
+    for refusal in [
+        (401, "unauthenticated"),
+        (403, "forbidden"),
+        (400, "invalid_value"),
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+        (409, "duplicate_job"),
+        (413, "too_large"),
+        (503, "unavailable"),
+    ] {
+        let (fake, place) = (Fake::up(), Place::new());
+        fake.world().refuse_start = Some(refusal);
+        let mut run = place.shell(&fake, &["--drain", "100ms"], "touch $DIR/ran; echo kept; exit 3");
+        assert_eq!(run.code().await, 3);
+        assert!(place.file("ran").exists());
+        assert!(run.notices.text().contains(refusal.1), "{}", run.notices.text());
+        let spooled = place.spooled();
+        let spool = spooled.iter().find(|name| name.ends_with(".jsonl") || name.ends_with(".refused"));
+        let kept = std::fs::read_to_string(place.spool().join(spool.expect("no spool"))).unwrap();
+        assert!(kept.contains("kept"), "{refusal:?}: {kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_limit_is_asked_for_but_what_was_said_and_what_is_printed_is_told_by_heartbeats() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let flags = ["--heartbeat", "20ms"];
+    let mut run =
+        place.shell(&fake, &flags, "await dots; while [ ! -e $DIR/go ]; do printf .; sleep 0.01; done");
+    fake.until(|world| world.jobs.iter().any(|job| job.heartbeats > 2)).await;
+    assert_eq!(fake.world().job().active_heartbeats, 0);
+    place.touch("dots");
+    fake.until(|world| world.job().active_heartbeats > 3).await;
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+    let world = fake.world();
+    let request = &world.job().request;
+    assert_eq!((&request["timeout"], &request["activityTimeout"]), (&json!(0), &json!(0)));
+    assert_eq!((&request["heartbeatEvery"], &request["grace"]), (&json!(1), &json!(10)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_forbids_is_not_run() {
     for refusal in
         [(401, "unauthenticated"), (403, "forbidden"), (400, "invalid_value"), (409, "duplicate_job")]
@@ -244,4 +298,49 @@ async fn heartbeats_flow_while_the_command_is_silent() {
     fake.until(|world| world.jobs.iter().any(|job| job.heartbeats > 2)).await;
     place.touch("go");
     assert_eq!(run.code().await, 0);
+}
+
+/// Takes so many bytes, and no more.
+struct Full(usize, i32);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        if taken == 0 { Err(io::Error::from_raw_os_error(self.1)) } else { Ok(taken) }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_cannot_be_written_fails_the_job_and_stops_nothing() {
+    for (room, errno, script, code) in [
+        (0, libc::ENOSPC, "seq 100000; touch $DIR/done", 1),
+        (10, libc::EFBIG, "seq 100000; touch $DIR/done", 1),
+        (0, libc::EIO, "seq 100000; touch $DIR/done; exit 7", 7),
+    ] {
+        let (fake, place) = (Fake::up(), Place::new());
+        let mut run = place.shell(&fake, &[], "true");
+        run.code().await;
+        fake.world().jobs.clear();
+        let folder = place.0.path().to_str().unwrap();
+        let script = format!("DIR=$1; {script}");
+        let args = place.args(&fake, &[], &["sh", "-c", &script, "sh", folder]);
+        let mut run = Run::start_with(args, Box::new(Full(room, errno)), Screen::new(), PACE);
+        assert_eq!(run.code().await, code);
+        assert!(place.file("done").exists());
+        let why = io::Error::from_raw_os_error(errno).to_string();
+        assert_eq!(run.notices.count(&why), 1, "{}", run.notices.text());
+        let world = fake.world();
+        let job = world.job();
+        assert_eq!(job.status, "failed");
+        let expected =
+            ("error".to_owned(), format!("The command's standard output could not be written: {why}"));
+        assert!(job.messages.contains(&expected));
+        assert_eq!(job.texts().iter().filter(|text| text.parse::<u32>().is_ok()).count(), 100_000);
+        let error = job.end.as_ref().unwrap()["errorMessage"].as_str().unwrap();
+        assert!(if code == 1 { error.contains(&why) } else { error == "Exited with code 7" }, "{error}");
+    }
 }

@@ -44,7 +44,7 @@ async fn next(backlog: &mut Backlog) -> Batch {
 
 /// A spool as a killed `exec` leaves it.
 fn killed(folder: &Path, server: &str, lines: usize) -> PathBuf {
-    let mut spool = Spool::create(Some(folder), &start(server), Notices::new(Screen::new()));
+    let mut spool = Spool::create(Some(folder), true, &start(server), Notices::new(Screen::new()));
     for line in 1..=lines {
         say(&mut spool, &line.to_string());
         spool.flush();
@@ -64,7 +64,7 @@ fn a_spool_is_the_users_alone() {
 async fn a_full_disk_is_said_once_and_the_missing_lines_are_counted_where_they_are_missing() {
     let (place, screen) = (Place::new(), Screen::new());
     let notices = Notices::new(screen.clone());
-    let mut spool = Spool::create(Some(&place.spool()), &start("http://x"), notices.clone());
+    let mut spool = Spool::create(Some(&place.spool()), true, &start("http://x"), notices.clone());
     let shared = spool.shared();
     let mut backlog = Backlog::of_run(Arc::clone(&shared));
     assert!(matches!(next(&mut backlog).await.last, Some(Record::Start(_))));
@@ -96,7 +96,7 @@ async fn a_full_disk_is_said_once_and_the_missing_lines_are_counted_where_they_a
 async fn the_end_is_kept_when_the_disk_takes_nothing() {
     let screen = Screen::new();
     let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
-    let mut spool = Spool::over(Some(full), PathBuf::from("/dev/full"), Notices::new(screen.clone()));
+    let mut spool = Spool::over(full, PathBuf::from("/dev/full"), Notices::new(screen.clone()));
     let mut backlog = Backlog::of_run(spool.shared());
     say(&mut spool, "lost");
     spool.flush();
@@ -110,7 +110,8 @@ async fn the_end_is_kept_when_the_disk_takes_nothing() {
 #[tokio::test]
 async fn numbers_between_messages_do_not_break_a_batch_and_the_last_one_counts() {
     let place = Place::new();
-    let mut spool = Spool::create(Some(&place.spool()), &start("http://x"), Notices::new(Screen::new()));
+    let mut spool =
+        Spool::create(Some(&place.spool()), true, &start("http://x"), Notices::new(Screen::new()));
     let mut backlog = Backlog::of_run(spool.shared());
     next(&mut backlog).await;
     for line in 1..=700_u32 {
@@ -205,7 +206,8 @@ async fn lines_of_a_job_that_was_ended_meanwhile_are_set_aside_not_lost() {
 #[tokio::test]
 async fn space_that_was_given_back_reads_as_nothing() {
     let place = Place::new();
-    let mut spool = Spool::create(Some(&place.spool()), &start("http://x"), Notices::new(Screen::new()));
+    let mut spool =
+        Spool::create(Some(&place.spool()), true, &start("http://x"), Notices::new(Screen::new()));
     let shared = spool.shared();
     let mut backlog = Backlog::of_run(Arc::clone(&shared));
     let line = "x".repeat(60_000);
@@ -218,7 +220,7 @@ async fn space_that_was_given_back_reads_as_nothing() {
     while shared.delivered.load(Ordering::Relaxed) < shared.extent.borrow().bytes {
         next(&mut backlog).await;
     }
-    let path = backlog.path().to_owned();
+    let path = backlog.path().unwrap().to_owned();
     drop((spool, backlog, shared));
     let file = File::open(&path).unwrap();
     use std::os::unix::fs::MetadataExt;
@@ -255,7 +257,8 @@ async fn one_spool_that_is_not_taken_for_now_does_not_hold_up_the_others() {
 async fn the_end_is_delivered_by_a_later_run_though_the_spool_or_the_disk_was_full() {
     for is_disk in [false, true] {
         let (fake, place) = (Fake::up(), Place::new());
-        let mut spool = Spool::create(Some(&place.spool()), &start(&fake.url()), Notices::new(Screen::new()));
+        let mut spool =
+            Spool::create(Some(&place.spool()), true, &start(&fake.url()), Notices::new(Screen::new()));
         say(&mut spool, "kept");
         spool.flush();
         spool.limit(600);
@@ -272,5 +275,29 @@ async fn the_end_is_delivered_by_a_later_run_though_the_spool_or_the_disk_was_fu
         assert_eq!(world.job().texts(), ["kept", "The last 1 lines were not recorded: the spool was full"]);
         assert_eq!(world.job().status, "completed");
         assert_eq!(place.spooled(), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_can_be_taken_in_as_a_job_of_its_own_or_thrown_away() {
+    use crate::cli::exec::Refused;
+    for what in [Refused::Take, Refused::Discard] {
+        let (fake, place) = (Fake::up(), Place::new());
+        let path = killed(&place.spool(), &fake.url(), 2);
+        let other = killed(&place.spool(), "http://elsewhere", 1);
+        for path in [&path, &other] {
+            std::fs::rename(path, path.with_extension("refused")).unwrap();
+        }
+        assert_eq!(leftovers::refused(&place.spool()).unwrap().len(), 2);
+        assert_eq!(leftovers::settle_refused(&place.spool(), &fake.url(), what).unwrap(), 1);
+        let client = Client::new(&fake.url(), None, PATIENCE).unwrap();
+        let notices = Notices::new(Screen::new());
+        let swept = leftovers::deliver(&place.spool(), &client, &notices, PACE).await.unwrap();
+        let is_taken = what == Refused::Take;
+        assert_eq!(swept, Swept { delivered: usize::from(is_taken), ..Swept::default() });
+        if is_taken {
+            assert_eq!(fake.world().job().texts(), ["1", "2"]);
+        }
+        assert_eq!(leftovers::refused(&place.spool()).unwrap(), [other.with_extension("refused")]);
     }
 }

@@ -58,7 +58,9 @@ async fn a_job_ended_from_outside_stops_its_command_heard_by_heartbeat() {
     assert_eq!(run.code().await, 143);
     let world = fake.world();
     assert_eq!((world.job().status.as_str(), &world.job().end), ("failed", &None));
-    assert!(run.notices.text().contains("ended from outside"), "{}", run.notices.text());
+    let said =
+        "the job was ended from outside: Job force-failed: hung. admin force-failed it. Stopping the command";
+    assert!(run.notices.text().contains(said), "{}", run.notices.text());
     assert_eq!(place.spooled(), [""; 0]);
 }
 
@@ -213,4 +215,24 @@ async fn a_daemon_that_an_abort_did_not_reach_is_named() {
         "{log}"
     );
     kill(&pid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_was_asked_for_is_announced_on_the_terminal() {
+    let (fake, place) = (Fake::up(), Place::new());
+    let flags = ["--timeout", "1s", "--activity-timeout", "400ms", "--linger", "100ms"];
+    let mut run = place.shell(&fake, &flags, "echo ready; await go");
+    run.notices.until("(--timeout sets it)").await;
+    place.touch("go");
+    assert_eq!(run.code().await, 0);
+    let said = run.notices.text();
+    assert!(
+        said.contains("the command has run for ") && said.contains("its limit of 1 second ends it in"),
+        "{said}"
+    );
+    assert!(
+        said.contains("the command has printed nothing for ") && said.contains("its limit of 400 ms"),
+        "{said}"
+    );
+    assert_eq!(run.notices.count("(--activity-timeout sets it)"), 1, "{said}");
 }
