@@ -15,6 +15,7 @@
 pub mod backlog;
 pub mod child;
 pub mod group;
+pub mod inherited;
 pub mod keeper;
 pub mod leftovers;
 pub mod lines;
@@ -257,12 +258,18 @@ async fn run_with(args: &ExecArgs, notices: Notices) -> u8 {
     }
     group::adopt_orphans();
     signals::survive_large_files();
-    let through = |stream: io::Result<std::os::fd::OwnedFd>| -> Through {
-        stream.ok().filter(|_| !args.quiet).map(|stream| Box::new(File::from(stream)) as _)
+    let through = |number, stream: io::Result<OwnedFd>| -> Through {
+        if args.quiet {
+            None
+        } else if inherited::was_closed(number) {
+            Some(Box::new(inherited::Closed))
+        } else {
+            stream.ok().map(|stream| Box::new(File::from(stream)) as _)
+        }
     };
     let around = Surroundings {
-        out: through(io::stdout().as_fd().try_clone_to_owned()),
-        err: through(io::stderr().as_fd().try_clone_to_owned()),
+        out: through(1, io::stdout().as_fd().try_clone_to_owned()),
+        err: through(2, io::stderr().as_fd().try_clone_to_owned()),
         notices,
         signals: signals::of_process(),
         alone: true,
@@ -607,9 +614,17 @@ fn begin(
     heard: (Notices, Spool, Arc<Link>),
 ) -> (io::Result<(Child, Group)>, Holder) {
     let (notices, log) = (heard.0.clone(), heard.1.clone());
-    let pipes = io::pipe().and_then(|out| Ok((out, io::pipe()?)));
+    let pipes = if !args.quiet && (to_out.is_none() || to_err.is_none()) {
+        // There was no room for a second handle on our own outputs.
+        Err(io::Error::from_raw_os_error(libc::EMFILE))
+    } else {
+        io::pipe().and_then(|out| Ok((out, io::pipe()?)))
+    };
     let (why, holder) = match pipes {
-        Err(error) => (error, Holder::Recorder(recorder)),
+        Err(error) => {
+            drop((to_out, to_err));
+            (error, Holder::Recorder(recorder))
+        }
         Ok(((out, out_end), (err, err_end))) => {
             match Pump::start((out, to_out), (err, to_err), recorder, heard) {
                 Err((error, recorder)) => (error, Holder::Recorder(recorder)),

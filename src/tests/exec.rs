@@ -244,3 +244,36 @@ fn the_command_runs_where_there_is_no_room_for_exec() {
         assert_eq!((run.status.code(), &run.stdout[..]), (Some(3), &b"hi\n"[..]), "{files}: {said}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_broken_pipes_signal_is_to_the_command_what_it_was_to_exec() {
+    let folder = tempfile::tempdir().unwrap();
+    for (trap, ignored) in [("trap '' PIPE", true), ("true", false)] {
+        let program = env!("CARGO_BIN_EXE_longhaul");
+        let script = format!(
+            "{trap}; exec {program} exec --drain 0 --spool spool --server http://127.0.0.1:1 -- grep SigIgn /proc/self/status"
+        );
+        let run = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout).into_owned();
+        let mask = said.split_whitespace().nth(1).and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        assert_eq!(mask.map(|mask| mask & 1 << (libc::SIGPIPE - 1) != 0), Some(ignored), "{run:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_was_closed_takes_nothing_as_without_exec() {
+    let program = env!("CARGO_BIN_EXE_longhaul");
+    let exec = format!("exec {program} exec --drain 0 --spool spool --server http://127.0.0.1:1");
+    for (script, code) in [
+        (format!("{exec} -- seq 3 >&-"), 1),
+        (format!("{exec} -- sh -c 'seq 3 >&2' 2>&-"), 1),
+        (format!("{exec} -- true >&- 2>&-"), 0),
+        (format!("{exec} --quiet -- seq 3 >&-"), 0),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(run.status.code(), Some(code), "{script}: {run:?}");
+    }
+}

@@ -21,6 +21,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::processes::{self, Process};
+use super::{inherited, signals};
 
 /// The processes of a command.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +55,16 @@ pub fn spawn(
         Some(value) => command.env(variable, value),
         None => command.env_remove(variable),
     };
-    // SAFETY: between fork and exec only what is safe in a signal handler may be called; setsid is, and
-    // nothing else is done.
+    let ignores_pipe = inherited::pipe_was_ignored();
+    // SAFETY: between fork and exec only what is safe in a signal handler may be called; setsid and signal are,
+    // and nothing else is done.
     unsafe {
-        command.pre_exec(|| process::setsid().map(drop).map_err(io::Error::from));
+        command.pre_exec(move || {
+            if ignores_pipe {
+                signals::ignore_pipe();
+            }
+            process::setsid().map(drop).map_err(io::Error::from)
+        });
     }
     let child = command.spawn()?;
     let leader = child
@@ -89,6 +96,15 @@ pub fn become_command(command: &[OsString], (variable, value): (&str, Option<&st
         Some(value) => command.env(variable, value),
         None => command.env_remove(variable),
     };
+    if inherited::pipe_was_ignored() {
+        // SAFETY: it runs in this very process, right before that becomes the command.
+        unsafe {
+            command.pre_exec(|| {
+                signals::ignore_pipe();
+                Ok(())
+            });
+        }
+    }
     command.exec()
 }
 

@@ -60,13 +60,22 @@ fn real_time() -> std::iter::Empty<i32> {
     std::iter::empty()
 }
 
-fn is_ignored(signal: i32) -> bool {
+/// Whether a signal is ignored.
+pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data for which all zeros is a valid value, and with no new action given
     // the call only fills it in.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
             && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Ignores SIGPIPE in a process that is about to become another program.
+pub fn ignore_pipe() {
+    // SAFETY: safe between fork and exec, and no handler of ours is replaced there.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
     }
 }
 
