@@ -433,7 +433,12 @@ impl Settings {
 /// An address as it may be shown, wherever its password stands: before the host, or among the parameters.
 fn without_password(text: &str) -> String {
     const HIDDEN: &str = "••••••••";
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        // No address, so nobody knows where a password would stand: what is before a host, or follows the word, goes.
+        let shown = text.rsplit_once('@').map_or(text.to_owned(), |(_, place)| format!("{HIDDEN}@{place}"));
+        let word = shown.to_ascii_lowercase().find("passw");
+        return word.map_or(shown.clone(), |at| format!("{}{HIDDEN}", &shown[..at]));
+    };
     // The password first: it may have any sign in it, also those that divide the rest.
     let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -524,6 +529,9 @@ mod tests {
             ("postgres://u:se?cr&et@h/d?a=1", "postgres://u:••••••••@h/d?a=1"),
             ("postgres://h/d?PGPASSWORD=secret", "postgres://h/d?PGPASSWORD=••••••••"),
             ("postgres://u@h/d", "postgres://u@h/d"),
+            ("postgres:u:secret@h/d", "••••••••@h/d"),
+            ("u:se@cret@h/d", "••••••••@h/d"),
+            ("host=h user=u password='se cret' dbname=d", "host=h user=u ••••••••"),
             ("sqlite://jobs.db", "sqlite://jobs.db"),
         ] {
             assert_eq!(without_password(given), shown);

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod archive;
+mod bounds;
 mod ledger;
 mod memory;
 mod postgres;
@@ -31,13 +32,14 @@ pub use accounts::{
     TokenRecord, UserRecord, check_account_name,
 };
 pub use archive::{Exporter, ImportError, Importer, Moved};
+pub(crate) use bounds::sent_bytes;
 pub use memory::MemoryStore;
 pub use postgres::{PostgresAccounts, PostgresError, PostgresSettings, PostgresStore};
 pub use sqlite::{OpenError, RestoreError, SqliteAccounts, SqliteStore, restore};
 
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, LogLine, NewJob,
-    OutcomeCounts, PageSize, Refusal, Timestamp, document_bytes,
+    OutcomeCounts, PageSize, Refusal, Timestamp,
 };
 
 /// Why a store did not do what it was asked.
@@ -123,6 +125,13 @@ impl Room {
         self.0 == 0
     }
 
+    /// Takes something on where it fits, or is the first. False, and nothing more is taken, where it does not.
+    pub(crate) fn take_whole(&mut self, bytes: usize, first: bool) -> bool {
+        let fits = first || bytes <= self.0;
+        self.0 = if fits { self.0.saturating_sub(bytes) } else { 0 };
+        fits
+    }
+
     /// Takes something on. False, and it is left out, where the room is full.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         let fits = !self.is_full();
@@ -139,7 +148,9 @@ impl JobPage {
     /// Ends the page where it has enough, with the rest on the next.
     pub fn fit(&mut self) {
         let mut room = Room::new(Self::MAX_BYTES);
-        let count = self.jobs.iter().take_while(|job| room.take(documents_of(job))).count();
+        let count = (self.jobs.iter().enumerate())
+            .take_while(|(place, job)| room.take_whole(documents_of(job), *place == 0))
+            .count();
         if count < self.jobs.len() {
             self.jobs.truncate(count);
             self.next = self.jobs.last().map(|job| Cursor::of(job));
@@ -147,15 +158,22 @@ impl JobPage {
     }
 }
 
-/// So many bytes of messages go with a page of jobs, or with one; older ones stay in the log.
-pub const NEWEST_BYTES: usize = 8 << 20;
+/// No answer has more bytes, as it is sent.
+const ANSWER_BYTES: usize = 15 << 20;
 
-/// Leaves the oldest messages out where they are too many bytes: a message may have 64 KiB. Errors come before
-/// warnings, and these before the rest.
-pub fn fit_messages(jobs: &mut [Newest]) {
-    let mut room = Room::new(NEWEST_BYTES);
+/// So many bytes of messages go with a page of jobs, or with one; older ones stay in the log.
+pub const NEWEST_BYTES: usize = 6 << 20;
+
+/// So many bytes of a log are one page, as they are sent; the page is on paper, and in what brings it to life.
+pub const LOG_PAGE_BYTES: usize = 6 << 20;
+
+/// Leaves the oldest messages out where they are too many bytes beside what the jobs carry: a message may have 64 KiB.
+/// Errors come before warnings, and these before the rest.
+pub fn fit_messages(with: &[Arc<Job>], jobs: &mut [Newest]) {
+    let documents: usize = with.iter().map(|job| documents_of(job)).sum();
+    let mut room = Room::new(NEWEST_BYTES.min(ANSWER_BYTES.saturating_sub(documents)));
     for lines in jobs.iter_mut().flat_map(|newest| newest.iter_mut().rev()) {
-        let kept = lines.iter().rev().take_while(|line| room.take(line.text.len())).count();
+        let kept = lines.iter().rev().take_while(|line| room.take(sent_bytes(&line.text))).count();
         lines.drain(..lines.len() - kept);
     }
 }
@@ -165,11 +183,11 @@ pub(crate) fn is_sound(job: &Job) -> bool {
     job.unrecorded.iter().all(|index| *index < job.steps.steps().len())
 }
 
-/// How many bytes of documents a job carries.
+/// How many bytes of documents a job carries, as they are sent.
 pub(crate) fn documents_of(job: &Job) -> usize {
     let documents = [job.spec.input.as_ref(), job.output.as_deref()];
-    let documents: usize = documents.into_iter().flatten().map(document_bytes).sum();
-    documents + job.error.as_ref().map_or(0, |error| error.len())
+    let documents: usize = documents.into_iter().flatten().map(sent_bytes).sum();
+    documents + job.error.as_ref().map_or(0, |error| sent_bytes(&**error))
 }
 
 /// Which part of a job's log is wanted.

@@ -5,13 +5,14 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{JobId, Trouble};
+use crate::model::Trouble;
 use crate::store::StoreError;
 
 /// A task that fell is begun again after this time.
@@ -28,7 +29,10 @@ pub fn panic_words(panic: &(dyn Any + Send)) -> String {
 
 /// Does what concerns one job alone. A panic is that job's answer: what is stored of it makes no sense, and must not
 /// keep the writer from the others.
-pub(crate) fn guarded<T>(job: JobId, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(crate) fn guarded<T>(
+    job: impl Display,
+    work: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let reason = panic_words(&*panic);
         tracing::error!(job = %job, reason, "Work on a job panicked; `longhaul check` says what is wrong with it");
@@ -140,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_the_answer_for_its_job() {
-        let answer = guarded(JobId(uuid::Uuid::nil()), || -> Result<(), StoreError> { panic!("step {}", 9) });
+        let answer = guarded("1", || -> Result<(), StoreError> { panic!("step {}", 9) });
         assert!(matches!(answer, Err(StoreError::Corrupt(reason)) if reason.contains("(step 9)")));
     }
 }

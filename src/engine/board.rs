@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::{Counts, Job, JobId, OutcomeCounts, Timestamp, Trouble, ZOMBIE_FOR_MS};
-use crate::store::{ChangeSink, Changes, JobStore, StoreError};
+use crate::model::{Counts, Job, JobId, OutcomeCounts, Spec, Timestamp, Trouble, ZOMBIE_FOR_MS};
+use crate::store::{ChangeSink, Changes, JobStore, StoreError, documents_of};
 use crate::view::{BoardAnswer, BoardView, JobRow};
 
 /// How many changes are remembered. A dashboard that slept longer gets everything.
@@ -21,6 +21,8 @@ const RING: usize = 4_096;
 const ZOMBIE_FOR: Duration = Duration::from_millis(ZOMBIE_FOR_MS);
 /// How many jobs that ended lately are kept at hand, for pages that are open on them.
 const RECENT: usize = 256;
+/// A job that carries more than this is not kept at hand once it has ended.
+const KEPT_BYTES: usize = 16 << 10;
 /// How often the day's outcomes are asked for again because jobs ended meanwhile.
 const TODAY_TRIES: u32 = 5;
 
@@ -41,7 +43,8 @@ struct State {
     open: HashMap<JobId, Arc<Job>>,
     zombies: HashMap<JobId, Arc<Job>>,
     /// With their ids beside them: it is searched through with every job that ends.
-    recent: VecDeque<(JobId, Arc<Job>)>,
+    /// Those that carry much are read from the store.
+    recent: VecDeque<(JobId, Option<Arc<Job>>)>,
     counts: Counts,
     day: i64,
     today: OutcomeCounts,
@@ -139,7 +142,7 @@ impl Board {
     /// A job that has not ended, or that ended lately.
     pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
         let state = self.state();
-        let recent = || state.recent.iter().find(|(other, _)| *other == id).map(|(_, job)| job);
+        let recent = || state.recent.iter().find(|(other, _)| *other == id).and_then(|(_, job)| job.as_ref());
         state.open.get(&id).or_else(recent).cloned()
     }
 
@@ -312,16 +315,24 @@ impl State {
             }
         }
         self.recent.retain(|(other, _)| *other != job.id);
-        self.recent.push_back((job.id, Arc::clone(job)));
+        let small = documents_of(job) <= KEPT_BYTES;
+        self.recent.push_back((job.id, small.then(|| Arc::clone(job))));
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
         if job.late_write_at.is_some() {
-            self.zombies.insert(job.id, Arc::clone(job));
+            // For its row, which shows nothing of what it worked on.
+            let slim = if small { Arc::clone(job) } else { Arc::new(without_documents(job)) };
+            self.zombies.insert(job.id, slim);
         } else {
             self.zombies.remove(&job.id);
         }
     }
+}
+
+fn without_documents(job: &Job) -> Job {
+    let spec = Spec { input: None, ..(*job.spec).clone() };
+    Job { spec: Arc::new(spec), output: None, ..job.clone() }
 }
 
 impl ChangeSink for Board {
@@ -461,5 +472,19 @@ mod tests {
         f.board.publish(&Changes { jobs: Vec::new(), removed: vec![id], counts: Counts::default() });
         assert!(f.board.open().is_empty() && f.board.job(id).is_none());
         assert_eq!(f.poll().gone, [id]);
+    }
+
+    #[tokio::test]
+    async fn an_ended_job_that_carries_much_is_not_kept_in_memory() {
+        let f = fixture().await;
+        for (bytes, kept) in [(100, true), (100_000, false)] {
+            let id = f.jobs.create_job("a", "x").await.unwrap();
+            let output = Some(serde_json::json!("x".repeat(bytes)));
+            assert!(f.run(id, Command::Complete { epoch: Some(1), output }).await);
+            assert_eq!(f.board.job(id).is_some(), kept);
+            assert!(!f.run(id, Command::Report(Default::default())).await, "it has ended");
+            let rows = f.board.view(NOW, Vec::new()).rows;
+            assert!(rows.iter().any(|row| row.id == id && row.late_writes == 1));
+        }
     }
 }

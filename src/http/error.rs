@@ -73,7 +73,9 @@ pub fn status_of(error: &ServiceError) -> StatusCode {
             | Refusal::Exists { .. }
             | Refusal::ClockDoubted
             | Refusal::KeyReused => StatusCode::CONFLICT,
-            Refusal::ActiveLimit { .. } | Refusal::ActiveShare { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::ActiveLimit { .. } | Refusal::ActiveShare { .. } | Refusal::TooManySearches => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
         },
         ServiceError::Unauthenticated | ServiceError::WrongPassword => StatusCode::UNAUTHORIZED,
         ServiceError::LinkExpired => StatusCode::GONE,

@@ -125,8 +125,16 @@ impl Fixture {
     }
 
     async fn lines(&self) -> Vec<String> {
-        let query = LogQuery { from: LogFrom::After(0), limit: 100_000, ..LogQuery::default() };
-        let lines = self.store.log(self.id, query).await.unwrap().lines;
+        let (mut lines, mut after) = (Vec::new(), 0);
+        loop {
+            let query = LogQuery { from: LogFrom::After(after), limit: 100_000, ..LogQuery::default() };
+            let page = self.store.log(self.id, query).await.unwrap();
+            lines.extend(page.lines);
+            match lines.last().filter(|_| page.more) {
+                Some(last) => after = last.seq,
+                None => break,
+            }
+        }
         lines.into_iter().filter(|line| line.kind.is_message()).map(|line| line.text).collect()
     }
 }

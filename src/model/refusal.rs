@@ -128,6 +128,9 @@ pub enum Refusal {
         /// How long it went on.
         seconds: u64,
     },
+    /// As many searches go on as may.
+    #[error("Others are searching, and a search waits for its turn. Try again in a few seconds.")]
+    TooManySearches,
     /// The server's clock is far ahead of what its store tells of, and nobody has said that it is right.
     #[error(
         "This server's clock is not believed, so no job is ended for its age. Look at its health; if the clock is right, say so with `longhaul clock accept`."
@@ -182,6 +185,7 @@ impl Refusal {
             Self::ActiveShare { .. } => "active_share",
             Self::Exists { .. } => "job_exists",
             Self::SearchTooLong { .. } => "search_too_long",
+            Self::TooManySearches => "too_many_searches",
             Self::ClockDoubted => "clock_doubted",
             Self::KeyReused => "idempotency_key_reused",
         }
@@ -211,6 +215,7 @@ impl Refusal {
             | Self::DuplicateStep { .. }
             | Self::StepHasParts { .. }
             | Self::SearchTooLong { .. }
+            | Self::TooManySearches
             | Self::ClockDoubted
             | Self::KeyReused => None,
         }

@@ -124,7 +124,9 @@ impl ServiceError {
     /// Seconds after which trying again makes sense.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Refused(Refusal::ActiveLimit { .. } | Refusal::ActiveShare { .. }) => Some(5),
+            Self::Refused(
+                Refusal::ActiveLimit { .. } | Refusal::ActiveShare { .. } | Refusal::TooManySearches,
+            ) => Some(5),
             Self::TooManyAttempts { seconds } | Self::Busy { seconds } => Some(*seconds),
             Self::Stopping | Self::Unavailable(_) => Some(2),
             _ => None,

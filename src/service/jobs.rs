@@ -276,7 +276,7 @@ impl Service {
     ) -> Result<Vec<Newest>, ServiceError> {
         caller.must(Permission::Read)?;
         let mut newest = self.store.newest_messages(jobs, most).await?;
-        fit_messages(&mut newest);
+        fit_messages(jobs, &mut newest);
         Ok(newest)
     }
 

@@ -189,6 +189,7 @@ conformance!(
     an_owner_has_its_share_of_the_places_and_no_more,
     a_run_that_was_given_up_and_comes_back_had_not_ended,
     what_is_believed_of_the_clock_is_kept,
+    a_page_of_a_log_is_bounded_as_it_is_sent,
     pages_meet_without_gap_or_repeat,
     filters_find_what_they_name,
     a_log_is_filtered_searched_and_paged,
@@ -436,6 +437,57 @@ async fn what_is_believed_of_the_clock_is_kept<S: Engine>(f: Fixture<S>) {
     let mark = ClockMark { believed: Timestamp(20), doubted: true };
     assert_eq!(f.store.clock_mark().await, Ok(Some(mark)));
     assert_eq!(f.store.newest_moment().await, Ok(Some(Timestamp(30))));
+}
+
+/// A control character is six bytes of JSON.
+async fn a_page_of_a_log_is_bounded_as_it_is_sent<S: Engine>(f: Fixture<S>) {
+    let id = start(&*f.store, 1, "import", 1).await.id;
+    let levels = [Level::Warning, Level::Error, Level::Info];
+    for (number, level) in (0..60).zip(levels.into_iter().cycle()) {
+        let text = format!("{number}{}", "\u{1}".repeat(60_000));
+        f.store.transact(id, report(vec![said(level, &text)]), at(2)).await.unwrap();
+    }
+    let bounded = |lines: &[LogLine]| {
+        let sent: usize = lines.iter().map(|line| sent_bytes(&line.text)).sum();
+        assert!(sent < LOG_PAGE_BYTES + 400_000, "{sent} bytes");
+    };
+    let graves = vec![LineKind::Warning, LineKind::Error];
+    for (kinds, expected) in [(vec![], 60), (graves, 40), (vec![LineKind::Error], 20)] {
+        let filter = LogFilter { kinds, ..LogFilter::default() };
+        let page = async |from| {
+            let query = LogQuery { filter: filter.clone(), from, limit: 1_000, count: true };
+            let page = f.store.log(id, query).await.unwrap();
+            bounded(&page.lines);
+            page
+        };
+        let (mut forwards, mut from) = (Vec::new(), 0);
+        loop {
+            let page = page(LogFrom::After(from)).await;
+            forwards.extend(page.lines.iter().map(|line| line.seq));
+            from = *forwards.last().unwrap();
+            if !page.more {
+                break;
+            }
+        }
+        let (mut backwards, mut from) = (Vec::new(), LogFrom::End);
+        loop {
+            let page = page(from).await;
+            backwards.extend(page.lines.iter().rev().map(|line| line.seq));
+            from = LogFrom::Before(*backwards.last().unwrap());
+            if !page.more {
+                break;
+            }
+        }
+        backwards.reverse();
+        assert_eq!(forwards, backwards);
+        let texts = forwards.len() - usize::from(expected == 60);
+        assert_eq!(texts, expected, "and the entry that says it was started");
+    }
+    let job = f.store.get(id).await.unwrap().unwrap();
+    let mut newest = f.store.newest_messages(&[Arc::clone(&job)], 1_000).await.unwrap();
+    fit_messages(&[job], &mut newest);
+    bounded(&newest[0].concat());
+    assert!(newest[0][2].len() > 15 && newest[0][0].is_empty(), "errors come first");
 }
 
 async fn pages_meet_without_gap_or_repeat<S: Engine>(f: Fixture<S>) {

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 
 use super::{
     ChangeSink, Changes, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport,
-    JobPage, JobStore, LogFrom, LogPage, LogQuery, Pruned, StoreError, StoreProgress, ledger,
+    JobPage, JobStore, LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, Pruned, Room, StoreError, StoreProgress,
+    ledger, sent_bytes,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogLine, NewJob, OutcomeCounts, PageSize,
@@ -282,8 +283,10 @@ impl JobStore for MemoryStore {
                 (lines().rev().filter(|line| line.seq < seq).take(query.limit + 1).collect(), true)
             }
         };
-        let more = page.len() > query.limit;
-        page.truncate(query.limit);
+        let mut room = Room::new(LOG_PAGE_BYTES);
+        let fit = page.iter().take_while(|line| room.take(sent_bytes(&line.text))).count();
+        let more = page.len() > query.limit.min(fit);
+        page.truncate(query.limit.min(fit));
         if backwards {
             page.reverse();
         }

@@ -21,6 +21,7 @@ mod job_columns;
 mod maintenance;
 mod reader;
 mod rows;
+mod search;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use connect::PostgresError;
 use connect::{Place, READS_WITHIN, answered_within, unavailable};
 use feed::Feed;
 use history::History;
+use search::Search;
 use shared::Shared;
 use writer::{Op, Writer};
 
@@ -59,6 +61,7 @@ pub struct PostgresStore {
     feed: Option<Feed>,
     history: History,
     pool: Pool,
+    search: Search,
 }
 
 /// How a PostgreSQL database is used.
@@ -66,7 +69,7 @@ pub struct PostgresStore {
 pub struct PostgresSettings {
     /// Its address: `postgres://user:password@host:5432/name?sslmode=require`.
     pub address: String,
-    /// The most connections for reading. Three more are for writing, for listening and for the history.
+    /// The most connections for reading. Five more are for writing, for listening, for the history and for searches.
     pub connections: usize,
     /// What other nodes call this one. `None` for a guest, who hears nothing of what others change and
     /// never leads: a command that comes and goes.
@@ -82,6 +85,7 @@ impl PostgresStore {
         let place = Place::new(&settings.address)?;
         place.migrate().await?;
         let pool = place.pool(settings.connections)?;
+        let search = Search::new(&place)?;
         let (node, shared, written) = (Uuid::new_v4(), Arc::new(Shared::default()), Arc::new(Notify::new()));
         let unreachable = PostgresError::unreachable;
         // Before anything is read from it: what changes from here on is heard.
@@ -94,7 +98,7 @@ impl PostgresStore {
         let history = History::new(place.clone(), node);
         let feed =
             settings.node.map(|name| Feed::start(place, since, node, name, Arc::clone(&shared), written));
-        Ok(Self { shared, writer, feed, history, pool })
+        Ok(Self { shared, writer, feed, history, pool, search })
     }
 
     /// The accounts in the same database.
@@ -144,6 +148,9 @@ impl JobStore for PostgresStore {
         after: Option<Cursor>,
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
+        if filter.text.is_some() || filter.tag.is_some() {
+            return self.search.look(async |moment| reader::list(moment, &filter, after, size).await).await;
+        }
         let mut db = self.db().await?;
         let moment = snapshot(&mut db).await?;
         reader::list(&moment, &filter, after, size).await
@@ -174,6 +181,9 @@ impl JobStore for PostgresStore {
     }
 
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
+        if query.filter.needs_scan() {
+            return self.search.look(async |moment| reader::log(moment, id, &query).await).await;
+        }
         let mut db = self.db().await?;
         let moment = snapshot(&mut db).await?;
         reader::log(&moment, id, &query).await
@@ -278,6 +288,7 @@ impl JobStore for PostgresStore {
             feed.finish().await;
         }
         self.pool.close();
+        self.search.close();
     }
 }
 

@@ -30,12 +30,13 @@ mod prune;
 mod reader;
 mod restore;
 mod rows;
+#[cfg(test)]
+mod unreadable;
 mod varint;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -44,10 +45,11 @@ use tokio::sync::oneshot;
 pub use accounts::SqliteAccounts;
 pub use open::OpenError;
 use place::Place;
-use reader::{Readers, SEARCH_LASTS};
+use reader::Readers;
 pub use restore::{RestoreError, restore};
 use writer::{Op, Shared, Writer};
 
+use super::bounds::{Searches, Until};
 use super::{
     ChangeSink, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport, JobPage,
     JobStore, LogPage, LogQuery, Newest, Pruned, StoreError, StoreProgress,
@@ -63,6 +65,7 @@ pub struct SqliteStore {
     /// `None` where the file was opened for reading only.
     writer: Option<Writer>,
     readers: Arc<Readers>,
+    searches: Searches,
     accounts: Arc<std::sync::Mutex<Connection>>,
     /// `None` where the file was opened for reading only. Last: its handle outlives the connections.
     place: Option<Arc<Place>>,
@@ -91,6 +94,7 @@ impl SqliteStore {
             shared,
             writer: Some(writer),
             readers: Arc::new(Readers::new(path.to_owned(), Some(Arc::clone(&place)))),
+            searches: Searches::default(),
             accounts: Arc::new(std::sync::Mutex::new(opened.accounts)),
             place: Some(place),
         })
@@ -108,6 +112,7 @@ impl SqliteStore {
             shared: Arc::new(Shared::with_counts(counts)),
             writer: None,
             readers: Arc::new(Readers::new(path.to_owned(), None)),
+            searches: Searches::default(),
             accounts: Arc::new(std::sync::Mutex::new(db)),
             place: None,
         })
@@ -138,13 +143,16 @@ impl SqliteStore {
     async fn look<T: Send + 'static>(
         &self,
         looks: bool,
-        query: impl FnOnce(&Readers, Instant, &Connection) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&Readers, &Until, &Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let readers = Arc::clone(&self.readers);
+        let turn = if looks { Some(self.searches.turn().await?) } else { None };
+        // Ends with this future: whoever asked has left then.
+        let (until, _waiting) = Until::begin();
         let read = blocking(move || {
-            let end = Instant::now() + SEARCH_LASTS;
-            let query = |db: &Connection| query(&readers, end, db);
-            if looks { readers.search(end, query) } else { readers.with(query) }
+            let _turn = turn;
+            let query = |db: &Connection| query(&readers, &until, db);
+            if looks { readers.search(&until, query) } else { readers.with(query) }
         })
         .await;
         self.shared.note_read(&read);
@@ -234,7 +242,7 @@ impl JobStore for SqliteStore {
 
     async fn log(&self, id: JobId, query: LogQuery) -> Result<LogPage, StoreError> {
         let looks = query.filter.needs_scan();
-        self.look(looks, move |readers, end, db| logs::log(readers, end, db, id, &query)).await
+        self.look(looks, move |readers, until, db| logs::log(readers, until, db, id, &query)).await
     }
 
     async fn newest_messages(&self, jobs: &[Arc<Job>], most: usize) -> Result<Vec<Newest>, StoreError> {

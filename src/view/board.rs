@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{date_time, duration, iso, percent_text};
+use super::format::{duration, percent_text};
 use crate::model::{
     Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, Trouble, Watched, shorten,
 };

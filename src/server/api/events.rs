@@ -127,7 +127,6 @@ pub async fn events(
                 changed = heard.changed() => if changed.is_err() { return },
                 // Seen by the browser's code, as a comment would not be, nor an event whose data is empty.
                 () = &mut beat => {
-                    let data = json!({"revision": revision, "boot": board.boot()}).to_string();
                     tokio::select! {
                         sent = emit.send(Ok(beat_of(board.boot(), revision))) => {
                             if sent.is_err() { return }

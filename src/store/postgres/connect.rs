@@ -225,6 +225,11 @@ impl Place {
         Ok((client, AbortOnDropHandle::new(driver)))
     }
 
+    /// How a connection is made safe, for whoever asks that what goes on on another be cancelled.
+    pub(super) fn tls(&self) -> MakeRustlsConnect {
+        self.tls.clone()
+    }
+
     /// A pool of at most `size` connections, for those who only read.
     pub(super) fn pool(&self, size: usize) -> Result<Pool, PostgresError> {
         let manager = Manager::from_config(

@@ -8,7 +8,7 @@ use super::connect::{READS_WITHIN, answered_within, unavailable};
 use super::job_columns;
 use super::reader;
 use super::rows::{self, get};
-use crate::model::{Job, JobId, Timestamp};
+use crate::model::{Job, Timestamp};
 use crate::store::ledger::Replay;
 use crate::store::{ClockMark, IntegrityReport, StoreError, StoreProgress, is_sound, told_to_stop};
 

@@ -15,10 +15,13 @@ use super::rows::{self, get};
 use super::text::stored;
 use crate::model::{
     Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize, Refusal,
-    Status,
+    Status, Timestamp,
 };
 use crate::store::record::status_number;
-use crate::store::{FeatureCounts, JobPage, LogFrom, LogPage, LogQuery, MESSAGES, Newest, StoreError};
+use crate::store::{
+    FeatureCounts, JobPage, LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, Room,
+    StoreError, sent_bytes,
+};
 use crate::watch::guarded;
 
 type Value = Box<dyn ToSql + Sync + Send>;
@@ -149,27 +152,32 @@ pub(super) fn each_with_steps(
     Ok((read, unreadable))
 }
 
+/// A job of a page: its place, and itself where it can be read.
+type Found = (Cursor, Option<Arc<Job>>);
+
 pub(super) async fn list(
     db: &impl GenericClient,
     filter: &JobFilter,
     after: Option<Cursor>,
     size: PageSize,
 ) -> Result<JobPage, StoreError> {
-    let mut jobs: Vec<Arc<Job>> = Vec::new();
+    let (mut found, mut cut): (Vec<Found>, bool) = (Vec::new(), false);
     let wanted = size.get() + 1;
     let status_open = filter.status.is_none_or(|status| !status.is_final());
     let status_past = filter.status.is_none_or(Status::is_final);
     if !filter.only_past && status_open && !matches!(after, Some(Cursor::Past { .. })) {
-        jobs.extend(phase(db, filter, after, true, wanted).await?);
+        (found, cut) = phase(db, filter, after, true, wanted).await?;
     }
-    if !filter.only_open && status_past && jobs.len() < wanted {
+    if !filter.only_open && status_past && !cut && found.len() < wanted {
         let after = after.filter(|cursor| matches!(cursor, Cursor::Past { .. }));
-        jobs.extend(phase(db, filter, after, false, wanted - jobs.len()).await?);
+        let (past, past_cut) = phase(db, filter, after, false, wanted - found.len()).await?;
+        found.extend(past);
+        cut = past_cut;
     }
-    let more = jobs.len() == wanted;
-    jobs.truncate(size.get());
-    let next = jobs.last().filter(|_| more).map(|job| Cursor::of(job));
-    Ok(JobPage { jobs, next })
+    let more = cut || found.len() == wanted;
+    found.truncate(size.get());
+    let next = found.last().filter(|_| more).map(|(place, _)| *place);
+    Ok(JobPage { jobs: found.into_iter().filter_map(|(_, job)| job).collect(), next })
 }
 
 /// A page of the jobs that have not ended, or of those that have.
@@ -179,7 +187,7 @@ async fn phase(
     after: Option<Cursor>,
     open: bool,
     limit: usize,
-) -> Result<Vec<Arc<Job>>, StoreError> {
+) -> Result<(Vec<Found>, bool), StoreError> {
     let (is, column) = if open { ("is", "created_at") } else { ("is not", "ended_at") };
     let mut where_ = Conditions { text: format!("ended_at {is} null"), values: Vec::new() };
     if let Some(feature) = &filter.feature {
@@ -226,15 +234,40 @@ async fn phase(
                 number if !by_name && number > 4 => format!(" and status = {number} and status > 4"),
                 number => format!(" and status = {number}"),
             });
-            format!("(select {} from job where {}{status} {order})", job_columns::names(), where_.text)
+            format!("(select * from job where {}{status} {order})", where_.text)
         })
         .collect();
     let query = match several {
         true => format!("{} {order}", parts.join(" union all ")),
         false => parts.concat(),
     };
-    let found = where_.query(db, &query).await?;
-    with_steps(db, found).await
+    // No more of what jobs carry is fetched than one answer carries, but one job always.
+    let by = format!("{column} desc, id desc");
+    let query = format!(
+        "select {}, found from (select *, count(*) over () as found, sum(coalesce(octet_length(more), 0)) \
+         over (order by {by} rows unbounded preceding) - coalesce(octet_length(more), 0) as before \
+         from ({query}) page) bounded where before < {} order by {by}",
+        job_columns::names(),
+        JobPage::MAX_BYTES
+    );
+    let rows = where_.query(db, &query).await?;
+    let Some(first) = rows.first() else { return Ok((Vec::new(), false)) };
+    let all: i64 = first.try_get("found").map_err(unavailable)?;
+    let cut = rows.len() < all as usize;
+    let numbers: Vec<i64> = rows.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    let sql = format!("select {} from step where job = any($1) order by job, i", rows::STEP);
+    let (read, _) = each_with_steps(&rows, &ask(db, &sql, &[&numbers]).await?)?;
+    let mut jobs: HashMap<i64, Arc<Job>> = read.into_iter().map(|(n, job)| (n, Arc::new(job))).collect();
+    let found = rows.iter().zip(numbers).map(|(row, n)| {
+        let (_, id) = job_columns::identity(row)?;
+        let at = |column: &str| row.try_get(column).map(Timestamp).map_err(unavailable);
+        let place = match open {
+            true => Cursor::Open { at: at("created_at")?, id },
+            false => Cursor::Past { at: at("ended_at")?, id },
+        };
+        Ok((place, jobs.remove(&n)))
+    });
+    Ok((found.collect::<Result<_, StoreError>>()?, cut))
 }
 
 /// What finds an id by its beginning: hexadecimal digits, or nothing that matches.
@@ -285,15 +318,22 @@ pub(super) async fn log(db: &impl GenericClient, id: JobId, query: &LogQuery) ->
         page.and(condition, [value(i64::try_from(seq).unwrap_or(i64::MAX))]);
     }
     page.values.push(value(query.limit as i64 + 1));
+    // No more is fetched than one answer carries. How long a text is stands beside it; to know that, it is not read.
     let sql = format!(
-        "select seq, at, kind, text, step from event where {} order by seq {order} limit ${}",
+        "select seq, at, kind, text, step, found from (select *, count(*) over () as found, \
+         sum(octet_length(text)) over (order by seq {order} rows unbounded preceding) - octet_length(text) as before \
+         from (select seq, at, kind, text, step from event where {} order by seq {order} limit ${}) lines) bounded \
+         where before < {LOG_PAGE_BYTES} order by seq {order}",
         page.text,
         page.values.len()
     );
-    let mut lines =
-        page.query(db, &sql).await?.iter().map(rows::line).collect::<Result<Vec<_>, StoreError>>()?;
-    let more = lines.len() > query.limit;
-    lines.truncate(query.limit);
+    let rows = page.query(db, &sql).await?;
+    let found: i64 = rows.first().map(|row| get(row, 5)).transpose()?.unwrap_or(0);
+    let mut lines = rows.iter().map(rows::line).collect::<Result<Vec<_>, StoreError>>()?;
+    let mut room = Room::new(LOG_PAGE_BYTES);
+    let fit = lines.iter().take_while(|line| room.take(sent_bytes(&line.text))).count();
+    let more = found as usize > query.limit.min(fit);
+    lines.truncate(query.limit.min(fit));
     if order == "desc" {
         lines.reverse();
     }
@@ -349,7 +389,13 @@ pub(super) async fn newest_messages(
             )
         })
         .collect();
-    let sql = format!("{} order by seq", parts.join(" union all "));
+    // Errors first: where not all fit, they are what is looked for.
+    let sql = format!(
+        "select seq, at, kind, text, step, id from (select *, \
+         sum(octet_length(text)) over (order by kind desc, seq desc rows unbounded preceding) - octet_length(text) as before \
+         from ({}) newest) bounded where before < {NEWEST_BYTES} order by seq",
+        parts.join(" union all ")
+    );
     let places: std::collections::HashMap<uuid::Uuid, usize> = ids.iter().copied().zip(0..).collect();
     let mut newest: Vec<Newest> = jobs.iter().map(|_| Newest::default()).collect();
     for row in &ask(db, &sql, &[&ids, &(most as i64)]).await? {

@@ -12,11 +12,12 @@ use super::cluster::Cluster;
 use super::connect::Place;
 use super::writer::Doubtful;
 use super::*;
+use crate::engine::Board;
 use crate::model::{
-    Actor, Author, Feature, Level, LineKind, LogFilter, MessageText, Reason, Report, ReportItem, Spec,
-    Status, StepSpec, Tag,
+    Actor, Author, Feature, Level, LineKind, LogFilter, MessageText, Reason, Refusal, Report, ReportItem,
+    Spec, Status, StepSpec, Tag,
 };
-use crate::store::{Changes, IdempotencyKey, LogFrom};
+use crate::store::{AccountStore as _, Changes, IdempotencyKey, LogFrom};
 
 async fn open(cluster: &Cluster, database: &str, node: &str) -> Arc<PostgresStore> {
     let settings =
@@ -276,4 +277,152 @@ async fn hot_queries_go_by_an_index() {
     // The control: what no index helps is seen in the same way.
     cluster.ask(&database, "select count(*) from job where title = 'none'");
     assert!(cluster.log().contains("Seq Scan on job "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_the_database_refuses_fails_its_own_request_alone() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let store = open(cluster, &database, "a").await;
+    let job = start(&store, 1).await;
+    let refuses = "create function refuses() returns trigger language plpgsql as $$ begin \
+         if new.text like '%poison%' then raise exception 'no such thing' using errcode = '22P05'; end if; \
+         return new; end $$; \
+         create trigger refuses before insert on event for each row execute function refuses()";
+    cluster.ask(&database, refuses);
+    let says = |text: String| {
+        let item = ReportItem::Message {
+            level: Level::Info,
+            text: MessageText::new(text).unwrap(),
+            step: None,
+            key: None,
+        };
+        store.transact(job, Command::Report(Report { epoch: None, items: vec![item] }), context())
+    };
+    let texts = (0..60).map(|n| if n % 20 == 7 { "poison".to_owned() } else { format!("line {n}") });
+    let told = futures::future::join_all(texts.map(says)).await;
+    for (n, told) in told.iter().enumerate() {
+        match told {
+            Ok(_) => assert_ne!(n % 20, 7),
+            Err(error) => {
+                assert!(matches!(error, StoreError::Refused(Refusal::Invalid(_))), "{n}: {error}");
+                assert_eq!(n % 20, 7, "{error}");
+            }
+        }
+    }
+    assert_eq!(store.write_error(), None, "nothing is wrong with the store");
+    let report = store.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_job_hides_no_other_and_is_named_by_check() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let store = open(cluster, &database, "a").await;
+    let mut made = Vec::new();
+    for number in 1..=4 {
+        made.push(start(&store, number).await);
+    }
+    let spoil = |id: JobId, to: &str| {
+        cluster.ask(&database, &format!("update job set {to} where id = '{id}'"));
+    };
+    spoil(made[1], "more = '{'");
+    spoil(made[2], "status = 99");
+    spoil(made[3], "more = '{\"unrecorded\":[9]}'");
+    let page = store.list(JobFilter::default(), None, PageSize::default()).await.unwrap();
+    let listed: Vec<JobId> = page.jobs.iter().map(|job| job.id).collect();
+    assert!(listed.contains(&made[0]) && !listed.contains(&made[1]) && !listed.contains(&made[2]));
+    for id in &made[1..] {
+        assert!(matches!(store.transact(*id, COMPLETE, context()).await, Err(StoreError::Corrupt(_))));
+    }
+    store.transact(made[0], COMPLETE, context()).await.unwrap();
+    let report = store.check(Box::new(|_, _| true)).await.unwrap();
+    for id in &made[1..] {
+        assert!(report.problems.iter().any(|problem| problem.contains(&id.to_string())), "{report:?}");
+    }
+    // Nor does it keep a server from starting.
+    let other = open(cluster, &database, "b").await;
+    assert!(Board::over(&(other as Arc<dyn JobStore>), 50, "build".to_owned(), Timestamp(0)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_database_lacks_is_said_in_a_sentence_at_the_start() {
+    let cluster = Cluster::shared();
+    let open_as = async |database: &str, user: &str| {
+        let address = cluster.address(database).replace("longhaul@", &format!("{user}@"));
+        let opened = PostgresStore::open(PostgresSettings { address, connections: 2, node: None }).await;
+        opened.map_err(|error| error.to_string())
+    };
+    cluster.ask(
+        "postgres",
+        "create database latin encoding 'LATIN1' template template0 lc_collate 'C' lc_ctype 'C'",
+    );
+    let said = open_as("latin", "longhaul").await.err().unwrap();
+    assert!(said.contains("encoding is LATIN1") && said.contains("encoding 'UTF8'"), "{said}");
+
+    cluster.ask("postgres", "create role guest login");
+    let database = cluster.database();
+    let said = open_as(&database, "guest").await.err().unwrap();
+    assert!(
+        said.contains("permission denied") && said.contains("grant create on schema public to guest"),
+        "{said}"
+    );
+    // A role that may not make tables works with those that are there.
+    open_as(&database, "longhaul").await.unwrap().close().await;
+    let grant = "grant select, insert, update, delete on all tables in schema public to guest; \
+                 grant usage on all sequences in schema public to guest";
+    cluster.ask(&database, grant);
+    let store = open_as(&database, "guest").await.unwrap();
+    start(&store, 1).await;
+    store.close().await;
+}
+
+/// Somebody else's lock makes a search take for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_search_is_given_up_in_time_and_with_its_client_and_keeps_nobody_else_out() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let store = open(cluster, &database, "a").await;
+    let job = start(&store, 1).await;
+    let place = Place::new(&cluster.address(&database)).unwrap();
+    let (holder, _driver) = place.client().await.unwrap();
+    holder.batch_execute("begin; lock table event in access exclusive mode").await.unwrap();
+    let filter = LogFilter { text: Some("word".to_owned()), ..LogFilter::default() };
+    let search = || {
+        let (store, query) =
+            (Arc::clone(&store), LogQuery { filter: filter.clone(), limit: 9, ..LogQuery::default() });
+        async move { store.log(job, query).await }
+    };
+    let going_on = || {
+        let count = format!(
+            "select count(*) from pg_stat_activity where datname = '{database}' and query like '%ilike%' \
+             and state = 'active' and pid <> pg_backend_pid()"
+        );
+        cluster.ask("postgres", &count).trim().parse::<u32>().unwrap()
+    };
+    // The client leaves.
+    assert!(tokio::time::timeout(Duration::from_millis(500), search()).await.is_err());
+    within(Duration::from_secs(3), "the database has given it up", || going_on() == 0).await;
+
+    // Eight at once: the first are given up in time, the others are told to come again; accounts are free.
+    let begun = Instant::now();
+    let searches: Vec<_> = (0..8).map(|_| tokio::spawn(search())).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = Instant::now();
+    assert!(store.accounts().users().await.unwrap().is_empty());
+    store.ended_on(0).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(going_on() <= 2);
+    let mut told = std::collections::BTreeMap::new();
+    for search in searches {
+        match search.await.unwrap() {
+            Err(StoreError::Refused(refusal)) => *told.entry(refusal.code()).or_insert(0) += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    let took = begun.elapsed();
+    assert_eq!((told["search_too_long"], told["too_many_searches"]), (2, 6));
+    assert!((Duration::from_secs(10)..Duration::from_secs(13)).contains(&took), "{took:?}");
+    within(Duration::from_secs(3), "the database has given them up", || going_on() == 0).await;
 }

@@ -15,6 +15,7 @@ use super::{interned, rows, unavailable};
 use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status, Timestamp};
 use crate::store::record::status_number;
 use crate::store::{JobPage, Room, StoreError, documents_of};
+use crate::watch::guarded;
 
 pub(super) fn list(
     db: &Connection,
@@ -55,12 +56,11 @@ fn jobs(db: &Connection, numbers: &[i64]) -> Result<(Vec<Arc<Job>>, bool), Store
     let mut jobs = Vec::with_capacity(numbers.len());
     let mut room = Room::new(JobPage::MAX_BYTES);
     for n in numbers {
-        if room.is_full() {
-            return Ok((jobs, false));
-        }
-        match reader.get(*n) {
+        match guarded(format_args!("in row {n}"), || reader.get(*n)) {
             Ok(Some(job)) => {
-                room.take(documents_of(&job));
+                if !room.take_whole(documents_of(&job), jobs.is_empty()) {
+                    return Ok((jobs, false));
+                }
                 jobs.push(Arc::new(job));
             }
             Ok(None) => {}

@@ -6,7 +6,6 @@
 //! It would double the file, and cost every message more than recording it does.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
@@ -14,7 +13,10 @@ use rusqlite::{Connection, params_from_iter};
 use super::reader::{Conditions, Readers, containing};
 use super::{entries, numbers, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
-use crate::store::{LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, Room, StoreError};
+use crate::store::bounds::Until;
+use crate::store::{
+    LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, Room, StoreError, sent_bytes,
+};
 
 /// A log of more entries is searched by two threads.
 const LONG: u64 = 100_000;
@@ -98,10 +100,43 @@ fn forwards(query: &LogQuery) -> bool {
     matches!(query.from, LogFrom::After(_))
 }
 
-fn fetch(db: &Connection, query: Conditions) -> Result<Vec<LogLine>, StoreError> {
-    db.prepare_cached(&query.text)
-        .and_then(|mut find| find.query_map(params_from_iter(query.values), entries::line)?.collect())
-        .map_err(unavailable)
+/// Lines, and whether they end before they would have, because they are as many bytes as one answer carries.
+struct Lines {
+    lines: Vec<LogLine>,
+    cut: bool,
+}
+
+fn fetch(db: &Connection, query: Conditions) -> Result<Lines, StoreError> {
+    let mut find = db.prepare_cached(&query.text).map_err(unavailable)?;
+    let found = find.query_map(params_from_iter(query.values), entries::line).map_err(unavailable)?;
+    let (mut lines, mut room) = (Vec::new(), Room::new(LOG_PAGE_BYTES));
+    for line in found {
+        let line = line.map_err(unavailable)?;
+        if !room.take(sent_bytes(&line.text)) {
+            return Ok(Lines { lines, cut: true });
+        }
+        lines.push(line);
+    }
+    Ok(Lines { lines, cut: false })
+}
+
+/// Several runs of lines as one, in the order they are read: no farther than the shortest that was cut reaches, or
+/// lines would be missing in between.
+fn merged(runs: Vec<Lines>, forwards: bool) -> Lines {
+    let place = |line: &LogLine| if forwards { line.seq } else { u64::MAX - line.seq };
+    let reach = runs.iter().filter(|run| run.cut).filter_map(|run| run.lines.last().map(place)).min();
+    let mut lines: Vec<LogLine> = runs.into_iter().flat_map(|run| run.lines).collect();
+    lines.sort_unstable_by_key(place);
+    let mut room = Room::new(LOG_PAGE_BYTES);
+    let all = lines.len();
+    let fit = lines
+        .iter()
+        .take_while(|line| {
+            reach.is_none_or(|reach| place(line) <= reach) && room.take(sent_bytes(&line.text))
+        })
+        .count();
+    lines.truncate(fit);
+    Lines { lines, cut: reach.is_some() || fit < all }
 }
 
 fn count(db: &Connection, query: Conditions) -> Result<u64, StoreError> {
@@ -130,7 +165,7 @@ fn parts((low, high): Span, forwards: bool) -> [Span; 3] {
 /// A search through a log that is long.
 struct LongSearch<'a> {
     readers: &'a Readers,
-    end: Instant,
+    until: &'a Until,
     db: &'a Connection,
     n: i64,
     /// The last entry of the log.
@@ -147,7 +182,7 @@ impl LongSearch<'_> {
 
     /// The lines next to where the search begins. What is common is found there; where it is not, two
     /// threads look through the rest.
-    fn page(&self) -> Result<Vec<LogLine>, StoreError> {
+    fn page(&self) -> Result<Vec<Lines>, StoreError> {
         let span = match self.query.from {
             LogFrom::End => (0, self.last),
             LogFrom::After(seq) => (seq.min(self.last), self.last),
@@ -155,13 +190,12 @@ impl LongSearch<'_> {
         };
         let query = |span| page_query("event", self.within(span), self.query);
         let [first, near, far] = parts(span, forwards(self.query));
-        let mut lines = fetch(self.db, query(first))?;
-        if lines.len() <= self.query.limit {
-            let (near, far) = self.both(fetch, query(near), query(far))?;
-            lines.extend(near);
-            lines.extend(far);
+        let first = fetch(self.db, query(first))?;
+        if first.cut || first.lines.len() > self.query.limit {
+            return Ok(vec![first]);
         }
-        Ok(lines)
+        let (near, far) = self.both(fetch, query(near), query(far))?;
+        Ok(vec![first, near, far])
     }
 
     /// How many lines match in all.
@@ -180,9 +214,9 @@ impl LongSearch<'_> {
         here: Conditions,
         there: Conditions,
     ) -> Result<(T, T), StoreError> {
-        let (readers, end) = (self.readers, self.end);
+        let (readers, until) = (self.readers, self.until);
         std::thread::scope(|scope| {
-            let there = scope.spawn(move || readers.search(end, |db| ask(db, there)));
+            let there = scope.spawn(move || readers.search(until, |db| ask(db, there)));
             let here = ask(self.db, here);
             let there = there
                 .join()
@@ -194,7 +228,7 @@ impl LongSearch<'_> {
 
 pub(super) fn log(
     readers: &Readers,
-    end: Instant,
+    until: &Until,
     db: &Connection,
     id: JobId,
     query: &LogQuery,
@@ -202,20 +236,15 @@ pub(super) fn log(
     // One snapshot for the counters and the lines.
     let db = db.unchecked_transaction().map_err(unavailable)?;
     let n = rows::number_of(&db, id).map_err(unavailable)?.ok_or(Refusal::NotFound { id })?;
-    let long = long_search(readers, end, &db, n, query)?;
+    let long = long_search(readers, until, &db, n, query)?;
     let (pages, counts) = queries(n, query);
-    let mut lines: Vec<LogLine> = Vec::new();
-    match &long {
-        Some(search) => lines = search.page()?,
-        None => {
-            for page in pages {
-                lines.extend(fetch(&db, page)?);
-            }
-        }
-    }
     let forwards = forwards(query);
-    lines.sort_unstable_by_key(|line| if forwards { line.seq } else { u64::MAX - line.seq });
-    let more = lines.len() > query.limit;
+    let runs = match &long {
+        Some(search) => search.page()?,
+        None => pages.into_iter().map(|page| fetch(&db, page)).collect::<Result<_, _>>()?,
+    };
+    let Lines { mut lines, cut } = merged(runs, forwards);
+    let more = cut || lines.len() > query.limit;
     lines.truncate(query.limit);
     if !forwards {
         lines.reverse();
@@ -273,7 +302,7 @@ pub(super) fn newest_messages(
                         break;
                     }
                     let line = line.map_err(unavailable)?;
-                    room.take(line.text.len());
+                    room.take(sent_bytes(&line.text));
                     lines.push(line);
                 }
             }
@@ -287,7 +316,7 @@ pub(super) fn newest_messages(
 /// The search, where it has to go through the lines of a log that is long.
 fn long_search<'a>(
     readers: &'a Readers,
-    end: Instant,
+    until: &'a Until,
     db: &'a Connection,
     n: i64,
     query: &'a LogQuery,
@@ -301,7 +330,7 @@ fn long_search<'a>(
         .and_then(|mut find| find.query_row([n], |row| row.get(0)))
         .map_err(unavailable)?;
     let last = last.unwrap_or(0) as u64;
-    Ok((last > LONG).then_some(LongSearch { readers, end, db, n, last, query }))
+    Ok((last > LONG).then_some(LongSearch { readers, until, db, n, last, query }))
 }
 
 pub(super) const LAST: &str = "select max(seq) from event where job = ?1";

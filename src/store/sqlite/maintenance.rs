@@ -9,6 +9,7 @@ use rusqlite::backup::{Backup, StepResult};
 use super::{entries, open, rows, unavailable};
 use crate::model::JobId;
 use crate::store::{IntegrityReport, StoreError, StoreProgress, is_sound, ledger, told_to_stop};
+use crate::watch::guarded;
 
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
@@ -67,7 +68,7 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
             .map_err(unavailable)?;
         let Some(n) = next else { break };
         last = n;
-        let job = match reader.get(n) {
+        let job = match guarded(format_args!("in row {n}"), || reader.get(n)) {
             Ok(None) => continue,
             Ok(Some(job)) => Ok(job),
             // It is what was looked for; the rest may be sound.

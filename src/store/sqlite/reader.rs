@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -11,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::place::Place;
 use super::{open, rows, unavailable};
 use crate::model::{Counts, OutcomeCounts, Refusal, Status, Timestamp};
+use crate::store::bounds::{SEARCH_LASTS, Until};
 use crate::store::{ClockMark, FeatureCounts, StoreError};
 
 /// Connections that only read, handed out and taken back.
@@ -21,10 +21,9 @@ pub(super) struct Readers {
     place: Option<Arc<Place>>,
 }
 
-/// How long a search may take.
-pub(super) const SEARCH_LASTS: Duration = Duration::from_secs(10);
-/// SQLite's steps between two looks at the clock: some hundred lines.
-const STEPS_BETWEEN_LOOKS: i32 = 1_000;
+/// SQLite's steps between two looks at the clock: a handful of lines, each of which can cost as many comparisons as
+/// its length and the text's, multiplied.
+const STEPS_BETWEEN_LOOKS: i32 = 50;
 /// More than this are closed rather than kept.
 const MAX_IDLE: usize = 8;
 
@@ -40,18 +39,18 @@ impl Readers {
         self.lend(|db| query(db))
     }
 
-    /// The same for what people look for, which is given up at `end`: comparing texts can cost as many steps as
+    /// The same for what people look for, which is given up when it is over: comparing texts can cost as many steps as
     /// both have characters, multiplied.
     pub(super) fn search<T>(
         &self,
-        end: Instant,
+        until: &Until,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Said by whoever stops it: that it is late does not say why a query failed.
         let stopped = Arc::new(AtomicBool::new(false));
-        let stops = Arc::clone(&stopped);
+        let (stops, until) = (Arc::clone(&stopped), until.clone());
         let is_over = move || {
-            let over = Instant::now() >= end;
+            let over = until.is_over();
             stops.fetch_or(over, Ordering::Relaxed);
             over
         };
@@ -186,6 +185,8 @@ pub(super) fn features(db: &Connection, limit: usize) -> Result<Vec<FeatureCount
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::store::SqliteStore;
 
@@ -202,14 +203,14 @@ mod tests {
                 db.query_row(count, [up_to], |row| row.get::<_, i64>(0)).map_err(unavailable)
             }
         };
-        let endless = readers.search(Instant::now(), counted(i64::MAX));
+        let endless = readers.search(&Until::at(Instant::now()), counted(i64::MAX));
         assert_eq!(endless, Err(StoreError::Refused(Refusal::SearchTooLong { seconds: 10 })));
         assert_eq!(readers.with(counted(100_000)), Ok(100_000), "nobody looks at the clock any more");
-        let minute = Instant::now() + Duration::from_secs(60);
-        assert_eq!(readers.search(minute, counted(9)), Ok(9));
+        let minute = Until::at(Instant::now() + Duration::from_secs(60));
+        assert_eq!(readers.search(&minute, counted(9)), Ok(9));
         // One that fails late, and was not stopped, failed for a reason of its own.
-        let failed =
-            readers.search(Instant::now(), |_| Err::<(), _>(StoreError::Unavailable("no".to_owned())));
+        let failed = readers
+            .search(&Until::at(Instant::now()), |_| Err::<(), _>(StoreError::Unavailable("no".to_owned())));
         assert_eq!(failed, Err(StoreError::Unavailable("no".to_owned())));
     }
 }

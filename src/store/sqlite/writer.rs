@@ -34,7 +34,7 @@ use super::place::Claim;
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
 use crate::store::{ChangeSink, Changes, ClockMark, CreateRules, Created, ImportedJob, Pruned, StoreError};
-use crate::watch::panic_words;
+use crate::watch::{guarded, panic_words};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -207,7 +207,7 @@ pub(super) fn load_open(db: &Connection) -> Result<Open, StoreError> {
     let mut reader = rows::JobReader::new(db);
     let mut open = HashMap::with_capacity(numbers.len());
     for n in numbers {
-        match reader.get(n) {
+        match guarded(format_args!("in row {n}"), || reader.get(n)) {
             Ok(Some(job)) => drop(open.insert(job.id, (n, Arc::new(job)))),
             Ok(None) => {}
             // The others go on. Whoever asks for this one is told.

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use longhaul::clock::Clock as _;
 use longhaul::engine::{AdminJob, JobError, RunContext};
+use longhaul::model::{Actor, Author, Context, Execution, Feature, JobId, NewJob, Spec};
+use longhaul::store::CreateRules;
 use longhaul::{JobStore as _, SqliteStore};
 use serde_json::{Value, json};
 
@@ -229,6 +232,70 @@ impl AdminJob for Panics {
     async fn run(&self, _: RunContext) -> Result<Value, JobError> {
         panic!("{} is not a number of ducks", "five");
     }
+}
+
+/// Begins a request and leaves after a moment: the connection is gone, and the server lets the request go.
+async fn leaves(client: &Client, path: &str, body: Value, after: Duration) {
+    let request = client.request("POST", path).json(&body).send();
+    let _ = tokio::time::timeout(after, request).await;
+}
+
+/// What was made is run, whenever whoever asked for it left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_client_leaves_is_run() {
+    let (app, .., operator, _) = TestApp::with().init_sqlite().await;
+    for after in (0..60).map(|step| Duration::from_micros(step * 150)) {
+        leaves(&operator, "/api/admin/jobs/run", json!({"feature": "retention"}), after).await;
+        eventually("nothing is left that nobody runs", async || {
+            (app.jobs.active().await.unwrap().is_empty()).then_some(())
+        })
+        .await;
+    }
+    assert!(app.jobs.counts().past() > 0, "some were begun");
+}
+
+/// An emergency cleanup ends all jobs or none, whoever stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cleanup_whose_client_leaves_is_finished() {
+    let (app, _, _, reporter, operator, _) = TestApp::with().init_sqlite().await;
+    let mut ended = 0;
+    for after in (0..40).map(|step| Duration::from_micros(step * 250)) {
+        for _ in 0..10 {
+            reporter.start("import").await;
+        }
+        leaves(&operator, "/api/admin/jobs/emergency-cleanup", json!({"reason": "r"}), after).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let left = eventually("it is over", async || {
+            let left = app.jobs.active().await.unwrap().len();
+            (left == 0 || left == 10).then_some(left)
+        })
+        .await;
+        ended += usize::from(left == 0);
+        operator.post("/api/admin/jobs/emergency-cleanup", json!({"reason": "the rest"})).await;
+    }
+    assert!(ended > 0, "some were begun");
+}
+
+/// A run that was made and never begun is ended by the sweep, on a store of one server too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_nobody_works_on_is_ended() {
+    let (app, _, viewer, ..) = TestApp::with().init_sqlite().await;
+    let spec = Spec {
+        execution: Execution::InProcess,
+        ..Spec::new(Feature::new("backup").unwrap(), Author::new("anna").unwrap(), "user:anna")
+    };
+    let id = JobId(uuid::Uuid::from_u128(7 << 64));
+    let new = NewJob { id, spec, enqueue: false, run_at: None };
+    let context = Context { actor: Actor::user("anna"), at: app.clock.now() };
+    app.jobs.create(new, CreateRules::default(), context).await.unwrap();
+    tokio::spawn(app.service.sweeper().run(app.closing.clone()));
+    let job = Started { id: id.to_string(), epoch: 1 };
+    eventually("it is ended", async || {
+        app.clock.advance(Duration::from_secs(20));
+        (viewer.job(&job).await["status"] == "failed").then_some(())
+    })
+    .await;
+    assert_eq!(viewer.job(&job).await["error"], "Interrupted by a restart");
 }
 
 struct Fails;

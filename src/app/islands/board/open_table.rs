@@ -6,7 +6,7 @@ use super::{Board, Row, held, order_by_need};
 use crate::app::components::{Bar, need_tone};
 use crate::app::reactive::{flag, words};
 use crate::model::{Level, Status, visible};
-use crate::view::{JobRow, Severity, age, attention, duration, percent_text};
+use crate::view::{JobRow, age, attention, duration};
 
 /// The jobs that have not ended.
 #[island]

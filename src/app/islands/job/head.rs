@@ -8,7 +8,7 @@ use crate::app::components::{Bar, StatusBadge, need_tone, status_tone, status_wo
 use crate::app::islands::live::dom;
 use crate::app::reactive::{flag, words};
 use crate::model::{Status, visible};
-use crate::view::{age, attention, duration, percent_text, tab_title};
+use crate::view::{age, attention, duration, tab_title};
 
 fn status(known: Known) -> Status {
     known.view.read().row.status
