@@ -24,7 +24,7 @@ LISTEN ?= 127.0.0.1:3000
 DATABASE_URL ?= sqlite://longhaul.db
 
 # The weight of a first visit, in bytes, brotli.
-WEIGHT_LIMIT := 186000
+WEIGHT_LIMIT := 176000
 
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 

@@ -24,6 +24,7 @@
 //! the field. A type used here is re-exported from [`types`].
 
 /// Every type the list names, for the modules that make something of it.
+#[cfg_attr(not(feature = "ssr"), expect(unused_imports, reason = "the browser has no store"))]
 pub mod types {
     pub use std::sync::Arc;
 

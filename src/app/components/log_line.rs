@@ -30,7 +30,7 @@ pub fn LogLineRow(
     let address = format!("?from={}#{anchor}", line.seq);
     view! {
         <p id=anchor class=line.kind.name() class:marked=marked>
-            <a id=marked.then_some("marked") href=address>
+            <a id=marked.then_some("marked") href=address title="Entries are numbered; progress takes numbers too">
                 {thousands(line.seq)}
             </a>
             <TimeAt at=line.at clock=true />

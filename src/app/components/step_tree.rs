@@ -41,7 +41,8 @@ pub fn StepRowView(
         _ => "",
     };
     let class = format!("step d{}{mark}", row.depth.min(6));
-    let failed = (row.state == StepState::Failed).then_some("failed here · ");
+    let between = (row.state == StepState::Failed && !row.note.is_empty()).then_some(" · ");
+    let failed = (row.state == StepState::Failed).then_some("failed here");
     let label = visible(&row.label, false).into_owned();
     // One shape for both kinds of row: the browser carries each shape there is.
     let (shown, glyph_class, state) = if row.folded > 0 {
@@ -62,7 +63,7 @@ pub fn StepRowView(
                 <span class="sr">{state}</span>
             </span>
             <span>{shown} <a href=unfold>{link}</a></span>
-            <span class="sub">{failed} {row.note}</span>
+            <span class="sub">{failed} {between} {row.note}</span>
             {bar.then(|| view! { <Bar percent=row.percent label tone=tone(row.state) /> })}
         </li>
     }

@@ -20,8 +20,13 @@ pub fn TimeAt(
     let text = {
         let known = known.clone();
         move || {
-            let here = zone::here(at, known.get());
-            if clock { clock_time(here) } else { date_time(here) }
+            let zone_known = known.get();
+            let here = zone::here(at, zone_known);
+            match (clock, zone_known) {
+                (true, _) => clock_time(here),
+                (false, true) => date_time(here),
+                (false, false) => format!("{} UTC", date_time(here)),
+            }
         }
     };
     view! {

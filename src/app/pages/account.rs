@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-use super::page;
+use super::{page, tab};
 use crate::app::components::TimeAt;
 use crate::model::{MIN_PASSWORD_CHARS, visible};
 use crate::service::OwnSession;
@@ -12,7 +12,7 @@ use crate::service::OwnSession;
 #[component]
 pub fn AccountPage() -> impl IntoView {
     view! {
-        <Title text="Your account · Longhaul" />
+        <Title text=tab("Your account") />
         {page(|visit| async move {
             let sessions = visit.service.own_sessions(&visit.caller).await?;
             let name = visible(&visit.caller.actor.name, false).into_owned();
