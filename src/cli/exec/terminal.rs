@@ -110,8 +110,7 @@ impl Terminal {
             return None;
         }
         let text = String::from_utf8_lossy(&bytes[..end]);
-        (!text.contains(char::is_control) || !text.contains(|c| is_dropped(c)))
-            .then_some((text, &bytes[end + ending + 1..]))
+        (!text.contains(is_dropped)).then_some((text, &bytes[end + ending + 1..]))
     }
 
     fn control(&mut self, byte: u8, each: Each<'_>) {

@@ -64,6 +64,9 @@ pub struct Document {
     pub error_messages: Vec<Message>,
     #[serde(default)]
     pub truncated: Truncated,
+    /// How many messages its log has not, because it was full.
+    #[serde(default)]
+    pub dropped: Truncated,
 }
 
 /// Who asked it to stop, and why.

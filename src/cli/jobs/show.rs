@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::document::{Document, Line, Step};
+use super::document::{Document, Line, Step, Truncated};
 use super::log::pages;
 use super::{ShowArgs, connect, path, resolve};
 use crate::cli::client::{CallError, Client};
@@ -111,6 +111,13 @@ fn render(job: &Document, last: &[Line], now: DateTime<Utc>, screen: Screen) -> 
         // Whether its process still runs is the verdict's to say, while that is known.
         fact("fenced", &format!("{} late writes were refused after the run was ended", job.late_writes));
     }
+    let Truncated { info, warning, error } = job.dropped;
+    if info + warning + error > 0 {
+        fact(
+            "not kept",
+            &format!("{info} infos, {warning} warnings, {error} errors that came when its log was full"),
+        );
+    }
     if !job.steps.is_empty() {
         text.push_str("\nSteps\n");
         let width = labels_width(&job.steps, 0).min(40);
@@ -196,7 +203,7 @@ mod tests {
         let job: Document = serde_json::from_value(json!({
             "id": "0198c0de-0000-7000-8000-000000000001", "feature": "import", "title": "Nightly \u{1b}[2J",
             "author": "anna", "status": "running", "progress": 0.5, "startTime": "2026-07-24T10:00:00.000Z",
-            "lastActivityTime": "2026-07-24T10:04:55.000Z", "lateWrites": 3, "somethingNew": true, "truncated": {"info": 1, "warning": 0, "error": 0},
+            "lastActivityTime": "2026-07-24T10:04:55.000Z", "lateWrites": 3, "dropped": {"info": 7, "warning": 0, "error": 1}, "somethingNew": true, "truncated": {"info": 1, "warning": 0, "error": 0},
             "steps": [
                 {"id": "load", "weight": 1.0, "progress": 1.0, "startedAt": "2026-07-24T10:00:00.000Z", "endedAt": "2026-07-24T10:00:42.000Z"},
                 {"id": "work", "weight": 1.0, "progress": 0.25, "startedAt": "2026-07-24T10:01:00.000Z", "steps": [
@@ -215,6 +222,7 @@ mod tests {
         let text = render(&job, &job.last_lines(2).unwrap(), now, PLAIN);
         assert!(text.starts_with("Nightly \\e[2J  running\n"), "{text}");
         assert!(text.contains("  activity  5 s ago\n"), "{text}");
+        assert!(text.contains("  not kept  7 infos, 0 warnings, 1 errors"), "{text}");
         assert!(text.contains("  fenced    3 late writes"), "{text}");
         assert!(text.contains("✓ load     ████████████████ 100 %  42 s\n"), "{text}");
         assert!(text.contains("    ▸ parse  ████████░░░░░░░░  50 %\n"), "{text}");
