@@ -50,22 +50,23 @@ fn should_stop(job: &Job) -> bool {
 
 /// The keys by which the store knows a message that comes again, after an answer that was lost.
 ///
-/// A job knows the highest key only, so two loggers of one job could pass each other. Each marks its keys as its
-/// own in their last digits, and one that meets another's gives them up: a line may then come twice, but none is
-/// lost.
+/// A job knows the highest key only, so two loggers of one job could pass each other. A key is a round, whose it is,
+/// and a place: the messages of one write share round and owner, so that all of them are above what the job knows,
+/// or none is. A logger that meets another's keys gives its own up: a line may then come twice, but none is lost.
 pub(super) struct Keys {
     own: u64,
     highest: u64,
     given_up: bool,
 }
 
-/// So many keys are told apart by whose they are.
-const LOGGERS: u64 = 1 << 10;
+/// The keys of one round, and of one owner in it: more than a write has messages.
+const ROUND: u64 = 1 << 32;
+const OWNER: u64 = 1 << 16;
 
 impl Keys {
     /// Keys of one's own.
     pub(super) fn new() -> Self {
-        let own = (uuid::Uuid::new_v4().as_u128() as u64) % LOGGERS;
+        let own = (uuid::Uuid::new_v4().as_u128() as u64) % OWNER;
         Self { own, highest: 0, given_up: false }
     }
 
@@ -74,14 +75,27 @@ impl Keys {
         self.highest = self.highest.max(job.message_key);
     }
 
-    /// Gives a key to each message that has none.
+    /// Gives each message of a write a key. Not where some have one already, from a write that failed: what came
+    /// since is of another round.
     fn give(&mut self, items: &mut [ReportItem]) {
+        let keyed = |item: &ReportItem| matches!(item, ReportItem::Message { key: Some(_), .. });
+        if self.given_up {
+            for item in items {
+                if let ReportItem::Message { key, .. } = item {
+                    *key = None;
+                }
+            }
+            return;
+        }
+        if items.iter().any(keyed) {
+            return;
+        }
+        let mut next = (self.highest / ROUND + 1) * ROUND + self.own * OWNER;
         for item in items {
-            if let ReportItem::Message { key: key @ None, .. } = item
-                && !self.given_up
-            {
-                self.highest = (self.highest / LOGGERS + 1) * LOGGERS + self.own;
-                *key = Some(self.highest);
+            if let ReportItem::Message { key, .. } = item {
+                *key = Some(next);
+                self.highest = next;
+                next += 1;
             }
         }
     }
