@@ -398,7 +398,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     warning.abort();
     let pump = match holder {
         Holder::Pump(pump) => pump,
-        Holder::Recorder(recorder) => Pump::idle(recorder),
+        Holder::Recorder(recorder) => Pump::idle(*recorder),
     };
     let hurry = pump.hurry();
     let linger = match told {
@@ -589,7 +589,7 @@ fn token(args: &ExecArgs) -> (&'static str, Option<&str>) {
 /// Who has the recorder.
 enum Holder {
     Pump(Pump),
-    Recorder(Recorder),
+    Recorder(Box<Recorder>),
 }
 
 impl Holder {
@@ -597,7 +597,7 @@ impl Holder {
     async fn finish(self, end: End) {
         let recorder = match self {
             Self::Pump(pump) => pump.finish(std::future::pending()).await.map(|finished| finished.recorder),
-            Self::Recorder(recorder) => Some(recorder),
+            Self::Recorder(recorder) => Some(*recorder),
         };
         if let Some(recorder) = recorder {
             recorder.finish(end, Moment::now());
@@ -623,11 +623,14 @@ fn begin(
     let (why, holder) = match pipes {
         Err(error) => {
             drop((to_out, to_err));
-            (error, Holder::Recorder(recorder))
+            (error, Holder::Recorder(Box::new(recorder)))
         }
         Ok(((out, out_end), (err, err_end))) => {
             match Pump::start((out, to_out), (err, to_err), recorder, heard) {
-                Err((error, recorder)) => (error, Holder::Recorder(recorder)),
+                Err(failed) => {
+                    let (error, recorder) = *failed;
+                    (error, Holder::Recorder(Box::new(recorder)))
+                }
                 Ok(pump) => match group::spawn(&args.command, token(args), Output::Pipes(out_end, err_end)) {
                     Err(error) if group::has_no_room(&error) => (error, Holder::Pump(pump)),
                     started => return (started, Holder::Pump(pump)),
@@ -710,7 +713,7 @@ async fn drain_spool(
         match leftovers::settle_refused(folder, client.server(), what) {
             Ok(0) => notices.say("nothing there was refused by this server"),
             Ok(count) if what == Refused::Discard => {
-                notices.say(&format!("{count} refused runs thrown away"))
+                notices.say(&format!("{count} refused runs thrown away"));
             }
             Ok(count) => notices.say(&format!("{count} refused runs become jobs of their own")),
             Err(error) => return cannot_be_read(error),

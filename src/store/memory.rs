@@ -163,14 +163,14 @@ fn place(job: &Job) -> (bool, Timestamp, JobId) {
 impl JobStore for MemoryStore {
     async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
         let mut tables = self.open_tables()?;
-        if let Some(key) = &rules.idempotency {
-            if let Some((fingerprint, id, _)) = tables.keys.get(&key.key) {
-                if *fingerprint != key.fingerprint {
-                    return Err(Refusal::KeyReused.into());
-                }
-                if let Some(entry) = tables.jobs.get(id) {
-                    return Ok(Created { job: Arc::clone(&entry.job), replayed: true });
-                }
+        if let Some(key) = &rules.idempotency
+            && let Some((fingerprint, id, _)) = tables.keys.get(&key.key)
+        {
+            if *fingerprint != key.fingerprint {
+                return Err(Refusal::KeyReused.into());
+            }
+            if let Some(entry) = tables.jobs.get(id) {
+                return Ok(Created { job: Arc::clone(&entry.job), replayed: true });
             }
         }
         ledger::admit(&new, &rules, &tables.counts, tables.jobs.values().map(|entry| &entry.job))?;

@@ -219,7 +219,7 @@ fn address(text: &str) -> String {
         let scheme = before[..before.len() - 3].rsplit(|c: char| !c.is_ascii_alphanumeric()).next();
         let is_login = matches!(scheme, Some("ssh" | "git" | "sftp" | "rsync" | "svn"));
         match until.map(|until| after.split_at(until)) {
-            Some((info, after)) if !(is_login && !info.contains(':')) => {
+            Some((info, after)) if !is_login || info.contains(':') => {
                 masked.push_str(MASK);
                 rest = after;
             }

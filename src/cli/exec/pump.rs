@@ -62,7 +62,7 @@ impl Pump {
         (err, to_err): (PipeReader, Through),
         recorder: Recorder,
         (notices, log, link): (Notices, Spool, Arc<Link>),
-    ) -> Result<Self, (io::Error, Recorder)> {
+    ) -> Result<Self, Box<(io::Error, Recorder)>> {
         let (sender, done) = oneshot::channel();
         let hurry = Arc::new(AtomicBool::new(false));
         // The thread is there before it gets anything, so that nothing is lost where it is not.
@@ -79,7 +79,7 @@ impl Pump {
         });
         let ((stopped, stop), passing) = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => return Err((error, recorder)),
+            Err(error) => return Err(Box::new((error, recorder))),
         };
         let streams = [Stream::new(Source::Stdout, out), Stream::new(Source::Stderr, err)];
         let buffer = vec![0; CHUNK];

@@ -327,13 +327,13 @@ fn control_sequence(screen: &mut Screen, last: char, first: u16, second: Option<
         'D' => screen.left(count, each),
         'E' => {
             screen.up(-rows, each);
-            screen.to_column(0, each);
+            screen.move_to_column(0, each);
         }
         'F' => {
             screen.up(rows, each);
-            screen.to_column(0, each);
+            screen.move_to_column(0, each);
         }
-        'G' | '`' => screen.to_column(count - 1, each),
+        'G' | '`' => screen.move_to_column(count - 1, each),
         'H' | 'f' => screen.to(count - 1, usize::from(second.unwrap_or(1).max(1)) - 1, each),
         'd' => screen.to(count - 1, 0, each),
         'J' => screen.erase_rows(first, each),

@@ -125,11 +125,14 @@ async fn with_steps(db: &impl GenericClient, jobs: Vec<Row>) -> Result<Vec<Arc<J
     Ok(rows::with_steps(&jobs, &steps)?.into_iter().map(|(_, job)| Arc::new(job)).collect())
 }
 
+/// Jobs with their row numbers.
+type Numbered = Vec<(i64, Job)>;
+
 /// Jobs that can be read, and what is wrong with the others.
 pub(super) fn each_with_steps(
     jobs: &[Row],
     steps: &[Row],
-) -> Result<(Vec<(i64, Job)>, HashMap<JobId, StoreError>), StoreError> {
+) -> Result<(Numbered, HashMap<JobId, StoreError>), StoreError> {
     let mut of_job: HashMap<i64, &[Row]> = HashMap::new();
     let job_of = |row: &Row| get::<i64>(row, 0).unwrap_or_default();
     for steps in steps.chunk_by(|one, next| job_of(one) == job_of(next)) {

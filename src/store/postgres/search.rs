@@ -60,7 +60,7 @@ impl Search {
         };
         match tokio::time::timeout(SEARCH_LASTS, looked).await {
             Ok(found) => {
-                going_on.is_over();
+                going_on.end();
                 found
             }
             Err(_) => Err(Refusal::SearchTooLong { seconds: SEARCH_LASTS.as_secs() }.into()),
@@ -75,7 +75,7 @@ struct GoingOn {
 }
 
 impl GoingOn {
-    fn is_over(mut self) {
+    fn end(mut self) {
         self.db = None;
     }
 }

@@ -110,7 +110,7 @@ fn groups(rows: Vec<PastRow>, alike: usize) -> Vec<Vec<PastRow>> {
     for row in rows {
         match groups.last_mut() {
             Some(group) if group[0].feature == row.feature && group[0].status == row.status => {
-                group.push(row)
+                group.push(row);
             }
             _ => groups.push(vec![row]),
         }

@@ -209,7 +209,7 @@ impl Screen {
     }
 
     /// Goes to a column of the row.
-    pub fn to_column(&mut self, column: usize, each: Each<'_>) {
+    pub fn move_to_column(&mut self, column: usize, each: Each<'_>) {
         if column < self.column {
             self.tell(each);
         }
@@ -224,7 +224,7 @@ impl Screen {
 
     /// Goes left by so many columns.
     pub fn left(&mut self, columns: usize, each: Each<'_>) {
-        self.to_column(self.column.saturating_sub(columns), each);
+        self.move_to_column(self.column.saturating_sub(columns), each);
     }
 
     /// Goes up (or down, where negative) by so many rows, no further than there are rows.

@@ -98,7 +98,7 @@ impl Heard {
 
     /// The last number of a step, or of the job as a whole, in percent; and whether it was guessed.
     fn number(&self, step: Option<&str>) -> Option<(i64, bool)> {
-        let numbers = self.records().into_iter().filter_map(|record| match record {
+        let mut numbers = self.records().into_iter().filter_map(|record| match record {
             Record::Progress(Progress { step: of, progress, progress_source, .. })
                 if of.as_deref() == step =>
             {
@@ -106,7 +106,7 @@ impl Heard {
             }
             _ => None,
         });
-        numbers.last()
+        numbers.next_back()
     }
 
     /// The paths of all steps.
@@ -133,7 +133,8 @@ fn failed() -> End {
 
 #[test]
 fn whatever_draws_a_line_again_moves_the_bar_and_leaves_its_last_state() {
-    let draws: [(&str, fn(u32) -> String); 8] = [
+    type Draw = fn(u32) -> String;
+    let draws: [(&str, Draw); 8] = [
         ("backspaces", |i| format!("{i:3}%\x08\x08\x08\x08")),
         ("returns", |i| format!("{i:3}%\r")),
         ("returns before", |i| format!("\r{i:3}%")),
