@@ -102,8 +102,9 @@ fn programs_find_a_server_and_a_name_of_its_own_for_every_operation() {
 #[track_caller]
 fn assert_says(document: &Value, place: &str, expected: Value) {
     let found = resolved(document, document.pointer(place).expect(place));
-    for (key, value) in expected.as_object().unwrap() {
-        assert_eq!(&found[key], value, "{key} of {place}: {found}");
+    let Value::Object(expected) = expected else { panic!("{place} is compared with an object") };
+    for (key, value) in expected {
+        assert_eq!(found[&key], value, "{key} of {place}: {found}");
     }
 }
 
