@@ -1,7 +1,7 @@
 //! The dashboard.
 //!
 //! Pages are rendered on the server, whole, and routed by it: links and filters are addresses, recovery is
-//! plain forms. What moves is an island, which starts from the data it was rendered with (DESIGN decision
+//! plain forms. What moves is an island, which starts from the data it was rendered with (ARCHITECTURE decision
 //! 10). `pages` run on the server only; `components` draw and know no browser; `islands` are what the
 //! browser is sent, and `islands/live` the only place that speaks to it.
 

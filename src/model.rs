@@ -4,7 +4,7 @@
 //! means is decided from the state it is given. The module compiles for the server and for the browser
 //! without a single `cfg`, and the property tests of the product live beside the rules they test.
 //!
-//! The shape is that of event sourcing with projections kept beside the log (DESIGN decisions 1–6): a
+//! The shape is that of event sourcing with projections kept beside the log (ARCHITECTURE decision 1–6): a
 //! [`Command`] is *decided* against the current [`Job`] into [`Event`]s, and the events are *applied* to
 //! it. A store does both in one transaction. What was given up for it: a change to a rule never rewrites
 //! an old log; it only decides new commands differently.

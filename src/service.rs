@@ -1,4 +1,4 @@
-//! What people and programs can do, one function each (DESIGN decision 7).
+//! What people and programs can do, one function each (ARCHITECTURE decision 7).
 //!
 //! REST handlers, server functions and the command line all come through here; nothing else checks a
 //! permission or names an actor. A function takes the caller, checks it, acts, and returns model values:

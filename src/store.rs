@@ -1,6 +1,6 @@
 //! Where jobs live: one small trait, one engine a file, one conformance suite over all of them.
 //!
-//! A store decides and applies a command in one transaction (DESIGN decision 3), keeps the log, the job
+//! A store decides and applies a command in one transaction (ARCHITECTURE decision 3), keeps the log, the job
 //! and the counters in step, and answers only after the change is as durable as the engine makes it. What
 //! it publishes to its sinks has happened, and is published before the caller is answered, so that whoever
 //! reads after writing sees what was written.

@@ -1,4 +1,4 @@
-//! The live board: what every open dashboard shows, kept in memory (DESIGN decision 8).
+//! The live board: what every open dashboard shows, kept in memory (ARCHITECTURE decision 8).
 //!
 //! The store tells it of every change before it answers the writer; a poll then costs a lock and a few
 //! comparisons, and no query. It keeps the jobs that have not ended, ended ones whose process still writes,

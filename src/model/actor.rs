@@ -1,4 +1,4 @@
-//! Who did something: taken from the credential, never from a request's body (DESIGN decision 7).
+//! Who did something: taken from the credential, never from a request's body (ARCHITECTURE decision 7).
 
 use std::fmt;
 

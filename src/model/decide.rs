@@ -1,8 +1,8 @@
 //! The state machine: commands are decided into events, events are applied to the job.
 //!
-//! This file is the table *Life of a job* of DESIGN.md. `decide` reads, `apply` writes, and neither knows
+//! This file is the table *Life of a job* of ARCHITECTURE.md. `decide` reads, `apply` writes, and neither knows
 //! a clock or a store, so that a transition is decided once, in whatever transaction the store runs
-//! (DESIGN decision 3). `apply` accepts any event `decide` produced, in order: replaying a log from its
+//! (ARCHITECTURE decision 3). `apply` accepts any event `decide` produced, in order: replaying a log from its
 //! `Created` gives the job back, but for heartbeats, late writes and numbers not yet recorded.
 
 use std::borrow::Cow;

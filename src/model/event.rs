@@ -1,4 +1,4 @@
-//! What happened to a job: the entries of its one ordered log (DESIGN decision 2).
+//! What happened to a job: the entries of its one ordered log (ARCHITECTURE decision 2).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

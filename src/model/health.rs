@@ -2,7 +2,7 @@
 //!
 //! A heartbeat says the process lives; activity is a message, a step change or a moving number; progress
 //! is the number. Staleness is judged by activity and run time, never by the heartbeat alone: a process
-//! can live and hang (DESIGN decision 5).
+//! can live and hang (ARCHITECTURE decision 5).
 
 use std::time::Duration;
 

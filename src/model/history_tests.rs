@@ -82,7 +82,7 @@ fn fail(text: &str) -> Command {
 const COMPLETE: Command = Command::Complete { epoch: None, output: None };
 const MINUTE: i64 = 60_000;
 
-/// original-behaviour.md §2: NaN was stored as NaN.
+/// In the original: NaN was stored as NaN.
 #[test]
 fn flaw_nan_infinite_and_out_of_range_numbers_are_refused_and_change_nothing() {
     let (job, _) = started(Execution::External);
@@ -793,7 +793,7 @@ fn any_job() -> impl Strategy<Value = (Job, Event)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// The guarantees of DESIGN decisions 2–6, over any history.
+    /// The guarantees of ARCHITECTURE decision 2–6, over any history.
     #[test]
     fn any_history_keeps_the_promises(
         (mut job, created) in any_job(),

@@ -1,4 +1,4 @@
-//! The one list of what is stored of a job (decision 18 of the design).
+//! The one list of what is stored of a job (ARCHITECTURE decision 18).
 //!
 //! A line here is a field of [`Spec`](super::Spec) or [`Job`](super::Job), and its place in every store, in
 //! the archive and in an import. [`job_fields`] hands the list to a macro, which makes of it what its module
@@ -113,7 +113,7 @@ macro_rules! job_fields {
             numbers {
                 /// Which try this is, from 1; 0 before the first.
                 attempt: u32 = 0;
-                /// The fence of the current attempt (decision 4 of the design).
+                /// The fence of the current attempt (ARCHITECTURE decision 4).
                 epoch: u32 = 0;
                 /// The last entry of its log.
                 seq: u64 = 0;

@@ -29,7 +29,7 @@ pub enum Refusal {
         /// How it ended.
         status: Status,
     },
-    /// The write comes from a run that is no longer the job's own (DESIGN decision 4).
+    /// The write comes from a run that is no longer the job's own (ARCHITECTURE decision 4).
     #[error("{}", fenced_words(*given, *current, ended.as_deref()))]
     Fenced {
         /// The epoch the writer believes in.

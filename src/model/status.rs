@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a job stands. The transitions are in `decide`, which is the table of DESIGN's *Life of a job*.
+/// Where a job stands. The transitions are in `decide`, which is the table of ARCHITECTURE's *Life of a job*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

@@ -1,4 +1,4 @@
-//! Progress as a weighted tree of steps, of any depth (DESIGN decision 6).
+//! Progress as a weighted tree of steps, of any depth (ARCHITECTURE decision 6).
 //!
 //! A leaf holds a number between 0 and 1 that never falls; a parent is the weighted mean of its children
 //! and holds no number of its own. Steps can be declared up front, late, or while the work runs: naming a
@@ -552,7 +552,7 @@ mod tests {
         tree.report(index, value, AT);
     }
 
-    /// original-behaviour.md §7, 7: the documented sub-step update never moved anything.
+    /// In the original: the documented sub-step update never moved anything.
     #[test]
     fn flaw_7_updating_a_sub_step_moves_its_parent_and_the_whole() {
         let mut tree = tree(&[
@@ -564,7 +564,7 @@ mod tests {
         assert_eq!(tree.progress(), 0.375);
     }
 
-    /// original-behaviour.md §3: a weight of 0 became 1.
+    /// In the original: a weight of 0 became 1.
     #[test]
     fn flaw_weight_zero_is_zero_not_one() {
         let mut tree = tree(&[StepSpec::new("note").weight(0.0), StepSpec::new("work")]);
@@ -583,7 +583,7 @@ mod tests {
         assert_eq!(tree.progress(), 1.0);
     }
 
-    /// original-behaviour.md §3: an update to a step that was not the current one was dropped.
+    /// In the original: an update to a step that was not the current one was dropped.
     #[test]
     fn flaw_steps_may_be_reported_in_any_order() {
         let mut tree = tree(&[StepSpec::new("a"), StepSpec::new("b"), StepSpec::new("c")]);

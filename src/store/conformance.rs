@@ -279,7 +279,7 @@ async fn an_unknown_job_is_refused_by_name<S: Engine>(f: Fixture<S>) {
     assert_eq!(f.store.log(id, LogQuery::default()).await, Err(not_found));
 }
 
-/// original-behaviour.md §7, 8: creation never refused; a later cleanup killed the oldest running job.
+/// In the original: creation never refused; a later cleanup killed the oldest running job.
 async fn the_51st_job_is_refused_and_none_of_the_running_is_hurt<S: Engine>(f: Fixture<S>) {
     let rules = CreateRules { max_active: Some(50), ..CreateRules::default() };
     for number in 1..=50 {

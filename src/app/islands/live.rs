@@ -1,7 +1,7 @@
 //! How an open page stays up to date, and the only code that touches the browser.
 //!
 //! One path for data: resources of Leptos, which ask again at each beat of the page's [`Pulse`]. A
-//! server-sent event is a nudge that makes the pulse beat now (DESIGN decision 9); a timer and the page being
+//! server-sent event is a nudge that makes the pulse beat now (ARCHITECTURE decision 9); a timer and the page being
 //! looked at again do so too. While the stream is healthy an idle page makes no request; without one the page
 //! polls; when the server does not answer it backs off and says so; when nobody looks it pauses.
 //!

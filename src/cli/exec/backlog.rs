@@ -31,7 +31,7 @@ const WINDOW: usize = 1 << 20;
 pub struct JobRef {
     /// The job.
     pub job_id: JobId,
-    /// The fence of this run (DESIGN decision 4).
+    /// The fence of this run (ARCHITECTURE decision 4).
     pub epoch: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Live changes as server-sent events: a nudge, not the data (DESIGN decision 9).
+//! Live changes as server-sent events: a nudge, not the data (ARCHITECTURE decision 9).
 //!
 //! An event says "revision N exists, these jobs changed"; whoever hears it fetches as a poll would. So a
 //! lost event costs nothing, and a slow reader gets one event for many changes. A stream ends after a
