@@ -1,8 +1,9 @@
 //! What is read of requests: how large each body may be, how long it may take, and how much there may be of all
 //! of them at once.
 //!
-//! Bytes are counted as they arrive and until the request is answered. Whoever is not signed in sends forms of a
-//! few lines, and may send no more.
+//! Bytes are counted as they arrive and until the request is answered. The first few of each body are free, or a
+//! crowd that sends large ones would keep everybody from signing in; what is more is taken out of a store of which
+//! those who are not signed in have one of their own.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
@@ -28,10 +28,12 @@ use crate::service::Caller;
 /// What is read of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IntakeLimits {
-    /// The most bytes of all bodies together.
+    /// So many bytes of each body are not counted.
+    pub free: usize,
+    /// The most bytes of all bodies together, of those who are signed in.
     pub most: usize,
-    /// The most bytes of the body of somebody who is not signed in.
-    pub stranger: usize,
+    /// The same of those who are not.
+    pub strangers: usize,
     /// How long a body may rest.
     pub pause: Duration,
     /// How long the body of somebody who is not signed in may take in all.
@@ -43,8 +45,9 @@ pub struct IntakeLimits {
 impl Default for IntakeLimits {
     fn default() -> Self {
         Self {
+            free: 16 << 10,
             most: 64 << 20,
-            stranger: 16 << 10,
+            strangers: 16 << 20,
             pause: Duration::from_secs(15),
             stranger_takes: Duration::from_secs(30),
             takes: Duration::from_secs(5 * 60),
@@ -56,12 +59,13 @@ impl Default for IntakeLimits {
 #[derive(Clone)]
 pub struct IntakeLayer {
     limits: IntakeLimits,
-    held: Arc<AtomicUsize>,
+    known: Arc<AtomicUsize>,
+    strangers: Arc<AtomicUsize>,
 }
 
 impl IntakeLayer {
     pub fn new(limits: IntakeLimits) -> Self {
-        Self { limits, held: Arc::default() }
+        Self { limits, known: Arc::default(), strangers: Arc::default() }
     }
 }
 
@@ -98,19 +102,16 @@ where
         }
         let limits = &self.layer.limits;
         let known = request.extensions().get::<Caller>().is_some();
-        let most = if known { usize::MAX } else { limits.stranger };
-        let announced =
-            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let (all, most) = match known {
+            true => (&self.layer.known, limits.most),
+            false => (&self.layer.strangers, limits.strangers),
+        };
         let body = Arc::new(Held {
-            all: Arc::clone(&self.layer.held),
-            most_of_all: limits.most,
+            all: Arc::clone(all),
             most,
+            free: limits.free,
             own: AtomicUsize::new(0),
-            trouble: AtomicU8::new(if announced.is_some_and(|length: usize| length > most) {
-                LARGE
-            } else {
-                NONE
-            }),
+            trouble: AtomicU8::new(NONE),
         });
         let takes = if known { limits.takes } else { limits.stranger_takes };
         let (held, pause) = (Arc::clone(&body), limits.pause);
@@ -148,17 +149,11 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Reading<F> {
 }
 
 const NONE: u8 = 0;
-const LARGE: u8 = 1;
-const FULL: u8 = 2;
-const SLOW: u8 = 3;
+const FULL: u8 = 1;
+const SLOW: u8 = 2;
 
 fn refusal(trouble: u8) -> Option<ApiError> {
     match trouble {
-        LARGE => Some(ApiError::request(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "The request is larger than anybody may send who is not signed in.",
-        )),
         FULL => Some(
             ApiError::request(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -179,30 +174,25 @@ fn refusal(trouble: u8) -> Option<ApiError> {
 /// What is held of one body.
 pub struct Held {
     all: Arc<AtomicUsize>,
-    most_of_all: usize,
     most: usize,
+    free: usize,
     own: AtomicUsize,
     trouble: AtomicU8,
 }
 
 impl Held {
-    /// Whether so many bytes more may be held.
-    fn take(&self, bytes: usize) -> Result<(), u8> {
+    /// Takes so many bytes more. Answers whether they may be held.
+    fn take(&self, bytes: usize) -> bool {
         let before = self.own.fetch_add(bytes, Ordering::Relaxed);
-        let all = self.all.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if before.saturating_add(bytes) > self.most {
-            Err(LARGE)
-        } else if all > self.most_of_all {
-            Err(FULL)
-        } else {
-            Ok(())
-        }
+        let counted = (before + bytes).saturating_sub(self.free) - before.saturating_sub(self.free);
+        let all = self.all.fetch_add(counted, Ordering::Relaxed) + counted;
+        counted == 0 || all <= self.most
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.all.fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
+        self.all.fetch_sub(self.own.get_mut().saturating_sub(self.free), Ordering::Relaxed);
     }
 }
 
@@ -237,8 +227,8 @@ impl hyper::body::Body for Metered {
         match Pin::new(&mut self.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                if let Err(trouble) = self.held.take(bytes) {
-                    return Poll::Ready(Some(Err(self.stop(trouble))));
+                if !self.held.take(bytes) {
+                    return Poll::Ready(Some(Err(self.stop(FULL))));
                 }
                 let next = (Instant::now() + self.pause).min(self.end);
                 self.next.as_mut().reset(next);
@@ -271,8 +261,9 @@ mod tests {
     use crate::model::{Actor, Role};
 
     const LIMITS: IntakeLimits = IntakeLimits {
+        free: 20,
         most: 100,
-        stranger: 20,
+        strangers: 50,
         pause: Duration::from_secs(1),
         stranger_takes: Duration::from_secs(3),
         takes: Duration::from_secs(100),
@@ -316,38 +307,38 @@ mod tests {
         let service = IntakeLayer::new(LIMITS).layer(tower::service_fn(reads));
         let status = async |request| service.clone().oneshot(request).await.unwrap().status().as_u16();
         let (fast, slow) = (Duration::from_millis(1), Duration::from_millis(900));
-        assert_eq!(status(Request::new(pieces(2, fast))).await, 200);
-        assert_eq!(status(Request::new(pieces(3, fast))).await, 413, "larger than a stranger may send");
-        assert_eq!(status(known(pieces(10, fast))).await, 200);
-        assert_eq!(status(known(pieces(11, fast))).await, 503, "more than there may be at once");
+        assert_eq!(status(Request::new(pieces(7, fast))).await, 200);
+        assert_eq!(status(Request::new(pieces(8, fast))).await, 503, "more than strangers may send at once");
+        assert_eq!(status(known(pieces(12, fast))).await, 200);
+        assert_eq!(status(known(pieces(13, fast))).await, 503, "more than anybody may");
         assert_eq!(status(known(pieces(1, Duration::from_secs(2)))).await, 408, "it rests too long");
         assert_eq!(status(known(pieces(10, slow))).await, 200);
         let short = IntakeLimits { stranger_takes: Duration::from_secs(1), ..LIMITS };
         let service = IntakeLayer::new(short).layer(tower::service_fn(reads));
         let late = service.clone().oneshot(Request::new(pieces(2, slow))).await.unwrap();
         assert_eq!(late.status(), 408, "however steadily it comes");
-        let mut announced = Request::new(pieces(1, Duration::from_secs(50)));
-        announced.headers_mut().insert(CONTENT_LENGTH, 21.into());
-        assert_eq!(status(announced).await, 413, "before anything of it is read");
     }
 
     #[tokio::test]
     async fn what_is_held_is_held_until_the_answer() {
         let service = IntakeLayer::new(LIMITS).layer(tower::service_fn(reads));
         let release = Arc::new(tokio::sync::Semaphore::new(0));
-        let mut held = known(Body::from("x".repeat(60)));
+        let mut held = known(Body::from("x".repeat(80)));
         held.extensions_mut().insert(Arc::clone(&release));
         let held = tokio::spawn(service.clone().oneshot(held));
         let send = async |bytes: usize| {
             let request = known(Body::from("x".repeat(bytes)));
             service.clone().oneshot(request).await.unwrap().status().as_u16()
         };
-        while send(50).await == 200 {
+        while send(70).await == 200 {
             tokio::task::yield_now().await;
         }
-        assert_eq!((send(41).await, send(40).await), (503, 200));
+        assert_eq!((send(61).await, send(60).await), (503, 200));
+        assert_eq!(send(20).await, 200, "a few lines are always read");
+        let stranger = service.clone().oneshot(Request::new(Body::from("x".repeat(70)))).await.unwrap();
+        assert_eq!(stranger.status(), 200, "who has a store of its own");
         release.add_permits(1);
         assert_eq!(held.await.unwrap().unwrap().status(), 200);
-        assert_eq!(send(100).await, 200);
+        assert_eq!(send(120).await, 200);
     }
 }

@@ -158,17 +158,6 @@ async fn whoever_may_not_has_nothing_read() {
             Err(_) => assert!(may, "{path}: it waits for the rest"),
         }
     }
-    // Nobody in particular sends forms of a few lines.
-    let mut large =
-        connect(address, "POST /rpc/session/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n")
-            .await;
-    let mut answer = [0; 12];
-    tokio::time::timeout(Duration::from_secs(5), socket_read(&mut large, &mut answer)).await.unwrap();
-    assert_eq!(answer, *b"HTTP/1.1 413");
-}
-
-async fn socket_read(socket: &mut TcpStream, bytes: &mut [u8]) {
-    socket.read_exact(bytes).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

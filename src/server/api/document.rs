@@ -30,7 +30,7 @@ struct Shared {
 /// Why a report is refused with 409.
 pub const NOT_RECORDED: &str = "`job_finished`: the job has ended. `stale_epoch`: the run was fenced off; stop the work. Nothing was recorded.";
 
-const SHARED: [Shared; 8] = [
+const SHARED: [Shared; 9] = [
     Shared {
         status: "400",
         name: "NotAcceptable",
@@ -56,6 +56,12 @@ const SHARED: [Shared; 8] = [
         header: None,
     },
     Shared {
+        status: "408",
+        name: "TooSlow",
+        description: "`request_too_slow`: the body did not arrive in time. Send the request again.",
+        header: None,
+    },
+    Shared {
         status: "413",
         name: "TooLarge",
         description: "`body_too_large`: more than 1 MiB, or than 8 MiB in a list of messages.",
@@ -76,7 +82,7 @@ const SHARED: [Shared; 8] = [
     Shared {
         status: "503",
         name: "Unavailable",
-        description: "`stopping` or `store_unavailable`: the server takes no work at the moment. Send the request again.",
+        description: "`stopping` or `store_unavailable`: the server takes no work at the moment. `too_much_at_once`: it reads as much as it can at once. Send the request again.",
         header: Some(("Retry-After", "Seconds after which to try again")),
     },
 ];
@@ -94,7 +100,7 @@ impl Shared {
         match self.status {
             "400" => has_body || has_parameter,
             "404" => path.contains("{id}"),
-            "413" | "415" => has_body,
+            "408" | "413" | "415" => has_body,
             _ => true,
         }
     }

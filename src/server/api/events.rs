@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use crate::http::{ApiError, AppState, Params, SignedIn, credential};
+use crate::http::{ApiError, AppState, ErrorBody, Params, SignedIn, credential};
 use crate::model::{JobId, Permission};
 use crate::service::{Credential, ServiceError};
 
@@ -60,7 +60,10 @@ pub struct EventParams {
     operation_id = "followEvents",
     tag = "system",
     params(EventParams, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard")),
-    responses((status = 200, content_type = "text/event-stream", body = String, description = "Events, as they come"))
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String, description = "Events, as they come"),
+        (status = 429, body = ErrorBody, description = "`too_many_streams`: as many streams are open as may be, in all or with this credential", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
+    )
 )]
 pub async fn events(
     State(app): State<AppState>,
