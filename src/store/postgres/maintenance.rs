@@ -12,6 +12,11 @@ use crate::model::{Job, Timestamp};
 use crate::store::ledger::Replay;
 use crate::store::{ClockMark, IntegrityReport, StoreError, StoreProgress, is_sound, told_to_stop};
 
+/// A status by its name, or by its number where there is none.
+fn status_name(number: i16) -> String {
+    rows::status(number).map_or_else(|_| format!("status {number}"), |status| status.name().to_owned())
+}
+
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
 /// How many jobs are read at once.
@@ -70,7 +75,7 @@ pub(super) async fn check(
         report.problems.push(format!(
             "The counter of {} {} says {}, there are {} jobs",
             get::<String>(row, 0)?,
-            rows::status(get(row, 1)?)?.name(),
+            status_name(get(row, 1)?),
             get::<i64>(row, 3)?,
             get::<i64>(row, 2)?
         ));

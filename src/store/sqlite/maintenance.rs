@@ -153,8 +153,8 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
                 let left = u64::try_from(pages.remaining).unwrap_or(0);
                 let go_on = progress(total.saturating_sub(left), total);
                 match step {
-                    StepResult::Done => break,
                     _ if !go_on => return Ok(false),
+                    StepResult::Done => break,
                     StepResult::More => {}
                     // The writer is in mid-commit; it will not be long.
                     _ => std::thread::sleep(Duration::from_millis(5)),

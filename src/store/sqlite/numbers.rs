@@ -131,6 +131,15 @@ impl Numbers {
     }
 }
 
+/// Whether these can be the numbers of a job: as many as their mask says, none cut short, and at least one entry in
+/// the log.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    let mask = take(&mut &*bytes);
+    let ends = bytes.iter().filter(|byte| **byte & 0x80 == 0).count();
+    let cut = bytes.last().is_none_or(|byte| byte & 0x80 != 0);
+    !cut && mask & 1 == 1 && ends == 1 + mask.count_ones() as usize
+}
+
 /// How many lines a job's log has, from its packed numbers.
 pub(super) fn counts(bytes: &[u8]) -> LogCounts {
     counts_in(&read(bytes))
@@ -223,6 +232,8 @@ mod tests {
             let (id, ended_at) = (JobId(Uuid::from_u128(id)), ended.map(Timestamp));
             let bytes = numbers.pack(id, ended_at);
             prop_assert_eq!(counts(&bytes), numbers.counts);
+            prop_assert_eq!(is_whole(&bytes), numbers.seq > 0);
+            prop_assert!((0..bytes.len()).all(|end| !is_whole(&bytes[..end])), "what is cut short is known by it");
             let created_at = ended.is_none().then_some(numbers.created_at);
             prop_assert_eq!(Numbers::unpack(&bytes, id, created_at, ended_at), numbers);
         }

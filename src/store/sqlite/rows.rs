@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::entries::line_kind;
 use super::interned::{Interned, SharedSpec, Specs};
-use super::numbers::Numbers;
+use super::numbers::{Numbers, is_whole};
 use super::unavailable;
 use crate::model::job_fields::job_fields;
 use crate::model::{
@@ -149,7 +149,11 @@ fn job(row: &Row<'_>, shared: &SharedSpec) -> rusqlite::Result<(Job, Option<u64>
     let id = JobId(uuid::Uuid::from_slice(row.get_ref(0)?.as_blob()?).map_err(unreadable)?);
     let title = row.get::<_, Option<String>>(2)?.map(Title::new).transpose().map_err(unreadable)?;
     let (created_at, ended_at) = (at(row.get(4)?), at(row.get(5)?));
-    let numbers = Numbers::unpack(row.get_ref(7)?.as_blob()?, id, created_at, ended_at);
+    let packed = row.get_ref(7)?.as_blob()?;
+    if !is_whole(packed) {
+        return Err(unreadable(std::io::Error::other("its packed numbers are cut short or none of a job's")));
+    }
+    let numbers = Numbers::unpack(packed, id, created_at, ended_at);
     let columns = Columns {
         status: status(row.get(3)?)?,
         progress: row.get(6)?,
