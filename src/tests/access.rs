@@ -38,7 +38,8 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
             | "/api/admin/jobs/health"
             | "/api/admin/jobs/events"
             | "/api/admin/jobs/{id}/progress"
-            | "/api/admin/jobs/{id}/messages",
+            | "/api/admin/jobs/{id}/messages"
+            | "/api/admin/jobs/{id}/log.txt",
         )
         | ("GET", "/rpc/board/poll" | "/rpc/jobs/past" | "/rpc/jobs/poll" | "/rpc/jobs/log")
         | ("POST", "/rpc/session/sign-out" | "/rpc/session/change-password" | "/rpc/session/end") => {

@@ -136,7 +136,7 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
     partial.push(".partial");
     let partial = std::path::PathBuf::from(partial);
     // What an earlier attempt may have left.
-    let _ = std::fs::remove_file(&partial);
+    remove_with_logs(&partial);
     let copied = (|| {
         open::make_private(&partial);
         let mut copy = Connection::open(&partial)?;
@@ -177,13 +177,18 @@ pub(super) fn backup(db: &Connection, to: &Path, mut progress: StoreProgress) ->
         Ok(bytes)
     });
     if finished.is_err() {
-        for suffix in ["", "-journal", "-wal", "-shm"] {
-            let mut left = partial.as_os_str().to_owned();
-            left.push(suffix);
-            let _ = std::fs::remove_file(left);
-        }
+        remove_with_logs(&partial);
     }
     finished
+}
+
+/// Removes a copy with what SQLite keeps beside it, which another copy of that name would be taken to need.
+fn remove_with_logs(path: &Path) {
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        let mut left = path.as_os_str().to_owned();
+        left.push(suffix);
+        let _ = std::fs::remove_file(left);
+    }
 }
 
 /// Makes sure that a file's new name survives a power cut.

@@ -66,3 +66,17 @@ async fn a_backup_that_was_stopped_leaves_no_file() {
     assert!(store.backup(&copies.join("copy"), Box::new(|_, _| false)).await.is_err());
     assert_eq!(std::fs::read_dir(&copies).unwrap().count(), 0);
 }
+
+/// What an attempt that was cut short has left is neither taken for a part of the next copy nor left behind by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_leaves_the_copy_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("jobs.db")).unwrap();
+    let copies = folder.path().join("copies");
+    std::fs::create_dir(&copies).unwrap();
+    for left in ["copy.partial", "copy.partial-journal"] {
+        std::fs::write(copies.join(left), "left by a crash").unwrap();
+    }
+    store.backup(&copies.join("copy"), Box::new(|_, _| true)).await.unwrap();
+    assert_eq!(std::fs::read_dir(&copies).unwrap().count(), 1);
+}
