@@ -2,6 +2,7 @@
 //! is said, the session's cookie. It knows `service/` and nothing of the router, the pages or the API.
 
 mod address;
+mod as_described;
 mod body;
 mod client;
 mod cookies;
@@ -12,7 +13,7 @@ mod state;
 mod streams;
 
 pub use address::percent_encode;
-pub use body::{Body, JobPath, OptionalBody, Params, body_limit, messages_limit};
+pub use body::{Body, JobPath, NamePath, OptionalBody, Params, body_limit, messages_limit};
 pub use client::{ClientAddress, PeerAddress, client_address};
 pub use cookies::{Cookies, PLAIN_COOKIE};
 pub use credential::{Allowed, ManageAccounts, Recover, ReportOwn, SignedIn, Start, credential};

@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::as_described::AsDescribed;
 use super::error::ApiError;
 use crate::model::JobId;
 
@@ -39,6 +40,9 @@ pub struct Params<T>(pub T);
 /// The job a path names.
 pub struct JobPath(pub JobId);
 
+/// The user or token a path names.
+pub struct NamePath(pub String);
+
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     let json = request.headers().get(CONTENT_TYPE).is_none_or(|value| {
         // Nothing said is taken as JSON: what else would it be?
@@ -66,7 +70,9 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiE
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = T::deserialize(AsDescribed(&mut json)).and_then(|value| json.end().map(|()| value));
+    read.map_err(|error| {
         let (code, what) = if error.is_data() {
             ("wrong_shape", "The JSON is not what this endpoint takes")
         } else {
@@ -133,5 +139,20 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
         };
         let Path(id) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| unknown(""))?;
         id.parse().map(Self).map_err(|_| unknown(&id))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // Nobody has a name that is not UTF-8.
+        Path::<String>::from_request_parts(parts, state).await.map(|Path(name)| Self(name)).map_err(|_| {
+            ApiError::request(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "There is nothing of that name: in the address it is to be UTF-8, percent-encoded.",
+            )
+        })
     }
 }

@@ -49,6 +49,18 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Reported,
+        Self::Aborted,
+        Self::ForceFailed,
+        Self::EmergencyCleanup,
+        Self::Timeout,
+        Self::Inactive,
+        Self::Lost,
+        Self::ServerStopped,
+    ];
+
     /// Whether somebody other than the runner ended the run. Its later writes are then those of a
     /// zombie: the epoch is raised, and they are counted.
     pub fn fences(self) -> bool {

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use axum::body::Bytes;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -49,7 +50,8 @@ pub fn present() -> bool {
 }
 
 /// Serves `/pkg/<build>/<name>`. An old build's page gets what there is now; it will notice.
-pub async fn package(Path((build, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
+pub async fn package(path: Result<Path<(String, String)>, PathRejection>, headers: HeaderMap) -> Response {
+    let Ok(Path((build, name))) = path else { return no_such_file() };
     let keep = if build == *BUILD { "public, max-age=31536000, immutable" } else { "no-store" };
     file(&format!("pkg/{name}"), &headers, keep)
 }
@@ -57,6 +59,10 @@ pub async fn package(Path((build, name)): Path<(String, String)>, headers: Heade
 /// Serves a file of `public/`.
 pub async fn public(name: &'static str, headers: HeaderMap) -> Response {
     file(name, &headers, "public, max-age=3600")
+}
+
+fn no_such_file() -> Response {
+    (StatusCode::NOT_FOUND, "There is no such file.\n").into_response()
 }
 
 fn file(name: &str, headers: &HeaderMap, keep: &'static str) -> Response {
@@ -70,7 +76,7 @@ fn file(name: &str, headers: &HeaderMap, keep: &'static str) -> Response {
         })
         .unwrap_or_else(|| (Site::get(name).or_else(|| Public::get(name)), None));
     let Some(found) = found else {
-        return (StatusCode::NOT_FOUND, "There is no such file.\n").into_response();
+        return no_such_file();
     };
     let kind = match name.rsplit('.').next() {
         Some("js") => "text/javascript",

@@ -170,7 +170,9 @@ async fn add_token_by(
     now: Timestamp,
 ) -> Result<TokenSecret, ServiceError> {
     if new.name.trim() == BOOTSTRAP {
-        return Err(Invalid::new("name", "must not be `bootstrap`: the settings make that token").into());
+        return Err(ServiceError::Conflict(format!(
+            "The name `{BOOTSTRAP}` is kept for the token of the settings."
+        )));
     }
     if new.lasts.is_some_and(|lasts| !TOKEN_LASTS.contains(&lasts)) {
         return Err(Invalid::new("expiresIn", "must be between 1 second and 10 years").into());

@@ -296,7 +296,7 @@ async fn a_bootstrap_token_is_worth_nothing_after_it_left_the_settings() {
 async fn the_bootstrap_tokens_name_is_kept_for_it() {
     let (app, .., admin) = TestApp::init().await;
     let body = serde_json::json!({"name": " bootstrap ", "role": "viewer"});
-    admin.post("/api/admin/tokens", body).await.assert_refused(400, "invalid_value");
+    admin.post("/api/admin/tokens", body).await.assert_refused(409, "conflict");
     let new = NewToken { name: "bootstrap".to_owned(), role: Role::Viewer, act_as: false, lasts: None };
     assert!(add_token(&*app.accounts, new, app.service.now()).await.is_err());
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, ManageAccounts};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, ManageAccounts, NamePath};
 use crate::model::{Invalid, Role};
 use crate::service::NewToken;
 use crate::view::iso;
@@ -60,7 +60,7 @@ pub async fn users(
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewUserBody {
     /// As typed at sign-in: 1 to 200 characters, none of them a control character.
-    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S", example = "anna")]
     name: String,
     /// What the user may do; `viewer` where absent.
     #[schema(value_type = Option<Role>)]
@@ -115,7 +115,7 @@ pub async fn add_user(
 pub async fn remove_user(
     State(app): State<AppState>,
     Allowed(caller, _): Allowed<ManageAccounts>,
-    Path(name): Path<String>,
+    NamePath(name): NamePath,
 ) -> Result<StatusCode, ApiError> {
     app.service.remove_user(&caller, &name).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -168,7 +168,8 @@ pub async fn tokens(
 #[serde(rename_all = "camelCase")]
 pub struct NewTokenBody {
     /// The name its actions are recorded under: 1 to 200 characters, none of them a control character.
-    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
+    /// `bootstrap` is kept for the token of the settings.
+    #[schema(min_length = 1, max_length = 200, pattern = "\\S", example = "nightly-import")]
     name: String,
     /// What it may do; `viewer` where absent.
     #[schema(value_type = Option<Role>)]
@@ -199,7 +200,7 @@ pub struct TokenAdded {
     request_body = NewTokenBody,
     responses(
         (status = 201, body = TokenAdded, description = "The token was made"),
-        (status = 409, body = ErrorBody, description = "`conflict`: there is a token of that name"),
+        (status = 409, body = ErrorBody, description = "`conflict`: there is a token of that name, or it is `bootstrap`, which the settings make"),
     )
 )]
 pub async fn add_token(
@@ -232,7 +233,7 @@ pub async fn add_token(
 pub async fn remove_token(
     State(app): State<AppState>,
     Allowed(caller, _): Allowed<ManageAccounts>,
-    Path(name): Path<String>,
+    NamePath(name): NamePath,
 ) -> Result<StatusCode, ApiError> {
     app.service.remove_token(&caller, &name).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -15,7 +15,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::model::{HealthStatus, Level, LineKind, Role, Status};
+use crate::model::{Cause, HealthStatus, Level, LineKind, ProgressSource, Role, Status};
 
 /// A refusal that many operations share.
 struct Shared {
@@ -58,7 +58,7 @@ const SHARED: [Shared; 9] = [
     Shared {
         status: "408",
         name: "TooSlow",
-        description: "`request_too_slow`: the body did not arrive in time. Send the request again.",
+        description: "`request_too_slow`: the request did not arrive in time. Send it again.",
         header: None,
     },
     Shared {
@@ -82,7 +82,7 @@ const SHARED: [Shared; 9] = [
     Shared {
         status: "503",
         name: "Unavailable",
-        description: "`stopping` or `store_unavailable`: the server takes no work at the moment. `too_much_at_once`: it reads as much as it can at once. Send the request again.",
+        description: "`stopping`, `store_unavailable` or `too_much_at_once`: the server takes no work at the moment. Send the request again.",
         header: Some(("Retry-After", "Seconds after which to try again")),
     },
 ];
@@ -166,5 +166,7 @@ words! {
     Role, "What a credential may do; each may what the one before it may.", Role::ALL.map(Role::name);
     Level, "How grave a message is.", [Level::Info, Level::Warning, Level::Error].map(|level| LineKind::from(level).name());
     LineKind, "What a line of a log is: a message, or what the system or a person did.", LineKind::SHOWN.map(LineKind::name);
+    ProgressSource, "Where a job's numbers are from.", [ProgressSource::Reported, ProgressSource::Guessed].map(ProgressSource::name);
+    Cause, "Why a run ended.", Cause::ALL.map(Cause::name);
     HealthStatus, "The system's condition.", [HealthStatus::Healthy, HealthStatus::Degraded, HealthStatus::Critical].map(HealthStatus::name);
 }

@@ -152,14 +152,13 @@ pub struct JobDto {
     pub error: Option<String>,
     /// Why it ended: `reported`, `aborted`, `force_failed`, `emergency_cleanup`, `timeout`, `inactive`, `lost` or
     /// `server_stopped`; absent until then.
-    #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// Who ended it, which limit did and what changes that, where its run did not end it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_because: Option<String>,
     /// `guessed` where its numbers were read out of what the work printed; absent where they were reported.
-    #[schema(value_type = Option<String>)]
+    #[schema(required = false)]
     #[serde(skip_serializing_if = "ProgressSource::is_reported")]
     pub progress_source: ProgressSource,
     /// Every so many seconds its process promised to be heard of.

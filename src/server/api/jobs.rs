@@ -36,7 +36,8 @@ pub struct ListParams {
     /// Whose title, feature, author or error contains this, or whose id begins with it; 200 characters at most.
     #[param(max_length = 200)]
     q: Option<String>,
-    /// Where the page begins: a `nextCursor`.
+    /// Where the page begins: a `nextCursor`, as it was given.
+    #[param(pattern = "^[op]-?[0-9]{1,18}[.][0-9a-f]{32}$")]
     cursor: Option<String>,
     /// The most jobs, 1 to 200; 50 where absent. Fewer, where what they carry is over 8 MiB.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -130,8 +131,10 @@ pub struct StartBody {
     /// Every so many seconds, 1 to 3600, its process will be heard of: it vouches for itself. None of the
     /// installation's timeouts ends such a job; it is said when nothing is heard of it, and after the server's
     /// `--lost-after` it ends as lost.
+    #[schema(minimum = 1, maximum = 3600)]
     heartbeat_every: Option<u32>,
-    /// Seconds its process may take to stop once it is asked to. No limit cuts that short.
+    /// Seconds its process may take to stop once it is asked to, up to a day. No limit cuts that short.
+    #[schema(maximum = 86400)]
     grace: Option<u32>,
     /// When it began by its runner's clock, where that is told later.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -161,7 +164,7 @@ pub struct Started {
     operation_id = "startJob",
     tag = "jobs",
     params((
-        "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200,
+        "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200, pattern = "^[!-~]([ -~]*[!-~])?$",
         description = "The same key with the same body gives the same job, for 24 hours"
     )),
     request_body = StartBody,

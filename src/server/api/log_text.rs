@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::messages::kinds;
-use crate::http::{ApiError, AppState, ErrorBody, JobPath, Params, SignedIn};
+use crate::http::{ApiError, AppState, JobPath, Params, SignedIn};
 use crate::model::{JobId, LogFilter};
 use crate::service::{Caller, ServiceError};
 use crate::store::{LogFrom, LogPage, LogQuery};
@@ -26,10 +26,15 @@ const PAGE: usize = 1_000;
 #[into_params(parameter_in = Query)]
 pub struct TextParams {
     /// `info`, `warning`, `error`, `system`, `operator`, or several with commas; all of them where absent.
+    #[param(
+        pattern = "^((info|warning|error|system|operator)(,(info|warning|error|system|operator))*|all)?$"
+    )]
     level: Option<String>,
     /// Of this step or one within it, by path.
+    #[param(max_length = 3216)]
     step: Option<String>,
-    /// That contain this text; ASCII letters match either case.
+    /// That contain this text; ASCII letters match either case. 200 characters at most.
+    #[param(max_length = 200)]
     q: Option<String>,
 }
 
@@ -40,13 +45,10 @@ pub struct TextParams {
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/{id}/log.txt",
+    operation_id = "readLog",
     tag = "jobs",
-    params(("id" = uuid::Uuid, Path), TextParams),
-    responses(
-        (status = 200, body = String, content_type = "text/plain", description = "The log."),
-        (status = 400, body = ErrorBody, description = "`level`, `step` or `q` makes no sense."),
-        (status = 404, body = ErrorBody, description = "There is no such job."),
-    )
+    params(("id" = uuid::Uuid, Path, description = "The job"), TextParams),
+    responses((status = 200, body = String, content_type = "text/plain", description = "The log"))
 )]
 pub async fn get(
     State(app): State<AppState>,

@@ -21,6 +21,9 @@ use crate::view::iso;
 const MAX_LIST: usize = 10_000;
 /// The most lines of a page.
 const MAX_PAGE: u32 = 1_000;
+/// The greatest number of a message: what a signed number of 64 bits holds, here, in the stores and in the
+/// languages that clients are made in.
+const MAX_NUMBER: u64 = i64::MAX.unsigned_abs();
 
 /// A message.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -30,14 +33,15 @@ pub struct MessageBody {
     #[serde(rename = "type")]
     kind: Option<String>,
     /// What it says: 1 byte to 64 KiB. Control characters are kept as data.
-    #[schema(value_type = String, min_length = 1, max_length = 65536)]
+    #[schema(value_type = String, min_length = 1, max_length = 65536, example = "1 200 rows read")]
     message: Option<String>,
-    /// The step it belongs to, by path, or by id where that is unique.
+    /// The step it belongs to, by path, or by id where that is unique. It must have been declared.
+    #[schema(min_length = 1)]
     step: Option<String>,
     /// The epoch that `start` answered. In a list, that of the first message that has one.
     epoch: Option<u32>,
-    /// A number that rises with each message the runner sends, from 1. One that was recorded before is
-    /// skipped, so a list may be sent again after a lost answer.
+    /// A number that rises with each message the runner sends, from 1 to 2^63 - 1. One that was recorded before
+    /// is skipped, so a list may be sent again after a lost answer.
     #[schema(minimum = 1)]
     key: Option<u64>,
     /// When it was said, by the runner's clock. Believed where it lies between the job's beginning and now.
@@ -122,8 +126,8 @@ fn items(body: MessageBody) -> Result<impl Iterator<Item = ReportItem>, Invalid>
         None => return Err(Invalid::new("type", "is required: info, warning or error")),
     };
     let text = MessageText::new(body.message.unwrap_or_default())?;
-    if body.key == Some(0) {
-        return Err(Invalid::new("key", "must be 1 or more"));
+    if body.key.is_some_and(|key| !(1..=MAX_NUMBER).contains(&key)) {
+        return Err(Invalid::new("key", format!("must be a number from 1 to {MAX_NUMBER}")));
     }
     let at = body.at.map(|Moment(at)| ReportItem::At(at));
     let message = ReportItem::Message { level, text, step: body.step, key: body.key };
@@ -182,12 +186,16 @@ pub async fn post(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct MessageParams {
-    /// After this place in the log.
+    /// After this place in the log: 0 to 2^63 - 1.
     after: Option<u64>,
     /// `info`, `warning`, `error`, or several with commas. With `system`, `operator` or `all`, the log's
     /// other lines too.
+    #[param(
+        pattern = "^((info|warning|error|system|operator)(,(info|warning|error|system|operator))*|all)?$"
+    )]
     level: Option<String>,
     /// Of this step or one within it, by path.
+    #[param(max_length = 3216)]
     step: Option<String>,
     /// That contain this text; ASCII letters match either case. 200 characters at most.
     #[param(max_length = 200)]
@@ -269,7 +277,11 @@ pub async fn get(
         step: params.step.filter(|step| !step.is_empty()),
         text: params.q.filter(|text| !text.is_empty()),
     };
-    let from = LogFrom::After(params.after.unwrap_or(0));
+    let after = params.after.unwrap_or(0);
+    if after > MAX_NUMBER {
+        return Err(Invalid::new("after", format!("must be a number from 0 to {MAX_NUMBER}")).into());
+    }
+    let from = LogFrom::After(after);
     let query = LogQuery { filter, from, limit: limit as usize, count: true };
     let page = app.service.read_log(&caller, id, query).await?;
     let next_after = page.lines.last().filter(|_| page.more).map(|line| line.seq);

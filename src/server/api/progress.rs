@@ -8,7 +8,9 @@ use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::document::NOT_RECORDED;
 use super::given::{Document, Moment, document};
@@ -89,26 +91,84 @@ impl From<StepBody> for StepSpec {
     }
 }
 
-/// How far a job has come. One of: `progress` alone for a job without steps; `step` and `progress`;
-/// `steps` to declare steps, now or late. Steps and a number may come together.
-#[derive(Debug, Deserialize, ToSchema)]
+/// How far a job has come, as it is read. What it may be is said by [`NumberBody`] and [`StepsBody`].
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProgressBody {
-    /// 0 to 1. A number lower than the last is ignored.
-    #[schema(minimum = 0, maximum = 1)]
     progress: Option<f64>,
-    /// The step, by path (`load/parse`), or by id where that is unique.
     step: Option<String>,
-    /// Steps to declare; naming one that exists adds to it.
+    steps: Option<Vec<StepBody>>,
+    epoch: Option<u32>,
+    progress_source: Option<ProgressSource>,
+    at: Option<Moment>,
+}
+
+/// A number: of the job, where it has no steps, or of one of its steps.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "a shape of `ProgressBody`, for the description only")]
+pub struct NumberBody {
+    /// 0 to 1. A number lower than the last is ignored.
+    #[schema(minimum = 0, maximum = 1, example = 0.5)]
+    progress: f64,
+    /// The step, by path (`load/parse`), or by id where that is unique.
+    #[schema(min_length = 1)]
+    step: Option<String>,
+    /// Steps to declare beforehand; naming one that exists adds to it.
     steps: Option<Vec<StepBody>>,
     /// The epoch that `start` answered.
     epoch: Option<u32>,
     /// `guessed` where the number was read out of what the work printed; `reported` where nothing is said.
-    #[schema(value_type = Option<String>)]
     progress_source: Option<ProgressSource>,
     /// When it was so, by the runner's clock.
     #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<Moment>,
+}
+
+/// Steps to declare, now or late.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "a shape of `ProgressBody`, for the description only")]
+pub struct StepsBody {
+    /// The steps; naming one that exists adds to it.
+    steps: Vec<StepBody>,
+    /// Absent: without a number there is no step it is of.
+    #[schema(schema_with = nothing)]
+    step: Option<()>,
+    /// Absent: with a number it is the other shape.
+    #[schema(schema_with = nothing)]
+    progress: Option<()>,
+    /// The epoch that `start` answered.
+    epoch: Option<u32>,
+    /// As beside a number.
+    progress_source: Option<ProgressSource>,
+    /// When it was so, by the runner's clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
+}
+
+/// The schema of what may be `null` or absent.
+fn nothing() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Null).description(Some("Absent, or null."))
+}
+
+impl PartialSchema for ProgressBody {
+    fn schema() -> RefOr<Schema> {
+        AnyOfBuilder::new()
+            .item(Ref::from_schema_name(NumberBody::name()))
+            .item(Ref::from_schema_name(StepsBody::name()))
+            .description(Some("A number, steps to declare, or both."))
+            .into()
+    }
+}
+
+impl ToSchema for ProgressBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((NumberBody::name().into_owned(), NumberBody::schema()));
+        schemas.push((StepsBody::name().into_owned(), StepsBody::schema()));
+        NumberBody::schemas(schemas);
+        StepsBody::schemas(schemas);
+    }
 }
 
 /// A report was recorded.

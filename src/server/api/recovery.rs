@@ -123,7 +123,7 @@ pub async fn unpin(
 #[serde(rename_all = "camelCase")]
 pub struct EmergencyBody {
     /// Why: 1 to 1000 characters. It is kept in every job's log.
-    #[schema(value_type = String, min_length = 1, max_length = 1000, pattern = "\\S")]
+    #[schema(value_type = String, min_length = 1, max_length = 1000, pattern = "\\S", example = "the database moves tonight")]
     reason: Option<String>,
     /// Only say what would be done.
     #[serde(default)]

@@ -172,3 +172,72 @@ async fn a_path_or_method_that_is_not_there_says_so_in_the_one_envelope() {
     reply.assert_refused(405, "method_not_allowed");
     assert!(reply.header("allow").contains("GET"), "{}", reply.header("allow"));
 }
+
+/// serde's structs take a list of their fields' values as well; the description says nothing of that.
+#[tokio::test]
+async fn a_list_is_taken_for_no_object_at_any_depth() {
+    let (app, .., admin) = TestApp::init().await;
+    let job = admin.start("import").await;
+    let before = app.everything().await;
+    let lists =
+        ["[]", "[null]", "[null, null]", "[null, null, null]", "[\"a\", \"b\"]", "[\"a\", null, false, 60]"];
+    let mut paths: Vec<String> = OTHER_POSTS.map(str::to_owned).into();
+    paths.extend(
+        job_posts().into_iter().filter(|(what, ..)| *what != "message").map(|(what, ..)| job.at(what)),
+    );
+    for path in paths {
+        for list in lists {
+            admin.post_text(&path, list).await.assert_refused(400, "wrong_shape");
+        }
+    }
+    for (what, nested) in [
+        ("progress", r#"{"steps": [["load", null, null, []]]}"#),
+        ("progress", r#"{"steps": [{"id": "load", "steps": [["parse", null, null, []]]}]}"#),
+        ("message", r#"[["info", "x", null, null, null]]"#),
+    ] {
+        admin.post_text(&job.at(what), nested).await.assert_refused(400, "wrong_shape");
+    }
+    assert_eq!(app.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_whole_number_is_whole_however_it_is_written() {
+    let (_, _, _, reporter, ..) = TestApp::init().await;
+    let start = |timeout: &str| format!("{{\"feature\": \"import\", \"timeout\": {timeout}}}");
+    for timeout in ["60", "60.0", "6e1"] {
+        let reply = reporter.post_text("/api/admin/jobs/start", start(timeout)).await;
+        assert_eq!(reply.status(), 201, "{timeout}: {}", reply.text());
+    }
+    for timeout in ["60.5", "-1.0", "1e300", "\"60\""] {
+        let reply = reporter.post_text("/api/admin/jobs/start", start(timeout)).await;
+        reply.assert_refused(400, "wrong_shape");
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_no_store_can_hold_is_refused() {
+    let (_, _, _, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    let most = i64::MAX.unsigned_abs();
+    for after in [most + 1, u64::MAX] {
+        reporter.get(&job.at(&format!("messages?after={after}"))).await.assert_refused(400, "invalid_value");
+    }
+    assert_eq!(reporter.get(&job.at(&format!("messages?after={most}"))).await.status(), 200);
+    let message = |key: u64| json!({"type": "info", "message": "x", "key": key});
+    for key in [0, most + 1, u64::MAX] {
+        reporter.post(&job.at("message"), message(key)).await.assert_refused(400, "invalid_value");
+    }
+    assert_eq!(reporter.post(&job.at("message"), message(most)).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_decoded_is_refused_in_our_own_words() {
+    let (_, .., admin) = TestApp::init().await;
+    for name in ["%FF", "%C3%28", "%80abc"] {
+        for what in ["users", "tokens"] {
+            let reply = admin.request("DELETE", &format!("/api/admin/{what}/{name}")).send().await;
+            reply.assert_refused(404, "not_found");
+        }
+        assert_eq!(admin.get(&format!("/pkg/{name}/longhaul.css")).await.status(), 404);
+    }
+}
