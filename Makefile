@@ -11,7 +11,11 @@ MAKEFLAGS += --no-print-directory
 
 LEPTOS := 0.3.10
 BINDGEN := $(shell sed -n 's/^wasm-bindgen = "=\([0-9.]*\)"/\1/p' Cargo.toml)
-TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longhaul/tools-$(LEPTOS)-$(BINDGEN)
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longhaul
+TOOLS := $(CACHE)/tools-$(LEPTOS)-$(BINDGEN)
+python = $(CACHE)/python-$(shell sha256sum end2end/clients/$(1) | head -c 12)/.installed
+PYTHON_CLIENTS := $(call python,requirements.txt)
+PYTHON_SOAK := $(call python,requirements-soak.txt)
 NPM := $(CURDIR)/end2end/node_modules/.bin
 
 # Tools of ours first, then those that are there anyway.
@@ -28,11 +32,11 @@ WEIGHT_LIMIT := 176000
 
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 
-.PHONY: help run test bench soak dev build tools npm chromium lint rust weight e2e clean-tools
+.PHONY: help run test bench soak dev build tools npm chromium lint rust weight clients e2e clean-tools
 
 help:
 	@echo 'make run    build the release and serve it on http://$(LISTEN)'
-	@echo 'make test   formatting, lints, every Rust test, the browser tests'
+	@echo 'make test   formatting, lints, every Rust test, clients made by stock tools, the browser tests'
 	@echo 'make soak   the crash tests at full length: 10 000 kills, a million power cuts; an hour and more'
 	@echo 'make bench  the figures of the README, measured on this machine; about five minutes after a build'
 	@echo 'make dev    serve, and build and reload on every change'
@@ -46,16 +50,19 @@ dev: tools
 	$(call say,Watching: http://$(LISTEN) reloads on every change)
 	@exec env LEPTOS_SITE_ADDR=$(LISTEN) cargo leptos watch -- serve --listen $(LISTEN) --database '$(DATABASE_URL)'
 
-test: lint rust build weight e2e
+test: lint rust build weight clients e2e
 	$(call say,All tests passed)
 
 # Another run every day; what a failure prints as its seed brings it back: make soak SEED=20261124
 SEED ?= $(shell date +%Y%m%d)
-soak: postgres
+REQUESTS ?= 20000
+soak: postgres build $(PYTHON_SOAK)
 	$(call say,Crash tests at full length with seed $(SEED))
 	@LONGHAUL_CRASH_SEED=$(SEED) LONGHAUL_CRASH_CYCLES=10000 LONGHAUL_POWER_CUTS=1000000 \
 	  LONGHAUL_UPGRADE_CUTS=100000 LONGHAUL_RACE_ROUNDS=100000 LONGHAUL_NODE_ROUNDS=200 LONGHAUL_NODE_PAUSE=60 \
 	  cargo test --features ssr --test integration crash:: -- --nocapture --test-threads=1
+	$(call say,Requests made from the API's description: $(REQUESTS) and more)
+	@SEED=$(SEED) $(dir $(PYTHON_SOAK))bin/python end2end/clients/check.py target/release/longhaul --soak $(REQUESTS)
 
 # make bench ONLY=race,single SCALE=10000000; see benches/main.rs
 ONLY ?= race,single,lists,history,search,size,start,postgres
@@ -92,6 +99,25 @@ weight:
 	done; \
 	printf '    %-5s %7d of at most $(WEIGHT_LIMIT)\n' all $$total; \
 	test $$total -le $(WEIGHT_LIMIT) || { echo 'A first visit weighs too much.'; exit 1; }
+
+# What other people's tools make of the API's description. PROGRAM=target/debug/longhaul tries a debug build.
+PROGRAM ?= target/release/longhaul
+clients: npm $(PYTHON_CLIENTS)
+	$(call say,Making clients from the API's description and using them)
+	@$(dir $(PYTHON_CLIENTS))bin/python end2end/clients/check.py $(PROGRAM)
+
+# Tools in Python, each set in an environment named after what is pinned.
+$(PYTHON_CLIENTS): WANTED := end2end/clients/requirements.txt
+$(PYTHON_SOAK): WANTED := end2end/clients/requirements-soak.txt
+$(PYTHON_CLIENTS) $(PYTHON_SOAK):
+	$(call say,Installing the packages of $(WANTED))
+	@python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; } \
+	    || { echo 'Python 3.11 or newer with venv is missing. Install it (Debian: apt-get install python3-venv).'; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; }
+	@python3 -m venv --clear $(dir $@)
+	@$(dir $@)bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(WANTED)
+	@touch $@
 
 e2e: npm chromium
 	$(call say,Running the browser tests)
