@@ -8,6 +8,8 @@ mod board;
 mod format;
 mod job_page;
 mod packed;
+#[cfg(feature = "ssr")]
+mod reference;
 
 pub use crate::model::Severity;
 pub use attention::{Attention, attention, headline, urgent};
@@ -18,3 +20,5 @@ pub use format::{
 };
 pub use job_page::{Action, Fact, JobAnswer, JobPageView, LogAnswer, StepRow, StepState};
 pub use packed::{pack, unpack};
+#[cfg(feature = "ssr")]
+pub use reference::{Answer, ApiReference, Body, Field, Group, Kind, Operation, Shape, Word};

@@ -1,6 +1,7 @@
 //! A file a page. Each reads its address, asks the services, and draws what it got.
 
 mod account;
+mod api_reference;
 mod emergency_cleanup;
 mod job;
 mod log_filters;
@@ -44,6 +45,7 @@ pub fn Pages() -> impl IntoView {
                 />
                 <Route path=path!("/admin/account") view=account::AccountPage ssr=SsrMode::Async />
                 <Route path=path!("/admin/jobs/:id") view=job::JobPage ssr=SsrMode::Async />
+                <Route path=path!("/api/docs") view=api_reference::ApiReferencePage ssr=SsrMode::Async />
                 <Route path=path!("/admin/*any") view=not_found::NotFound ssr=SsrMode::Async />
             </FlatRoutes>
         </Router>
@@ -135,10 +137,11 @@ where
     };
     let notice = query("notice").and_then(|code| Notice::of(&code));
     let (name, role) = (visit.caller.actor.name.clone(), visit.caller.role);
+    let reference = use_context::<Parts>().is_some_and(|parts| parts.uri.path() == "/api/docs");
     let drawing = draw(visit.clone());
     view! {
         <a class="skip" href="#main">"Skip to the content"</a>
-        <TopBar name role=role.name() label=label() />
+        <TopBar name role=role.name() label=label() reference />
         <main id="main" tabindex="-1">
             {notice.map(|notice| view! { <NoticeBar text=notice.text refused=notice.refused /> })}
             <Suspense>

@@ -13,6 +13,7 @@ use super::security::page_policy;
 use crate::app::{App, shell};
 use crate::http::AppState;
 use crate::service::Service;
+use crate::view::ApiReference;
 
 /// The dashboard's pages. Listed once for the whole process: listing sets a flag that every page being
 /// rendered meanwhile would wait on for ever.
@@ -24,7 +25,7 @@ pub fn paths() -> Vec<String> {
 }
 
 /// Pages and server functions.
-pub fn routes(app: &AppState) -> Router<AppState> {
+pub fn routes(app: &AppState, reference: Arc<ApiReference>) -> Router<AppState> {
     let (service, settings) = (Arc::clone(&app.service), Arc::clone(&app.settings));
     let options = app.options.clone();
     Router::new().leptos_routes_with_context(
@@ -33,6 +34,7 @@ pub fn routes(app: &AppState) -> Router<AppState> {
         move || {
             provide_context::<Arc<Service>>(Arc::clone(&service));
             provide_context(Arc::clone(&settings));
+            provide_context(Arc::clone(&reference));
             let response = expect_context::<ResponseOptions>();
             if let Some(nonce) = use_nonce()
                 && let Ok(policy) = HeaderValue::from_str(&page_policy(&nonce))

@@ -1,20 +1,20 @@
 //! The one router, and the list of everything it answers.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::map_response;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::compress::CompressLayer;
 use super::forms::{OwnFormsLayer, PageLayer};
@@ -23,6 +23,7 @@ use super::intake::{IntakeLayer, IntakeLimits};
 use super::{api, assets, pages, security};
 use crate::http::{ApiError, AppState, SignedIn, body_limit};
 use crate::model::{Permission, visible};
+use crate::view::ApiReference;
 
 /// A page that is not rendered by then is given up.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -57,7 +58,7 @@ pub fn routes() -> Routes {
         ("GET", "/robots.txt"),
         ("GET", "/pkg/{build}/{name}"),
         ("GET", "/api/openapi.json"),
-        ("GET", "/api/docs"),
+        ("GET", "/api/docs/"),
     ]
     .map(|(method, path)| (method.to_owned(), path.to_owned()))
     .into();
@@ -90,17 +91,19 @@ pub type Site = BoxCloneSyncService<Request, Response, Infallible>;
 /// The router, and around it what every request passes.
 pub fn build(app: AppState) -> Site {
     let (api, document) = api::routes();
-    let reference = SwaggerUi::new("/api/docs")
-        .url("/api/openapi.json", document)
-        .config(Config::default().try_it_out_enabled(false));
-    let reference = Router::<AppState>::from(reference)
-        .layer(map_response(async |response: Response| security::reference(response)));
-    let pages = pages::routes(&app)
+    let description = serde_json::to_value(&document).unwrap_or_default();
+    let reference = Arc::new(ApiReference::of(&description));
+    let description = Bytes::from(description.to_string());
+    let pages = pages::routes(&app, reference)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PAGE_TIMEOUT));
     let router = Router::new()
         .merge(pages)
         .merge(api)
-        .merge(reference)
+        .route(
+            "/api/openapi.json",
+            get(move || async move { ([(CONTENT_TYPE, "application/json")], description) }),
+        )
+        .route("/api/docs/", get(|| async { Redirect::permanent("/api/docs") }))
         .route("/", get(|| async { Redirect::to("/admin/jobs") }))
         .route("/admin", get(|| async { Redirect::to("/admin/jobs") }))
         .route("/healthz", get(|| async { "ok\n" }))

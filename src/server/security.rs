@@ -18,21 +18,11 @@ pub fn page_policy(nonce: &str) -> String {
     )
 }
 
-/// What the API reference may load. Its scripts come from here; it sets styles on its elements.
-const REFERENCE_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-    img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 /// What anything that is no page may load: nothing.
 const NO_PAGE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     headers.entry(name).or_insert(HeaderValue::from_static(value));
-}
-
-/// Lets an answer of the API reference load what that needs.
-pub fn reference(mut response: Response) -> Response {
-    set(response.headers_mut(), CONTENT_SECURITY_POLICY, REFERENCE_POLICY);
-    response
 }
 
 /// For a year browsers come over https alone.

@@ -30,7 +30,7 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
         ("GET", "/healthz" | "/favicon.svg" | "/robots.txt" | "/pkg/{build}/{name}" | "/login")
         | ("POST", "/rpc/session/sign-in" | "/rpc/session/choose-password") => Takes::Nobody,
 
-        ("GET", "/" | "/admin" | "/readyz" | "/api/openapi.json" | "/api/docs")
+        ("GET", "/" | "/admin" | "/readyz" | "/api/openapi.json" | "/api/docs" | "/api/docs/")
         | ("GET", "/admin/jobs" | "/admin/jobs/{id}" | "/admin/account" | "/admin/{*any}")
         | (
             "GET",

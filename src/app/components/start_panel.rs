@@ -46,7 +46,7 @@ pub fn StartPanel(
                     <p class="sub">"Wrap any command. It appears here at once, with its output as its log."</p>
                     <pre tabindex="0">"longhaul exec --feature nightly-import -- ./import.sh"</pre>
                     <p class="sub">
-                        "Or report over the " <a href="/api/docs/">"REST API"</a> "."
+                        "Or report over the " <a href="/api/docs">"REST API"</a> "."
                     </p>
                 </div>
             </div>

@@ -15,6 +15,8 @@ pub fn TopBar(
     role: &'static str,
     /// What the server is called.
     label: Option<Label>,
+    /// Whether this is the API reference.
+    reference: bool,
 ) -> impl IntoView {
     view! {
         <header class="top">
@@ -24,10 +26,12 @@ pub fn TopBar(
             </a>
             {label.map(|label| view! { <LabelPill label /> })}
             <nav aria-label="Main">
-                <a href="/admin/jobs" aria-current="page">
+                <a href="/admin/jobs" aria-current=(!reference).then_some("page")>
                     "Jobs"
                 </a>
-                <a href="/api/docs/">"API"</a>
+                <a href="/api/docs" aria-current=reference.then_some("page")>
+                    "API"
+                </a>
             </nav>
             <LiveBadge />
             <details class="menu">

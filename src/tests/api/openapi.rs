@@ -136,7 +136,7 @@ fn the_rules_of_values_are_the_ones_the_server_goes_by() {
         );
     }
     assert_says(&document, &property("StepBody", "weight"), json!({"minimum": 0, "maximum": 1_000_000_000}));
-    assert_says(&document, &property("ProgressBody", "progress"), json!({"minimum": 0, "maximum": 1}));
+    assert_says(&document, &property("NumberBody", "progress"), json!({"minimum": 0, "maximum": 1}));
     assert_says(&document, &property("AbortDto", "at"), json!({"type": "string", "format": "date-time"}));
     let parameter = |path: &str, name: &str| {
         let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
@@ -166,25 +166,77 @@ fn every_field_of_every_shape_is_described() {
 }
 
 #[tokio::test]
-async fn the_reference_page_loads_nothing_from_elsewhere() {
+async fn the_reference_is_a_page_of_ours_that_shows_every_operation_and_shape() {
     let (_, anon, viewer, ..) = TestApp::init().await;
-    assert_eq!(anon.page("/api/docs/").await.location(), "/login?next=/api/docs/");
-    let page = viewer.page("/api/docs/").await;
+    assert_eq!(anon.page("/api/docs").await.location(), "/login?next=/api/docs");
+    let page = viewer.page("/api/docs").await;
     assert_eq!(page.status(), 200);
-    let text = page.text().to_lowercase();
-    assert!(text.contains("swagger"), "{text}");
-    for (tag, attribute) in [("<script", "src="), ("<link", "href=")] {
-        for part in text.split(tag).skip(1) {
-            let tag = part.split('>').next().unwrap();
-            let Some((_, value)) = tag.split_once(attribute) else { continue };
-            let value = value.trim_start_matches(['"', '\'']);
-            assert!(!value.starts_with("http") && !value.starts_with("//"), "{tag}");
-            let file = value.split(['"', '\'']).next().unwrap().trim_start_matches("./");
-            assert_eq!(viewer.get(&format!("/api/docs/{file}")).await.status(), 200, "{file}");
+    let policy = page.header("content-security-policy").to_owned();
+    assert!(policy.contains("script-src 'nonce-") && !policy.contains("unsafe-inline"), "{policy}");
+    let text = page.text();
+    assert!(
+        text.contains("href=\"/admin/jobs\"") && text.contains("href=\"/api/openapi.json\""),
+        "no way on"
+    );
+    assert!(!text.contains(" style=") && !text.contains("http-equiv"), "the policy lets no style in");
+    let document = serde_json::to_value(openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(text.contains(&format!("id=\"{name}\"")), "{method} {path} is not there");
+            assert!(text.contains(&format!("href=\"#{name}\"")), "{method} {path} is not in the contents");
+            let address = path.replace("{id}", "$JOB").replace("{name}", "$NAME");
+            assert!(text.contains(&format!("$LONGHAUL_SERVER{address}")), "{method} {path} has no example");
         }
     }
-    let policy = page.header("content-security-policy");
-    assert!(policy.contains("script-src 'self'") && !policy.contains("http"), "{policy}");
-    let redirected = viewer.page("/api/docs").await;
-    assert!(redirected.status().is_redirection() || redirected.status() == 200, "{}", redirected.status());
+    for name in document["components"]["schemas"].as_object().unwrap().keys() {
+        assert!(text.contains(&format!("id=\"shape-{name}\"")), "{name} is not there");
+    }
+    // Every link within the page leads somewhere.
+    for link in text.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(text.contains(&format!("id=\"{link}\"")), "#{link} leads nowhere");
+    }
+}
+
+#[tokio::test]
+async fn the_references_old_address_leads_to_it() {
+    let (_, anon, viewer, ..) = TestApp::init().await;
+    assert_eq!(anon.page("/api/docs/").await.location(), "/login?next=/api/docs/");
+    assert_eq!(viewer.page("/api/docs/").await.location(), "/api/docs");
+    viewer.get("/api/docs/swagger-ui.css").await.assert_refused(404, "no_such_path");
+}
+
+/// The example calls, as the page shows them: what follows `-d` is sent to where they go.
+#[tokio::test]
+async fn the_bodies_of_the_examples_are_taken() {
+    let (_, .., admin) = TestApp::init().await;
+    let job = admin.start("import").await;
+    let reference = longhaul::view::ApiReference::of(&serde_json::to_value(openapi()).unwrap());
+    let mut sent = 0;
+    for operation in reference.groups.iter().flat_map(|group| &group.operations) {
+        let Some((_, rest)) = operation.example.split_once("-d '") else { continue };
+        let body: Value = serde_json::from_str(rest.split_once("' \\\n").unwrap().0).unwrap();
+        let reply = admin.post(&operation.path.replace("{id}", &job.id), body).await;
+        assert!(
+            reply.status().is_success() || reply.status() == 409,
+            "{}: {}",
+            operation.example,
+            reply.text()
+        );
+        sent += 1;
+    }
+    assert!(sent >= 8, "{sent}");
+}
+
+#[tokio::test]
+async fn a_cursor_is_as_the_description_says() {
+    let (_, _, _, reporter, ..) = TestApp::init().await;
+    for _ in 0..2 {
+        reporter.start("import").await;
+    }
+    let page = reporter.get("/api/admin/jobs?limit=1").await.json();
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let (at, id) = cursor[1..].split_once('.').unwrap();
+    assert!(cursor.starts_with(['o', 'p']) && at.parse::<i64>().is_ok() && at.len() <= 18, "{cursor}");
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{cursor}");
 }
