@@ -232,7 +232,7 @@ async fn a_number_that_no_store_can_hold_is_refused() {
 
 #[tokio::test]
 async fn a_path_that_cannot_be_decoded_is_refused_in_our_own_words() {
-    let (_, .., admin) = TestApp::init().await;
+    let (.., admin) = TestApp::init().await;
     for name in ["%FF", "%C3%28", "%80abc"] {
         for what in ["users", "tokens"] {
             let reply = admin.request("DELETE", &format!("/api/admin/{what}/{name}")).send().await;

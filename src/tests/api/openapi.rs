@@ -209,7 +209,7 @@ async fn the_references_old_address_leads_to_it() {
 /// The example calls, as the page shows them: what follows `-d` is sent to where they go.
 #[tokio::test]
 async fn the_bodies_of_the_examples_are_taken() {
-    let (_, .., admin) = TestApp::init().await;
+    let (.., admin) = TestApp::init().await;
     let job = admin.start("import").await;
     let reference = longhaul::view::ApiReference::of(&serde_json::to_value(openapi()).unwrap());
     let mut sent = 0;
