@@ -10,8 +10,9 @@ use std::borrow::Cow;
 
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::response::Response;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -119,12 +120,29 @@ impl Shared {
     }
 }
 
+/// A body that may be left out is described as what it is when it is there. That `null` is taken for none, too, is no
+/// help to whoever makes a client: some send the word for "left out" then, and cannot.
+fn without_null(body: &mut RequestBody) {
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        let Some(RefOr::T(Schema::OneOf(alternatives))) = &mut content.schema else { continue };
+        let is_null = |item: &RefOr<Schema>| matches!(item, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null));
+        alternatives.items.retain(|item| !is_null(item));
+        if let [only] = &alternatives.items[..] {
+            content.schema = Some(only.clone());
+        }
+    }
+}
+
 /// Adds to every operation the refusals it shares with others.
 pub fn complete(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let operations =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch, &mut item.head];
         for operation in operations.into_iter().flatten() {
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                without_null(body);
+            }
             for shared in SHARED.iter().filter(|shared| shared.concerns(path, operation)).collect::<Vec<_>>()
             {
                 let responses = &mut operation.responses.responses;
