@@ -144,6 +144,12 @@ fn key_of(field: &HtmlTextAreaElement) -> Option<String> {
     Some(format!("typed {path} {}", form.get_attribute("action")?))
 }
 
+/// Whether nobody has begun to type into a field: the page was there before the code that gives a text back.
+fn is_untouched(document: &Document, field: &HtmlTextAreaElement) -> bool {
+    let focused = document.active_element().is_some_and(|active| active.is_same_node(Some(field)));
+    field.value().is_empty() && !focused
+}
+
 /// Keeps what is typed into a form, in this tab, until it was sent and taken: a page that turns out to be
 /// signed out, or that is left by mistake, gives it back. A question that was being answered is asked again.
 pub fn keep_typed() {
@@ -157,7 +163,9 @@ pub fn keep_typed() {
         };
         if taken {
             let _ = storage.remove_item(&key);
-        } else if let Ok(Some(typed)) = storage.get_item(&key) {
+        } else if let Ok(Some(typed)) = storage.get_item(&key)
+            && is_untouched(&document, &field)
+        {
             field.set_value(&typed);
             if let Ok(Some(dialog)) = field.closest("dialog") {
                 open_dialog(&dialog.id());

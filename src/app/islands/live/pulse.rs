@@ -153,6 +153,8 @@ impl Pulse {
         };
         let mut failures = 0_u32;
         let mut distrusted_until = f64::NEG_INFINITY;
+        // The server was away, and the stream with it: what it missed says nothing of what lies in between.
+        let mut broken = false;
         let mut begun = false;
         loop {
             if is_hidden() {
@@ -177,8 +179,10 @@ impl Pulse {
                     failures = 0;
                     shared.show(mark);
                     let now = monotonic_ms();
+                    let late = shared.silence_ms() > LATE_MS;
+                    broken &= late;
                     // The stream was late, and there was something it had not announced.
-                    if checking && changed && !shared.is_due() && shared.silence_ms() > LATE_MS {
+                    if checking && changed && late && !broken && !shared.is_due() {
                         distrusted_until = now + DISTRUST_MS;
                     }
                     let pause = if pace == Pace::Busy { BUSY_MS } else { IDLE_MS };
@@ -191,6 +195,7 @@ impl Pulse {
                     }
                     let longest = RETRY_MS.saturating_mul(1 << failures.min(5)).min(LONGEST_RETRY_MS);
                     failures += 1;
+                    broken = true;
                     // Not all pages at once when the server is back.
                     let wait = (f64::from(longest) * (0.5 + js_sys::Math::random() / 2.0)) as u32;
                     say(LiveState::Away(wait.div_ceil(1_000)));
