@@ -1,7 +1,7 @@
 // Many pages of one browser, and what lies between it and the server.
 // @desktop: none of it depends on the screen.
 
-import type { Page } from '@playwright/test';
+import type { Page, Request } from '@playwright/test';
 
 import { expect, test } from '../fixtures';
 import { JobPage, Overview } from '../fixtures/pages';
@@ -9,19 +9,18 @@ import { Proxy } from '../fixtures/proxy';
 
 test.use({ fresh: true });
 
-/** How many streams of events are open, by when they began and ended. */
-function streams(page: Page): Set<string> {
-  const open = new Set<string>();
-  let count = 0;
-  page.context().on('request', (request) => {
-    if (!request.url().includes('/events')) return;
-    const name = `${(count += 1)}`;
-    open.add(name);
-    const over = (ended: unknown) => ended === request && open.delete(name);
-    page.context().on('requestfailed', over);
-    page.context().on('requestfinished', over);
-  });
-  return open;
+/** The streams of events that are open. Of a page that is closed none is, though the browser does not say so. */
+function streams(page: Page): { readonly size: number } {
+  const open = new Set<Request>();
+  const over = (request: Request) => void open.delete(request);
+  page.context().on('request', (request) => request.url().includes('/events') && open.add(request));
+  page.context().on('requestfailed', over);
+  page.context().on('requestfinished', over);
+  return {
+    get size() {
+      return [...open].filter((request) => !request.frame().page().isClosed()).length;
+    },
+  };
 }
 
 for (const stub of ['as it is', 'without Web Locks'] as const) {
