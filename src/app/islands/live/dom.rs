@@ -144,6 +144,19 @@ fn key_of(field: &HtmlTextAreaElement) -> Option<String> {
     Some(format!("typed {path} {}", form.get_attribute("action")?))
 }
 
+/// Forgets what was typed into the forms of this page.
+fn forget_page(storage: &Storage) {
+    let Some(Ok(path)) = web_sys::window().map(|window| window.location().pathname()) else { return };
+    let page = format!("typed {path} ");
+    let keys: Vec<String> = (0..storage.length().unwrap_or(0))
+        .filter_map(|index| storage.key(index).ok().flatten())
+        .filter(|key| key.starts_with(&page))
+        .collect();
+    for key in keys {
+        let _ = storage.remove_item(&key);
+    }
+}
+
 /// Whether nobody has begun to type into a field: the page was there before the code that gives a text back.
 fn is_untouched(document: &Document, field: &HtmlTextAreaElement) -> bool {
     let focused = document.active_element().is_some_and(|active| active.is_same_node(Some(field)));
@@ -154,16 +167,17 @@ fn is_untouched(document: &Document, field: &HtmlTextAreaElement) -> bool {
 /// signed out, or that is left by mistake, gives it back. A question that was being answered is asked again.
 pub fn keep_typed() {
     let (Some(document), Some(storage)) = (document(), storage()) else { return };
-    let taken = document.query_selector(".notice:not(.refused)").ok().flatten().is_some();
+    // What was taken is forgotten whether or not its form is still there: the answer may have been the last.
+    if document.query_selector(".notice:not(.refused)").ok().flatten().is_some() {
+        forget_page(&storage);
+    }
     let Ok(fields) = document.query_selector_all("form[method=post] textarea") else { return };
     for index in 0..fields.length() {
         let field = fields.item(index).and_then(|field| field.dyn_into::<HtmlTextAreaElement>().ok());
         let Some((field, key)) = field.and_then(|field| key_of(&field).map(|key| (field, key))) else {
             continue;
         };
-        if taken {
-            let _ = storage.remove_item(&key);
-        } else if let Ok(Some(typed)) = storage.get_item(&key)
+        if let Ok(Some(typed)) = storage.get_item(&key)
             && is_untouched(&document, &field)
         {
             field.set_value(&typed);
