@@ -22,6 +22,8 @@ test('a reason survives being signed out while it is typed @desktop', async ({ j
   await expect(job.dialog.getByLabel('Reason')).toHaveValue('It reads the wrong file');
   await job.dialog.getByRole('button', { name: 'Ask it to stop' }).click();
   await expect(job.notice('The job was asked to stop')).toBeVisible();
+  // The page that says so forgets the text once it has come to life.
+  await job.settled();
   // It was taken, so it does not come back.
   await job.visit(running.path);
   await expect(job.dialog).toHaveCount(0);
