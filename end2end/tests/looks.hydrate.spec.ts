@@ -10,6 +10,8 @@ const WIDTHS = [320, 390, 768, 1360];
 
 for (const { name, as, go, allow } of LOOKS) {
   test(`${name} @desktop`, async ({ scene, visitor, guard }) => {
+    // The reference is the longest page there is, and is looked at in every light and size.
+    test.setTimeout(90_000);
     guard.allow(...(allow ?? []));
     const { page } = await visitor(as?.(scene));
     await go(page, scene);
