@@ -117,7 +117,7 @@ impl Jobs {
             active.iter().map(|job| &**job),
             &self.store.counts(),
             &self.limits,
-            &self.store.write_error().map(|error| Trouble::of_store(&error)).into_iter().collect::<Vec<_>>(),
+            &self.store.last_failure().map(|error| Trouble::of_store(&error)).into_iter().collect::<Vec<_>>(),
             self.clock.now(),
         ))
     }

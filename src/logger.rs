@@ -67,7 +67,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::carrier::{Carrier, Keys, Watch};
-use self::gathered::State;
+use self::gathered::Gathered;
 use crate::clock::{Clock, SystemClock};
 use crate::model::{JobId, Level, MessageText, ReportItem, Status, StepSpec};
 use crate::store::{JobStore, StoreError};
@@ -142,11 +142,11 @@ pub struct JobLogger {
 }
 
 /// Fails the job when it goes.
-struct Owned(Arc<Shared>);
+struct Owned(Arc<LoggerCore>);
 
-struct Shared {
+struct LoggerCore {
     id: JobId,
-    state: Mutex<State>,
+    state: Mutex<Gathered>,
     wake: Notify,
     cancel: CancellationToken,
     /// When the job ended, and how.
@@ -180,7 +180,7 @@ impl JobLogger {
 
     /// As [`Self::new`], for the run of a known epoch and with a clock of the caller's.
     pub fn with(store: Arc<dyn JobStore>, job_id: JobId, epoch: Option<u32>, clock: Arc<dyn Clock>) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LoggerCore {
             id: job_id,
             state: Mutex::default(),
             wake: Notify::new(),
@@ -194,7 +194,7 @@ impl JobLogger {
         Self { shared: Arc::new(Owned(shared)) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Gathered> {
         self.shared.0.state()
     }
 
@@ -413,8 +413,8 @@ impl<I: Iterator> Iterator for Over<'_, I> {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl LoggerCore {
+    fn state(&self) -> MutexGuard<'_, Gathered> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -236,7 +236,7 @@ impl Service {
             )));
         }
         self.store.ended_on(0).await?;
-        match self.store.write_error() {
+        match self.store.last_failure() {
             None => Ok(()),
             Some(reason) => Err(StoreError::Unavailable(reason).into()),
         }

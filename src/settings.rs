@@ -22,7 +22,7 @@ use addresses::{listen, networks, reachable};
 use crate::model::{Label, Limits, Timeouts};
 
 /// A setting there is.
-struct Known {
+struct SettingSpec {
     name: &'static str,
     value: &'static str,
     default: &'static str,
@@ -30,12 +30,17 @@ struct Known {
     secret: bool,
 }
 
-const fn known(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Known {
-    Known { name, value, default, help, secret: false }
+const fn known(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> SettingSpec {
+    SettingSpec { name, value, default, help, secret: false }
 }
 
 /// Every setting.
-const KNOWN: [Known; 24] = [
+const KNOWN: [SettingSpec; 24] = [
     known("listen", "ADDR", "127.0.0.1:3000", "Where to listen; a port alone is one of this machine's own"),
     known(
         "database",
@@ -92,14 +97,14 @@ const KNOWN: [Known; 24] = [
     known("stop-within", "SPAN", "20s", "How long running jobs may take to end when the server stops"),
     known("log", "FILTER", "info", "What the server logs: a level, or a filter such as longhaul=debug"),
     known("log-format", "KIND", "text", "text, or json"),
-    Known {
+    SettingSpec {
         name: "admin-password",
         value: "TEXT",
         default: "",
         help: "Sets the password of the user admin, for unattended installations",
         secret: true,
     },
-    Known {
+    SettingSpec {
         name: "bootstrap-token",
         value: "TEXT",
         default: "",

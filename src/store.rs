@@ -112,9 +112,9 @@ pub struct JobPage {
 }
 
 /// How many more bytes an answer takes on. What crosses the limit is still taken: one thing is always answered.
-pub(crate) struct Room(usize);
+pub(crate) struct ByteBudget(usize);
 
-impl Room {
+impl ByteBudget {
     /// For so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         Self(bytes)
@@ -147,7 +147,7 @@ impl JobPage {
 
     /// Ends the page where it has enough, with the rest on the next.
     pub fn fit(&mut self) {
-        let mut room = Room::new(Self::MAX_BYTES);
+        let mut room = ByteBudget::new(Self::MAX_BYTES);
         let count = (self.jobs.iter().enumerate())
             .take_while(|(place, job)| room.take_whole(documents_of(job), *place == 0))
             .count();
@@ -171,7 +171,7 @@ pub const LOG_PAGE_BYTES: usize = 6 << 20;
 /// Errors come before warnings, and these before the rest.
 pub fn fit_messages(with: &[Arc<Job>], jobs: &mut [Newest]) {
     let documents: usize = with.iter().map(|job| documents_of(job)).sum();
-    let mut room = Room::new(NEWEST_BYTES.min(ANSWER_BYTES.saturating_sub(documents)));
+    let mut room = ByteBudget::new(NEWEST_BYTES.min(ANSWER_BYTES.saturating_sub(documents)));
     for lines in jobs.iter_mut().flat_map(|newest| newest.iter_mut().rev()) {
         let kept = lines.iter().rev().take_while(|line| room.take(sent_bytes(&line.text))).count();
         lines.drain(..lines.len() - kept);
@@ -449,7 +449,7 @@ pub trait JobStore: Send + Sync + 'static {
     }
 
     /// Why the last write failed, where it did, or the last read.
-    fn write_error(&self) -> Option<String>;
+    fn last_failure(&self) -> Option<String>;
 
     /// Tries a write that changes nothing, and a read, so that a store that had failed can show it has recovered.
     async fn probe(&self) -> Result<(), StoreError>;

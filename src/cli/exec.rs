@@ -37,7 +37,7 @@ pub mod secret;
 pub mod signals;
 pub mod spool;
 pub mod terminal;
-pub mod trouble;
+pub mod undelivered;
 
 #[cfg(test)]
 mod tests;
@@ -57,7 +57,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::backlog::Backlog;
-use self::child::{Ended, Order, Told};
+use self::child::{Ended, Order, StopReason};
 use self::group::{Group, Output};
 use self::lines::Directives;
 use self::notices::Notices;
@@ -313,12 +313,12 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     let mut delivery = Delivery::new(client.clone(), start, backlog, notices.clone(), pace);
     match tokio::time::timeout(pace.start_patience, delivery.start()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) if trouble::forbids(&error, args.one_per_feature) => {
+        Ok(Err(error)) if undelivered::forbids(&error, args.one_per_feature) => {
             notices.say(&format!("{error} The command was not run."));
             delivery.cancel();
             return EXEC_REFUSED;
         }
-        Ok(Err(error)) => delivery.say_away(&trouble::reason(error)),
+        Ok(Err(error)) => delivery.say_away(&undelivered::reason(error)),
         Err(_) => delivery.say_away("is away (it did not answer in time)"),
     }
     let (orders, mut ordered) = mpsc::unbounded_channel();
@@ -403,7 +403,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     let hurry = pump.hurry();
     let linger = match told {
         Some(told) => {
-            if !matches!(told, Told::Signal(_)) {
+            if !matches!(told, StopReason::Signal(_)) {
                 hurry();
             }
             args.linger.min(pace.farewell)
@@ -453,7 +453,7 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
     }
     beating.abort();
     let drain = match (told, args.drain) {
-        (Some(Told::Signal(_)), drain) => drain.unwrap_or(pace.hurried_drain).min(pace.hurried_drain),
+        (Some(StopReason::Signal(_)), drain) => drain.unwrap_or(pace.hurried_drain).min(pace.hurried_drain),
         _ if is_mute => Duration::ZERO,
         (_, Some(drain)) => drain,
         (_, None) if job.borrow().is_none() => pace.hurried_drain,
@@ -508,7 +508,7 @@ async fn stop_rest(
     (notices, log): (&Notices, &Spool),
 ) {
     let Some((told, since)) = ended.told() else { return };
-    if told == Told::Signal(libc::SIGHUP) {
+    if told == StopReason::Signal(libc::SIGHUP) {
         // A terminal that goes away tells all of a group. Who does not mind lives on, as `nohup` wants it.
         if ended.died_of(libc::SIGHUP) {
             group.signal(libc::SIGHUP);
@@ -522,7 +522,7 @@ async fn stop_rest(
     if !killed.is_empty() {
         let sentence =
             format!("Killed with SIGKILL, because it had not ended when asked to: {}", child::names(&killed));
-        if told == Told::Abort {
+        if told == StopReason::Abort {
             log.remark(Level::Warning, &sentence);
         }
         notices.say(&sentence);

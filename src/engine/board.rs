@@ -31,13 +31,13 @@ pub struct Board {
     boot: String,
     build: String,
     max_active: u32,
-    state: Mutex<State>,
+    state: Mutex<BoardState>,
     /// The newest revision, for those who wait for one.
     revision: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct State {
+struct BoardState {
     revision: u64,
     past_revision: u64,
     open: HashMap<JobId, Arc<Job>>,
@@ -120,7 +120,7 @@ impl Board {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BoardState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,7 +208,13 @@ impl Board {
         BoardAnswer::delta(self.frame(&state, rows, now, troubles), gone)
     }
 
-    fn frame(&self, state: &State, rows: Vec<JobRow>, now: Timestamp, troubles: Vec<Trouble>) -> BoardView {
+    fn frame(
+        &self,
+        state: &BoardState,
+        rows: Vec<JobRow>,
+        now: Timestamp,
+        troubles: Vec<Trouble>,
+    ) -> BoardView {
         BoardView {
             boot: self.boot.clone(),
             build: self.build.clone(),
@@ -234,7 +240,7 @@ impl Board {
     }
 }
 
-impl State {
+impl BoardState {
     fn push(&mut self, ids: Vec<JobId>) {
         self.revision += 1;
         self.ring.push_back((self.revision, ids));

@@ -40,7 +40,7 @@ const PRUNE_BATCH: usize = 200;
 
 /// What is wrong with the system itself, gravest first.
 pub fn troubles(store: &dyn JobStore, timekeeper: &Timekeeper) -> Vec<Trouble> {
-    let refused = store.write_error().map(|error| Trouble::of_store(&error));
+    let refused = store.last_failure().map(|error| Trouble::of_store(&error));
     let late = store.nodes().into_iter().filter(|node| node.late).map(|node| Trouble {
         critical: false,
         what: format!("Server {} is late", node.name),
@@ -95,7 +95,7 @@ impl Sweeper {
                     if let Err(error) = &seen {
                         tracing::error!(error = %error, "The clock could not be looked after");
                     }
-                    if self.store.write_error().is_some() {
+                    if self.store.last_failure().is_some() {
                         let _ = self.store.probe().await;
                     }
                     let troubles = troubles(&*self.store, &self.timekeeper);
@@ -144,7 +144,7 @@ impl Sweeper {
 
     /// Whether this server is the one that judges jobs, and can hear of them.
     fn may_judge(&self) -> bool {
-        self.store.leads() && self.store.write_error().is_none()
+        self.store.leads() && self.store.last_failure().is_none()
     }
 
     /// Ends the runs that nobody works on: those of servers that are gone, and those that were made and, whatever

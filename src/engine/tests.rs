@@ -151,7 +151,7 @@ impl JobStore for Site {
         }
         Ok(*self.clock.lock().unwrap())
     }
-    fn write_error(&self) -> Option<String> {
+    fn last_failure(&self) -> Option<String> {
         self.away.load(Ordering::SeqCst).then(|| "the database is away".to_owned())
     }
     async fn probe(&self) -> Result<(), StoreError> {

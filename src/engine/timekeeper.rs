@@ -47,12 +47,12 @@ const MARK_EVERY: Duration = Duration::from_secs(10 * 60);
 pub struct Timekeeper {
     store: Arc<dyn JobStore>,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    state: Mutex<ClockState>,
     /// One look at a time: jobs must not be moved twice.
     looking: tokio::sync::Mutex<()>,
 }
 
-struct State {
+struct ClockState {
     /// What clock and stopwatch showed together when somebody last looked.
     wall: Timestamp,
     steady: Duration,
@@ -74,7 +74,7 @@ struct State {
     marked: Option<Duration>,
 }
 
-impl State {
+impl ClockState {
     /// How far clock and stopwatch have parted.
     fn drift_ms(&self, wall: Timestamp, steady: Duration) -> i64 {
         let passed = i64::try_from(steady.saturating_sub(self.steady).as_millis()).unwrap_or(i64::MAX);
@@ -120,7 +120,7 @@ fn is_jump(ms: i64) -> bool {
 impl Timekeeper {
     /// Believes the clock as it is now.
     pub fn new(store: Arc<dyn JobStore>, clock: Arc<dyn Clock>) -> Self {
-        let state = State {
+        let state = ClockState {
             wall: clock.now(),
             steady: clock.steady(),
             offset_ms: 0,
@@ -135,7 +135,7 @@ impl Timekeeper {
         Self { store, clock, state: Mutex::new(state), looking: tokio::sync::Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ClockState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

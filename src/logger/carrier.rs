@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::gathered::MAX_BATCH;
-use super::{End, Shared};
+use super::{End, LoggerCore};
 use crate::clock::Clock;
 use crate::model::{Actor, Command, Context, Job, Refusal, Report, ReportItem, Status};
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NOTICE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Cancels the work when the job is asked to stop or is ended by somebody else.
-pub(super) struct Watch(pub(super) Weak<Shared>);
+pub(super) struct Watch(pub(super) Weak<LoggerCore>);
 
 impl ChangeSink for Watch {
     fn publish(&self, changes: &Changes) {
@@ -111,7 +111,7 @@ impl Keys {
 /// Carries what a logger gathers to the store.
 pub(super) struct Carrier {
     pub(super) store: Arc<dyn JobStore>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<LoggerCore>,
     pub(super) epoch: Option<u32>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) keys: Keys,
@@ -119,7 +119,7 @@ pub(super) struct Carrier {
 
 /// Ends a logger when nobody carries for it any more: its clones are told so, and nobody waits for an answer
 /// that will not come.
-struct Ended(Arc<Shared>);
+struct Ended(Arc<LoggerCore>);
 
 impl Drop for Ended {
     fn drop(&mut self) {

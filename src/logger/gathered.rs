@@ -24,7 +24,7 @@ const MAX_NAMES: usize = 10_000;
 pub(super) type Reply = oneshot::Sender<Result<(), StoreError>>;
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct Gathered {
     /// Messages and declarations, in order.
     pub(super) said: VecDeque<ReportItem>,
     /// How many bytes of messages wait, and how many messages found no room.
@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) ended: bool,
 }
 
-impl State {
+impl Gathered {
     /// Takes a message in while there is room for it.
     pub(super) fn say(&mut self, message: ReportItem) {
         let bytes = weight(&message);

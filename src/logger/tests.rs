@@ -87,7 +87,7 @@ impl JobStore for Watched {
     fn changes(&self, sink: Arc<dyn ChangeSink>) {
         self.inner.changes(sink);
     }
-    fn write_error(&self) -> Option<String> {
+    fn last_failure(&self) -> Option<String> {
         None
     }
     async fn probe(&self) -> Result<(), StoreError> {

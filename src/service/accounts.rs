@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::sign_in::{Place, hash_of, new_link, new_secret, password_hash, plausible_name, whose_is};
+use super::sign_in::{AttemptFrom, hash_of, new_link, new_secret, password_hash, plausible_name, whose_is};
 use super::{Caller, Service, ServiceError, audit};
 use crate::model::{Invalid, Permission, Role, Timestamp};
 use crate::store::{
@@ -95,7 +95,7 @@ pub async fn set_password(
     password: String,
 ) -> Result<(), ServiceError> {
     let user = known_user(accounts, name).await?;
-    let password = password_hash(password, Place::Unknown).await?;
+    let password = password_hash(password, AttemptFrom::Unknown).await?;
     // The user may have been removed while it was hashed; another of the same name is not meant.
     let set = accounts.set_password(password, Grounds::Owner { account: user.id }).await?;
     if set.is_none() {
@@ -301,7 +301,7 @@ impl Service {
             }
             // Setting it anew would end everybody's sessions at each restart.
             let admin = accounts.user("admin").await?;
-            if whose_is(admin, password.clone(), Place::Unknown).await?.is_none() {
+            if whose_is(admin, password.clone(), AttemptFrom::Unknown).await?.is_none() {
                 set_password(accounts, "admin", password).await?;
             }
         }

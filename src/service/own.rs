@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::sign_in::{Knock, Place, SessionSecret, password_hash, whose_is};
+use super::sign_in::{AttemptFrom, Knock, SessionSecret, password_hash, whose_is};
 use super::{Caller, Service, ServiceError, audit};
 use crate::model::Timestamp;
 use crate::store::{Grounds, SessionRecord};
@@ -78,7 +78,7 @@ impl Service {
     ) -> Result<SessionSecret, ServiceError> {
         let (account, name) = (account_of(caller)?, caller.actor.name.as_str());
         // Counted by itself: who holds a browser that somebody left open guesses as little as anybody.
-        let place = Place::Device(caller.credential);
+        let place = AttemptFrom::Device(caller.credential);
         self.attempts.begin(name, place, self.now())?;
         let user = self.accounts.user(name).await?.filter(|user| user.id == account);
         let shown = match whose_is(user, current, place).await {

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-pub(super) use attempts::{Attempts, Place};
+pub(super) use attempts::{AttemptFrom, Attempts};
 pub use credentials::Credential;
 pub(super) use credentials::CredentialCache;
 use credentials::REMEMBERED;
@@ -184,12 +184,14 @@ impl Service {
     }
 
     /// Where guesses are counted: with a device of the user's, or with the address.
-    async fn place_of(&self, user: Option<&UserRecord>, knock: &Knock) -> Result<Place, ServiceError> {
-        let Some(device) = knock.device.as_deref().map(hash_of) else { return Ok(Place::of(knock.address)) };
+    async fn place_of(&self, user: Option<&UserRecord>, knock: &Knock) -> Result<AttemptFrom, ServiceError> {
+        let Some(device) = knock.device.as_deref().map(hash_of) else {
+            return Ok(AttemptFrom::of(knock.address));
+        };
         // Asked for whether there is such a user or not: it takes as long.
         let account = user.map_or(Uuid::nil(), |user| user.id);
         let known = self.accounts.has_device(&device, account).await?;
-        Ok(if known { Place::Device(device) } else { Place::of(knock.address) })
+        Ok(if known { AttemptFrom::Device(device) } else { AttemptFrom::of(knock.address) })
     }
 
     /// Begins a session, and ends the one that the browser was in. `None` where the user has changed since.
@@ -257,7 +259,7 @@ impl Service {
         let hash = hash_of(secret_in(link));
         self.accounts.link(&hash, self.now()).await?.ok_or_else(expired)?;
         // Before the link is spent on a password that is too short.
-        let password = password_hash(password, Place::of(knock.address)).await?;
+        let password = password_hash(password, AttemptFrom::of(knock.address)).await?;
         let grounds = Grounds::Link { hash, now: self.now() };
         let user = self.accounts.set_password(password, grounds).await?.ok_or_else(expired)?;
         self.credentials.forget();

@@ -8,7 +8,7 @@ use super::CreateRules;
 use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec, Status};
 
 /// A job after a command, and what led there.
-pub struct Turn {
+pub struct Decided {
     /// The job as the command left it.
     pub job: Arc<Job>,
     /// The entries to keep in its log.
@@ -18,14 +18,14 @@ pub struct Turn {
 }
 
 /// Decides and applies.
-pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Turn, Refused> {
+pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Decided, Refused> {
     let (of_the_run, ends) = (command.is_of_the_run(), command.ends_the_run());
     match job.decide(command, context) {
         Ok(mut events) => {
             let mut next = job.clone();
             let touched = events.iter().flat_map(|event| next.apply(event)).collect();
             events.retain(|event| event.seq.is_some());
-            Ok(Turn { job: Arc::new(next), events, touched })
+            Ok(Decided { job: Arc::new(next), events, touched })
         }
         Err(refusal) => {
             // An operator who comes second is no sign of a process that lives on.

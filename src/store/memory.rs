@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    ChangeSink, Changes, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob, IntegrityReport,
-    JobPage, JobStore, LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, Pruned, Room, StoreError, StoreProgress,
-    ledger, sent_bytes,
+    ByteBudget, ChangeSink, Changes, ClockMark, CreateRules, Created, FeatureCounts, ImportedJob,
+    IntegrityReport, JobPage, JobStore, LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, Pruned, StoreError,
+    StoreProgress, ledger, sent_bytes,
 };
 use crate::model::{
     Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogLine, NewJob, OutcomeCounts, PageSize,
@@ -29,7 +29,7 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct Tables {
-    jobs: HashMap<JobId, Entry>,
+    jobs: HashMap<JobId, StoredJob>,
     counts: Counts,
     by_feature: BTreeMap<String, Counts>,
     by_day: HashMap<i64, OutcomeCounts>,
@@ -40,7 +40,7 @@ struct Tables {
     accounts: accounts::Accounts,
 }
 
-struct Entry {
+struct StoredJob {
     job: Arc<Job>,
     log: Vec<Event>,
 }
@@ -84,7 +84,7 @@ impl Tables {
             }
         }
         let entry =
-            self.jobs.entry(job.id).or_insert_with(|| Entry { job: Arc::clone(&job), log: Vec::new() });
+            self.jobs.entry(job.id).or_insert_with(|| StoredJob { job: Arc::clone(&job), log: Vec::new() });
         entry.job = job;
         entry.log.extend(events);
     }
@@ -283,7 +283,7 @@ impl JobStore for MemoryStore {
                 (lines().rev().filter(|line| line.seq < seq).take(query.limit + 1).collect(), true)
             }
         };
-        let mut room = Room::new(LOG_PAGE_BYTES);
+        let mut room = ByteBudget::new(LOG_PAGE_BYTES);
         let fit = page.iter().take_while(|line| room.take(sent_bytes(&line.text))).count();
         let more = page.len() > query.limit.min(fit);
         page.truncate(query.limit.min(fit));
@@ -358,7 +358,7 @@ impl JobStore for MemoryStore {
         tables.sinks.push(sink);
     }
 
-    fn write_error(&self) -> Option<String> {
+    fn last_failure(&self) -> Option<String> {
         None
     }
 

@@ -19,10 +19,10 @@ mod feed;
 mod history;
 mod job_columns;
 mod maintenance;
+mod node_view;
 mod reader;
 mod rows;
 mod search;
-mod shared;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -38,11 +38,11 @@ use uuid::Uuid;
 
 pub use accounts::PostgresAccounts;
 pub use connect::PostgresError;
-use connect::{Place, READS_WITHIN, answered_within, unavailable};
+use connect::{DatabaseAddress, READS_WITHIN, answered_within, unavailable};
 use feed::Feed;
 use history::History;
+use node_view::NodeView;
 use search::Search;
-use shared::Shared;
 use writer::{Op, Writer};
 
 use super::{
@@ -56,7 +56,7 @@ use crate::model::{
 
 /// Jobs in a PostgreSQL database.
 pub struct PostgresStore {
-    shared: Arc<Shared>,
+    shared: Arc<NodeView>,
     writer: Writer,
     feed: Option<Feed>,
     history: History,
@@ -82,11 +82,12 @@ impl PostgresStore {
     /// Fails, without touching anything, where the database belongs to a newer version or to another
     /// program, or does not answer.
     pub async fn open(settings: PostgresSettings) -> Result<Self, PostgresError> {
-        let place = Place::new(&settings.address)?;
+        let place = DatabaseAddress::new(&settings.address)?;
         place.migrate().await?;
         let pool = place.pool(settings.connections)?;
         let search = Search::new(&place)?;
-        let (node, shared, written) = (Uuid::new_v4(), Arc::new(Shared::default()), Arc::new(Notify::new()));
+        let (node, shared, written) =
+            (Uuid::new_v4(), Arc::new(NodeView::default()), Arc::new(Notify::new()));
         let unreachable = PostgresError::unreachable;
         // Before anything is read from it: what changes from here on is heard.
         let since =
@@ -233,7 +234,7 @@ impl JobStore for PostgresStore {
         self.shared.add_sink(sink);
     }
 
-    fn write_error(&self) -> Option<String> {
+    fn last_failure(&self) -> Option<String> {
         let ended = self.writer.has_ended();
         ended
             .then(|| "the task that writes has ended. Start the server again".to_owned())

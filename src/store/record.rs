@@ -125,7 +125,7 @@ pub fn span_ms(span: Option<Duration>) -> i64 {
 }
 
 /// An entry of a log, as columns.
-pub struct Entry<'a> {
+pub struct EntryColumns<'a> {
     pub seq: i64,
     pub at: i64,
     pub kind: u8,
@@ -147,7 +147,7 @@ struct Data {
 #[error("an entry of a log cannot be read: {0}")]
 pub struct Unreadable(String);
 
-impl<'a> Entry<'a> {
+impl<'a> EntryColumns<'a> {
     /// A message is its line, and its key where it has one; most lines are messages.
     pub fn of(event: &'a Event) -> Result<Self, StoreError> {
         let (seq, at, kind) =

@@ -15,6 +15,7 @@
 mod accounts;
 mod batch;
 mod checkpoint;
+mod database_file;
 mod entries;
 mod import;
 mod interned;
@@ -23,7 +24,6 @@ mod logs;
 mod maintenance;
 mod numbers;
 mod open;
-mod place;
 #[cfg(test)]
 mod plans;
 mod prune;
@@ -43,11 +43,11 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 pub use accounts::SqliteAccounts;
+use database_file::DatabaseFile;
 pub use open::OpenError;
-use place::Place;
 use reader::Readers;
 pub use restore::{RestoreError, restore};
-use writer::{Op, Shared, Writer};
+use writer::{Op, Published, Writer};
 
 use super::bounds::{Searches, Until};
 use super::{
@@ -61,14 +61,14 @@ use crate::model::{
 
 /// Jobs in a SQLite file.
 pub struct SqliteStore {
-    shared: Arc<Shared>,
+    shared: Arc<Published>,
     /// `None` where the file was opened for reading only.
     writer: Option<Writer>,
     readers: Arc<Readers>,
     searches: Searches,
     accounts: Arc<std::sync::Mutex<Connection>>,
     /// `None` where the file was opened for reading only. Last: its handle outlives the connections.
-    place: Option<Arc<Place>>,
+    place: Option<Arc<DatabaseFile>>,
 }
 
 impl SqliteStore {
@@ -109,7 +109,7 @@ impl SqliteStore {
             problem: error.to_string(),
         })?;
         Ok(Self {
-            shared: Arc::new(Shared::with_counts(counts)),
+            shared: Arc::new(Published::with_counts(counts)),
             writer: None,
             readers: Arc::new(Readers::new(path.to_owned(), None)),
             searches: Searches::default(),
@@ -291,7 +291,7 @@ impl JobStore for SqliteStore {
         self.shared.add_sink(sink);
     }
 
-    fn write_error(&self) -> Option<String> {
+    fn last_failure(&self) -> Option<String> {
         // Looked at each time: nobody may be writing.
         let lost = self.place.as_ref().and_then(|place| place.lost());
         let ended = || {

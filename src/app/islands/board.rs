@@ -90,7 +90,7 @@ fn held(before: Option<&Vec<Row>>, now: Vec<Row>) -> Vec<Row> {
 
 /// What the overview knows, for all its islands.
 #[derive(Clone, Copy)]
-struct Board {
+struct KnownBoard {
     rows: RwSignal<Vec<Row>>,
     /// The view without its rows.
     frame: RwSignal<BoardView>,
@@ -105,7 +105,7 @@ struct Board {
     label: StoredValue<Option<String>>,
 }
 
-impl Board {
+impl KnownBoard {
     fn new(props: BoardProps) -> Self {
         let BoardProps { mut view, past, filter, of_feature, may_recover, label } = props;
         let clock = Clock::new(view.now);
@@ -240,7 +240,7 @@ pub fn LiveBoard(
     /// The page.
     children: Children,
 ) -> impl IntoView {
-    let board = Board::new(begun_with());
+    let board = KnownBoard::new(begun_with());
     provide_context(board);
     Effect::new(move |_| {
         board.follow();

@@ -52,7 +52,7 @@ const KEPT_LINES: usize = 2_000;
 
 /// What the page knows, for all its islands.
 #[derive(Clone, Copy)]
-struct Known {
+struct KnownJob {
     id: JobId,
     view: RwSignal<JobPageView>,
     clock: Clock,
@@ -75,7 +75,7 @@ struct Known {
     place: NodeRef<html::Div>,
 }
 
-impl Known {
+impl KnownJob {
     fn new(props: JobProps) -> Self {
         let clock = Clock::new(props.view.now);
         let last = props.lines.last().map_or(0, |line| line.seq);
@@ -219,7 +219,7 @@ pub fn LiveJob(
 ) -> impl IntoView {
     let props: JobProps = begun_with();
     let ask = props.ask.clone();
-    let known = Known::new(props);
+    let known = KnownJob::new(props);
     provide_context(known);
     Effect::new(move |_| {
         if !known.newer && known.marked.is_none() {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::medium::Medium;
 use super::record::{End, Message, Progress, Record, Start};
-use super::spool::{Extent, REFUSED, Shared, reserve_path, reserved_end};
+use super::spool::{Extent, REFUSED, SpoolFile, reserve_path, reserved_end};
 use crate::model::JobId;
 
 /// The most messages of one request.
@@ -46,7 +46,7 @@ struct Position {
 /// Records that can be delivered together: messages in one request, then numbers, then what needs a
 /// request of its own.
 #[derive(Debug, Default, PartialEq)]
-pub struct Batch {
+pub struct Bundle {
     /// Lines of output, in order.
     pub messages: Vec<Message>,
     /// The last number of each step. What lies between them is of no interest any more.
@@ -57,7 +57,7 @@ pub struct Batch {
     bytes: u64,
 }
 
-impl Batch {
+impl Bundle {
     /// Takes as many records from the beginning of `bytes` as can be delivered together. What cannot be
     /// read (a disk lies, an editor was let loose on the file) is skipped.
     fn take(bytes: &[u8]) -> Self {
@@ -100,7 +100,7 @@ impl Batch {
 
 /// What is left to deliver of one run.
 pub struct Backlog {
-    shared: Arc<Shared>,
+    shared: Arc<SpoolFile>,
     extent: watch::Receiver<Extent>,
     position: Position,
     position_file: Option<File>,
@@ -115,11 +115,11 @@ pub struct Backlog {
 
 impl Backlog {
     /// What a running run leaves to deliver.
-    pub fn of_run(shared: Arc<Shared>) -> Self {
+    pub fn of_run(shared: Arc<SpoolFile>) -> Self {
         Self::new(shared, Position::default())
     }
 
-    fn new(shared: Arc<Shared>, position: Position) -> Self {
+    fn new(shared: Arc<SpoolFile>, position: Position) -> Self {
         Self {
             extent: shared.extent.subscribe(),
             position_file: None,
@@ -165,7 +165,8 @@ impl Backlog {
             .and_then(|text| serde_json::from_slice::<Position>(&text).ok())
             .filter(|position| position.offset <= bytes)
             .unwrap_or_default();
-        let shared = Shared::new(Medium::File(file), Some(path.to_owned()), Extent { bytes, closed: true });
+        let shared =
+            SpoolFile::new(Medium::File(file), Some(path.to_owned()), Extent { bytes, closed: true });
         shared.delivered.store(position.offset, Ordering::Relaxed);
         *shared.tail.lock().unwrap_or_else(PoisonError::into_inner) = reserved_end(path);
         let mut backlog = Self::new(Arc::new(shared), position);
@@ -197,7 +198,7 @@ impl Backlog {
     ///
     /// # Errors
     /// Where the spool cannot be read.
-    pub async fn next(&mut self) -> io::Result<Option<Batch>> {
+    pub async fn next(&mut self) -> io::Result<Option<Bundle>> {
         loop {
             let extent = *self.extent.borrow_and_update();
             if self.position.offset < extent.bytes {
@@ -214,20 +215,20 @@ impl Backlog {
         }
     }
 
-    fn read(&mut self, end: u64) -> io::Result<Batch> {
+    fn read(&mut self, end: u64) -> io::Result<Bundle> {
         let left = end - self.position.offset;
         self.window.resize(usize::try_from(left).unwrap_or(WINDOW).min(WINDOW), 0);
         self.shared.medium.read_exact_at(&mut self.window, self.position.offset)?;
-        Ok(Batch::take(&self.window))
+        Ok(Bundle::take(&self.window))
     }
 
     /// What comes after the file: the end, where the file did not take it or nobody lived to write it.
-    fn tail(&mut self) -> Option<Batch> {
+    fn tail(&mut self) -> Option<Bundle> {
         if self.tail_taken || self.ended {
             return None;
         }
         self.tail_taken = true;
-        let mut batch = Batch::default();
+        let mut batch = Bundle::default();
         let mut tail = self.shared.tail.lock().unwrap_or_else(PoisonError::into_inner);
         for record in tail.drain(..) {
             match record {
@@ -240,7 +241,7 @@ impl Backlog {
     }
 
     /// The server has the batch.
-    pub fn delivered(&mut self, batch: &Batch) {
+    pub fn delivered(&mut self, batch: &Bundle) {
         self.position.offset += batch.bytes;
         self.shared.delivered.store(self.position.offset, Ordering::Relaxed);
         self.save_position();

@@ -28,7 +28,7 @@ pub enum Order {
 
 /// Why a command was to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum StopReason {
     /// An abort of its job.
     Abort,
     /// Its job is over.
@@ -42,7 +42,7 @@ pub enum Told {
 pub struct Ended {
     status: ExitStatus,
     /// Why, and when, it was told to. A signal that it outlived does not count.
-    told: Option<(Told, Instant)>,
+    told: Option<(StopReason, Instant)>,
     /// It had to be killed when this was over.
     killed_after: Option<Duration>,
 }
@@ -66,7 +66,7 @@ pub struct Post<'a> {
 /// before it is spoken of. Signals are passed on.
 pub async fn supervise(child: &mut Child, group: Group, post: Post<'_>) -> Ended {
     let Post { orders, signals, grace, notices, log } = post;
-    let mut told: Option<(Told, Instant)> = None;
+    let mut told: Option<(StopReason, Instant)> = None;
     let mut kill_at: Option<Instant> = None;
     let mut killed_after = None;
     let mut signalled: Option<(i32, Instant)> = None;
@@ -85,7 +85,7 @@ pub async fn supervise(child: &mut Child, group: Group, post: Post<'_>) -> Ended
                 let obeyed = signalled.filter(|(signal, at)| {
                     status.signal() == Some(*signal) || at.elapsed() <= grace
                 });
-                let told = told.or(obeyed.map(|(signal, at)| (Told::Signal(signal), at)));
+                let told = told.or(obeyed.map(|(signal, at)| (StopReason::Signal(signal), at)));
                 return Ended { status, told, killed_after };
             }
             Some(order) = orders.recv() => order,
@@ -115,13 +115,13 @@ pub async fn supervise(child: &mut Child, group: Group, post: Post<'_>) -> Ended
         kill_at = Some(now + grace);
         match order {
             Order::Abort => {
-                told = Some((Told::Abort, now));
+                told = Some((StopReason::Abort, now));
                 let how = format!("SIGTERM now, SIGKILL to what is left after {}", span_text(grace));
                 log.remark(Level::Info, &format!("Stopping the command as requested: {how}"));
                 notices.say(&format!("an abort of the job was requested; stopping the command: {how}"));
             }
             Order::Over(how) => {
-                told = Some((Told::Over, now));
+                told = Some((StopReason::Over, now));
                 notices.say(&format!("the job was ended from outside: {how}. Stopping the command"));
             }
         }
@@ -130,7 +130,7 @@ pub async fn supervise(child: &mut Child, group: Group, post: Post<'_>) -> Ended
 
 impl Ended {
     /// Why it was to end, where it was, and since when.
-    pub fn told(self) -> Option<(Told, Instant)> {
+    pub fn told(self) -> Option<(StopReason, Instant)> {
         self.told
     }
 
@@ -141,7 +141,7 @@ impl Ended {
 
     /// What the job's log is told of a command that was to stop.
     pub fn remark(self) -> Option<(Level, String)> {
-        let (Told::Abort, at) = self.told? else { return None };
+        let (StopReason::Abort, at) = self.told? else { return None };
         let how = self.how().unwrap_or_else(|| "Exited with code 0".to_owned());
         Some(match self.killed_after {
             Some(grace) => (
@@ -171,7 +171,7 @@ impl Ended {
     pub fn end(self) -> End {
         let how = self.how();
         match (self.told, how) {
-            (Some((Told::Abort, _)), how) => {
+            (Some((StopReason::Abort, _)), how) => {
                 End::Aborted { how: how.unwrap_or_else(|| "Stopped as requested".to_owned()) }
             }
             (_, Some(error)) => End::Failed { error, retryable: true },
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     fn ended(raw: i32, aborted: bool) -> Ended {
-        let told = aborted.then(|| (Told::Abort, Instant::now()));
+        let told = aborted.then(|| (StopReason::Abort, Instant::now()));
         Ended { status: ExitStatus::from_raw(raw), told, killed_after: None }
     }
 

@@ -13,11 +13,11 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Batch, JobRef};
+use super::backlog::{Backlog, Bundle, JobRef};
 use super::child::Order;
 use super::notices::{Notices, span_text};
 use super::record::{End, Ended, Message, Progress, Record, RunnerTime, Start};
-use super::trouble::{NOT_FOUND, Trouble, takes_nothing};
+use super::undelivered::{NOT_FOUND, Undelivered, takes_nothing};
 use crate::cli::client::{Acknowledged, CallError, Client};
 use crate::model::{Cause, Level, Status};
 
@@ -192,17 +192,17 @@ impl Delivery {
     }
 
     /// Makes the job, or delivers a batch, however often it takes.
-    async fn insist(&mut self, batch: Option<&Batch>) -> Result<(), Fate> {
+    async fn insist(&mut self, batch: Option<&Bundle>) -> Result<(), Fate> {
         let mut pause = self.pace.least_pause;
         loop {
             let sent = match batch {
-                None => self.start().await.map_err(Trouble::of),
+                None => self.start().await.map_err(Undelivered::of),
                 Some(batch) => self.send(batch).await,
             };
             let sent = match sent {
                 // A run of now waits for either.
-                Err(Trouble::Held { sentence }) if self.persistent => {
-                    Err(Trouble::Away(takes_nothing(&sentence)))
+                Err(Undelivered::Held { sentence }) if self.persistent => {
+                    Err(Undelivered::Away(takes_nothing(&sentence)))
                 }
                 sent => sent,
             };
@@ -211,21 +211,21 @@ impl Delivery {
                     self.say_back();
                     return Ok(());
                 }
-                Err(Trouble::Away(why)) if self.persistent => {
+                Err(Undelivered::Away(why)) if self.persistent => {
                     self.say_away(&why);
                     let jitter = rand::random_range(0.5..1.0);
                     tokio::time::sleep(pause.mul_f64(jitter)).await;
                     pause = (pause * 2).min(self.pace.most_pause);
                 }
-                Err(Trouble::Away(why)) => return Err(Fate::Away(why)),
-                Err(Trouble::Held { sentence }) => return Err(Fate::Held(sentence)),
+                Err(Undelivered::Away(why)) => return Err(Fate::Away(why)),
+                Err(Undelivered::Held { sentence }) => return Err(Fate::Held(sentence)),
                 // A server that forgot the job (its memory store was restarted) is no reason to stop the
                 // command.
-                Err(Trouble::Over { code, sentence }) if code != NOT_FOUND => {
+                Err(Undelivered::Over { code, sentence }) if code != NOT_FOUND => {
                     let was_cut = batch.is_some() && self.link.was_cut();
                     match if was_cut { self.failed_for_silence().await } else { Ok(false) } {
                         Ok(true) => return Err(Fate::Unheard),
-                        Err(Trouble::Away(_)) => {
+                        Err(Undelivered::Away(_)) => {
                             tokio::time::sleep(pause).await;
                             pause = (pause * 2).min(self.pace.most_pause);
                         }
@@ -238,14 +238,14 @@ impl Delivery {
                         }
                     }
                 }
-                Err(Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. }) => {
+                Err(Undelivered::Over { sentence, .. } | Undelivered::Refused { sentence, .. }) => {
                     return Err(Fate::Refused(sentence));
                 }
             }
         }
     }
 
-    async fn send(&mut self, batch: &Batch) -> Result<(), Trouble> {
+    async fn send(&mut self, batch: &Bundle) -> Result<(), Undelivered> {
         let Some(job) = self.backlog.job() else {
             return Ok(());
         };
@@ -268,13 +268,13 @@ impl Delivery {
 
     /// One message that the server cannot take must not hold up the others: where a list is refused, it is
     /// sent without the steps, which may be what is wrong with it, and then one by one.
-    async fn send_messages(&mut self, job: JobRef, messages: &[Message]) -> Result<(), Trouble> {
+    async fn send_messages(&mut self, job: JobRef, messages: &[Message]) -> Result<(), Undelivered> {
         let item = |message, with_step| Item::new(message, job.epoch, with_step);
         for with_step in [true, false] {
             let items: Vec<_> = messages.iter().map(|message| item(message, with_step)).collect();
             match self.post(job, "message", &items).await {
-                Err(Trouble::Refused { code, .. }) if code.ends_with("_step") && with_step => {}
-                Err(Trouble::Refused { .. }) => break,
+                Err(Undelivered::Refused { code, .. }) if code.ends_with("_step") && with_step => {}
+                Err(Undelivered::Refused { .. }) => break,
                 sent => return sent,
             }
         }
@@ -285,7 +285,7 @@ impl Delivery {
         Ok(())
     }
 
-    async fn send_progress(&mut self, job: JobRef, progress: &Progress) -> Result<(), Trouble> {
+    async fn send_progress(&mut self, job: JobRef, progress: &Progress) -> Result<(), Undelivered> {
         #[derive(serde::Serialize)]
         struct Body<'a> {
             #[serde(flatten)]
@@ -297,10 +297,10 @@ impl Delivery {
         self.forgive(sent)
     }
 
-    async fn send_end(&mut self, job: JobRef, end: &Ended) -> Result<(), Trouble> {
+    async fn send_end(&mut self, job: JobRef, end: &Ended) -> Result<(), Undelivered> {
         let (verb, body) = end.call(job.epoch);
         match self.post(job, verb, &body).await {
-            Err(Trouble::Over { code, sentence }) => match (code.as_str(), &end.how) {
+            Err(Undelivered::Over { code, sentence }) => match (code.as_str(), &end.how) {
                 // The request to stop was taken back, or the job never heard of it.
                 ("wrong_state", End::Aborted { how }) => {
                     let how = End::Failed { error: how.clone(), retryable: true };
@@ -309,20 +309,20 @@ impl Delivery {
                     self.post(job, verb, &body).await
                 }
                 ("job_finished" | "stale_epoch", _) => self.look_at_end(job, &end.how, &sentence).await,
-                _ => Err(Trouble::Over { code, sentence }),
+                _ => Err(Undelivered::Over { code, sentence }),
             },
             sent => self.forgive(sent),
         }
     }
 
     /// The job has ended already: by this very report, whose answer was lost, or otherwise.
-    async fn look_at_end(&mut self, job: JobRef, end: &End, sentence: &str) -> Result<(), Trouble> {
+    async fn look_at_end(&mut self, job: JobRef, end: &End, sentence: &str) -> Result<(), Undelivered> {
         #[derive(Deserialize)]
         struct Ended {
             status: Status,
         }
         let path = format!("/api/admin/jobs/{}/progress", job.job_id);
-        let ended: Ended = self.client.get(&path, &[]).await.map_err(Trouble::of)?;
+        let ended: Ended = self.client.get(&path, &[]).await.map_err(Undelivered::of)?;
         if ended.status != end.status() {
             self.notices.say(&format!(
                 "the command's end was not recorded, the job is {} already ({sentence})",
@@ -332,23 +332,23 @@ impl Delivery {
         Ok(())
     }
 
-    async fn failed_for_silence(&self) -> Result<bool, Trouble> {
+    async fn failed_for_silence(&self) -> Result<bool, Undelivered> {
         match self.backlog.job() {
             Some(job) => failed_for_silence(&self.client, job).await,
             None => Ok(false),
         }
     }
 
-    async fn post(&self, job: JobRef, verb: &str, body: &impl serde::Serialize) -> Result<(), Trouble> {
+    async fn post(&self, job: JobRef, verb: &str, body: &impl serde::Serialize) -> Result<(), Undelivered> {
         let path = format!("/api/admin/jobs/{}/{verb}", job.job_id);
-        let _: Acknowledged = self.client.post(&path, body).await.map_err(Trouble::of)?;
+        let _: Acknowledged = self.client.post(&path, body).await.map_err(Undelivered::of)?;
         Ok(())
     }
 
     /// A report the server will never take is dropped, and said to be, once: the rest matters more.
-    fn forgive(&mut self, sent: Result<(), Trouble>) -> Result<(), Trouble> {
+    fn forgive(&mut self, sent: Result<(), Undelivered>) -> Result<(), Undelivered> {
         match sent {
-            Err(Trouble::Refused { sentence, .. }) => {
+            Err(Undelivered::Refused { sentence, .. }) => {
                 if !std::mem::replace(&mut self.said_refused, true) {
                     self.notices.say(&format!("the server did not take a report: {sentence}"));
                 }
@@ -407,14 +407,14 @@ impl<'a> Item<'a> {
 }
 
 /// Whether the job that has ended was failed because nothing was heard of it.
-async fn failed_for_silence(client: &Client, job: JobRef) -> Result<bool, Trouble> {
+async fn failed_for_silence(client: &Client, job: JobRef) -> Result<bool, Undelivered> {
     #[derive(Deserialize)]
     struct Ended {
         #[serde(default)]
         cause: Option<String>,
     }
     let path = format!("/api/admin/jobs/{}/progress", job.job_id);
-    let ended: Ended = client.get(&path, &[]).await.map_err(Trouble::of)?;
+    let ended: Ended = client.get(&path, &[]).await.map_err(Undelivered::of)?;
     Ok(ended.cause.is_some_and(|cause| cause == Cause::Inactive.name() || cause == Cause::Lost.name()))
 }
 
@@ -549,8 +549,8 @@ pub async fn heartbeats(
                 }
                 Order::Abort
             }
-            Err(error) => match Trouble::of(error) {
-                Trouble::Over { code, sentence }
+            Err(error) => match Undelivered::of(error) {
+                Undelivered::Over { code, sentence }
                     if code != NOT_FOUND && !link.waits.load(Ordering::Relaxed) =>
                 {
                     match if link.was_cut() { failed_for_silence(&client, job).await } else { Ok(false) } {
@@ -560,7 +560,7 @@ pub async fn heartbeats(
                         Err(_) => continue,
                     }
                 }
-                Trouble::Away(_) => {
+                Undelivered::Away(_) => {
                     link.unreached.store(true, Ordering::Relaxed);
                     link.printed.fetch_or(printed, Ordering::Relaxed);
                     continue;

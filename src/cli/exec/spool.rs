@@ -48,7 +48,7 @@ pub struct Extent {
 }
 
 /// What the writing and the reading side share.
-pub struct Shared {
+pub struct SpoolFile {
     /// What it is written on.
     pub medium: Medium,
     /// Where it lies, where it has a name; otherwise it is gone with this process.
@@ -63,13 +63,13 @@ pub struct Shared {
     pub discard: AtomicBool,
 }
 
-impl Drop for Shared {
+impl Drop for SpoolFile {
     fn drop(&mut self) {
         self.medium.unlock();
     }
 }
 
-impl Shared {
+impl SpoolFile {
     /// Where it lies, in words.
     pub fn place(&self) -> String {
         self.path.as_ref().map_or_else(|| "memory".to_owned(), |path| path.display().to_string())
@@ -101,10 +101,10 @@ pub fn folder(given: Option<&Path>) -> Option<PathBuf> {
 /// The writing side of a spool. Clones write to the same one: what the command prints comes from one side,
 /// what `exec` has to add to the job's log from another.
 #[derive(Clone)]
-pub struct Spool(Arc<Mutex<Writer>>);
+pub struct Spool(Arc<Mutex<SpoolWriter>>);
 
-struct Writer {
-    shared: Arc<Shared>,
+struct SpoolWriter {
+    shared: Arc<SpoolFile>,
     /// Room for the end. Absent where there was none from the start.
     reserve: Option<File>,
     /// Records not yet written, as lines.
@@ -144,7 +144,7 @@ impl Spool {
             }
             None => (Medium::unnamed(&first), None),
         };
-        let mut writer = Writer::over(medium, path, notices);
+        let mut writer = SpoolWriter::over(medium, path, notices);
         writer.reserve = writer.shared.path.as_deref().and_then(|path| reserve(path).ok());
         writer.put(&Record::Start(start.clone()));
         writer.flush();
@@ -158,15 +158,15 @@ impl Spool {
 
     #[cfg(test)]
     pub(super) fn over(file: File, path: PathBuf, notices: Notices) -> Self {
-        Self(Arc::new(Mutex::new(Writer::over(Medium::File(file), Some(path), notices))))
+        Self(Arc::new(Mutex::new(SpoolWriter::over(Medium::File(file), Some(path), notices))))
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    fn writer(&self) -> MutexGuard<'_, SpoolWriter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the reading side needs.
-    pub fn shared(&self) -> Arc<Shared> {
+    pub fn shared(&self) -> Arc<SpoolFile> {
         Arc::clone(&self.writer().shared)
     }
 
@@ -220,14 +220,14 @@ impl Spool {
         let mut writer = self.writer();
         let (path, extent) = (writer.shared.path.clone(), *writer.shared.extent.borrow());
         let read_only = File::open(path.as_ref().unwrap()).unwrap();
-        writer.shared = Arc::new(Shared::new(Medium::File(read_only), path, extent));
+        writer.shared = Arc::new(SpoolFile::new(Medium::File(read_only), path, extent));
     }
 }
 
-impl Writer {
+impl SpoolWriter {
     fn over(medium: Medium, path: Option<PathBuf>, notices: Notices) -> Self {
         Self {
-            shared: Arc::new(Shared::new(medium, path, Extent { bytes: 0, closed: false })),
+            shared: Arc::new(SpoolFile::new(medium, path, Extent { bytes: 0, closed: false })),
             reserve: None,
             buffer: Vec::new(),
             buffered: 0,

@@ -83,9 +83,9 @@ impl Write for Screen {
 }
 
 /// A folder for a test: its spool, and files its commands wait for.
-struct Place(TempDir);
+struct Workspace(TempDir);
 
-impl Place {
+impl Workspace {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }

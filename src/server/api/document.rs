@@ -19,7 +19,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::model::{Cause, HealthStatus, Level, LineKind, ProgressSource, Role, Status};
 
 /// A refusal that many operations share.
-struct Shared {
+struct CommonRefusal {
     status: &'static str,
     /// Its name among the document's components.
     name: &'static str,
@@ -31,56 +31,56 @@ struct Shared {
 /// Why a report is refused with 409.
 pub const NOT_RECORDED: &str = "`job_finished`: the job has ended. `stale_epoch`: the run was fenced off; stop the work. Nothing was recorded.";
 
-const SHARED: [Shared; 9] = [
-    Shared {
+const SHARED: [CommonRefusal; 9] = [
+    CommonRefusal {
         status: "400",
         name: "NotAcceptable",
         description: "The request cannot be read, or a value in it is not acceptable. `error` says which, `details.field` names it.",
         header: None,
     },
-    Shared {
+    CommonRefusal {
         status: "401",
         name: "NotSignedIn",
         description: "`not_signed_in`: no token and no session came, or one that is not good, or not any more.",
         header: Some(("WWW-Authenticate", "`Bearer`")),
     },
-    Shared {
+    CommonRefusal {
         status: "403",
         name: "Forbidden",
         description: "`forbidden`: the credential's role may not do this. `cross_site`: a page of another site sent the request.",
         header: None,
     },
-    Shared {
+    CommonRefusal {
         status: "404",
         name: "NoSuchJob",
         description: "`job_not_found`: there is no such job.",
         header: None,
     },
-    Shared {
+    CommonRefusal {
         status: "408",
         name: "TooSlow",
         description: "`request_too_slow`: the request did not arrive in time. Send it again.",
         header: None,
     },
-    Shared {
+    CommonRefusal {
         status: "413",
         name: "TooLarge",
         description: "`body_too_large`: more than 1 MiB, or than 8 MiB in a list of messages.",
         header: None,
     },
-    Shared {
+    CommonRefusal {
         status: "415",
         name: "NotJson",
         description: "`not_json`: the body is declared as something other than JSON.",
         header: None,
     },
-    Shared {
+    CommonRefusal {
         status: "500",
         name: "InternalError",
         description: "`internal_error`: a fault of the server. Its log says what happened.",
         header: None,
     },
-    Shared {
+    CommonRefusal {
         status: "503",
         name: "Unavailable",
         description: "`stopping`, `store_unavailable` or `too_much_at_once`: the server takes no work at the moment. Send the request again.",
@@ -88,7 +88,7 @@ const SHARED: [Shared; 9] = [
     },
 ];
 
-impl Shared {
+impl CommonRefusal {
     /// Whether a request of that operation can be refused so.
     fn concerns(&self, path: &str, operation: &Operation) -> bool {
         let has_body = operation.request_body.is_some();

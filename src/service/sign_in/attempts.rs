@@ -23,7 +23,7 @@ const MOST_COUNTED: usize = 100_000;
 
 /// Where somebody comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum AttemptFrom {
     /// A device with which the user has signed in before, by the hash of what it shows.
     Device([u8; 32]),
     /// An address. Whoever has one of IPv6 has the 64 bits behind it too.
@@ -32,7 +32,7 @@ pub enum Place {
     Unknown,
 }
 
-impl Place {
+impl AttemptFrom {
     /// The place of an address.
     pub fn of(address: Option<IpAddr>) -> Self {
         match address.map(|address| address.to_canonical()) {
@@ -49,12 +49,12 @@ impl Place {
 /// What is counted: a hash, which has the same few bytes whatever was sent.
 type Key = [u8; 32];
 
-fn key(name: &str, place: Place) -> Key {
+fn key(name: &str, place: AttemptFrom) -> Key {
     let mut digest = Sha256::new();
     match place {
-        Place::Device(hash) => digest.update(hash),
-        Place::Address(address) => digest.update(address.to_string()),
-        Place::Unknown => {}
+        AttemptFrom::Device(hash) => digest.update(hash),
+        AttemptFrom::Address(address) => digest.update(address.to_string()),
+        AttemptFrom::Unknown => {}
     }
     // No address and no hash ends like this.
     digest.update(b"\0\0");
@@ -107,7 +107,7 @@ impl Attempts {
 
     /// Counts an attempt. Refused where there were too many. Answers whether it is the last that is let
     /// through.
-    pub fn begin(&self, name: &str, place: Place, now: Timestamp) -> Result<bool, ServiceError> {
+    pub fn begin(&self, name: &str, place: AttemptFrom, now: Timestamp) -> Result<bool, ServiceError> {
         let key = key(name, place);
         let mut counted = self.counted();
         counted.forget_expired(now);
@@ -122,7 +122,7 @@ impl Attempts {
     }
 
     /// An attempt came to nothing: no password was compared.
-    pub fn take_back(&self, name: &str, place: Place) {
+    pub fn take_back(&self, name: &str, place: AttemptFrom) {
         let key = key(name, place);
         let mut counted = self.counted();
         if let Some((count, until)) = counted.remove(&key).filter(|(count, _)| *count > 1) {
@@ -131,7 +131,7 @@ impl Attempts {
     }
 
     /// The password was right.
-    pub fn succeeded(&self, name: &str, place: Place) {
+    pub fn succeeded(&self, name: &str, place: AttemptFrom) {
         self.counted().remove(&key(name, place));
     }
 }
@@ -142,8 +142,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
-    fn from(address: &str) -> Place {
-        Place::of(Some(address.parse().unwrap()))
+    fn from(address: &str) -> AttemptFrom {
+        AttemptFrom::of(Some(address.parse().unwrap()))
     }
 
     #[test]
@@ -175,9 +175,9 @@ mod tests {
         for elsewhere in [
             from("2001:db8:0:1::1"),
             from("192.0.2.1"),
-            Place::Unknown,
-            Place::Device([1; 32]),
-            Place::Device([2; 32]),
+            AttemptFrom::Unknown,
+            AttemptFrom::Device([1; 32]),
+            AttemptFrom::Device([2; 32]),
         ] {
             assert!(attempts.begin("anna", elsewhere, NOW).is_ok(), "{elsewhere:?}");
         }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn names_are_forgotten_in_the_order_in_which_they_expire() {
-        let (attempts, here) = (Attempts::default(), Place::Unknown);
+        let (attempts, here) = (Attempts::default(), AttemptFrom::Unknown);
         let later = NOW.plus(Duration::from_secs(60));
         for name in ["anna", "otto"] {
             attempts.begin(name, here, NOW).unwrap();
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn no_more_names_are_counted_than_there_is_room_for() {
-        let (attempts, here) = (Attempts::default(), Place::Unknown);
+        let (attempts, here) = (Attempts::default(), AttemptFrom::Unknown);
         for number in 0..MOST_COUNTED + 10 {
             let at = NOW.plus(Duration::from_millis(number as u64));
             attempts.begin(&number.to_string(), here, at).unwrap();

@@ -37,7 +37,7 @@ impl Credential {
     }
 }
 
-struct Known {
+struct RecognisedCaller {
     caller: Caller,
     since: Timestamp,
     until: Timestamp,
@@ -49,7 +49,7 @@ pub struct CredentialCache(Mutex<Remembered>);
 
 #[derive(Default)]
 struct Remembered {
-    known: HashMap<Recognised, Known>,
+    known: HashMap<Recognised, RecognisedCaller>,
     /// Rises when all is forgotten.
     forgotten: u64,
 }
@@ -85,7 +85,7 @@ impl CredentialCache {
         if all.known.len() >= MOST_REMEMBERED {
             all.known.clear();
         }
-        all.known.insert(name, Known { caller, since: now, until });
+        all.known.insert(name, RecognisedCaller { caller, since: now, until });
     }
 
     /// Something was revoked.

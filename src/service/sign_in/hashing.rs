@@ -11,7 +11,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Argon2, PasswordHash};
 use tokio::sync::oneshot;
 
-use super::attempts::Place;
+use super::attempts::AttemptFrom;
 use super::new_secret;
 use crate::model::{Invalid, MAX_PASSWORD_BYTES, check_password};
 use crate::service::ServiceError;
@@ -37,21 +37,21 @@ struct Lines {
 }
 
 struct Line {
-    place: Place,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+    place: AttemptFrom,
+    waiting: VecDeque<oneshot::Sender<HashingPermit>>,
 }
 
 /// The right to hash, passed on when it is dropped.
-struct Turn(&'static Queue);
+struct HashingPermit(&'static Queue);
 
-impl Drop for Turn {
+impl Drop for HashingPermit {
     fn drop(&mut self) {
         self.0.pass_on();
     }
 }
 
 impl Lines {
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<HashingPermit>> {
         let lines = if self.known.is_empty() { &mut self.others } else { &mut self.known };
         let mut line = lines.pop_front()?;
         let next = line.waiting.pop_front();
@@ -94,7 +94,7 @@ impl Queue {
                 }
                 next
             };
-            match next.map(|next| next.send(Turn(self))) {
+            match next.map(|next| next.send(HashingPermit(self))) {
                 None | Some(Ok(())) => return,
                 // Dropping it would pass it on from within, as deep as there are such.
                 Some(Err(turn)) => std::mem::forget(turn),
@@ -103,14 +103,17 @@ impl Queue {
     }
 
     /// Takes a turn, or a place in a line.
-    fn take(&'static self, place: Place) -> Result<Result<Turn, oneshot::Receiver<Turn>>, ServiceError> {
+    fn take(
+        &'static self,
+        place: AttemptFrom,
+    ) -> Result<Result<HashingPermit, oneshot::Receiver<HashingPermit>>, ServiceError> {
         let mut lines = self.lines();
         if lines.running < self.at_once {
             lines.running += 1;
-            return Ok(Ok(Turn(self)));
+            return Ok(Ok(HashingPermit(self)));
         }
         let full = lines.count() >= self.most;
-        let of = if matches!(place, Place::Device(_)) { &mut lines.known } else { &mut lines.others };
+        let of = if matches!(place, AttemptFrom::Device(_)) { &mut lines.known } else { &mut lines.others };
         let at = of.iter().position(|line| line.place == place);
         if full || at.is_some_and(|at| of[at].waiting.len() >= self.most_of_a_place) {
             return Err(ServiceError::Busy { seconds: QUEUE_SECONDS });
@@ -126,7 +129,7 @@ impl Queue {
     /// Does the work when its turn comes. Refused where too many wait already.
     async fn run<T: Send + 'static>(
         &'static self,
-        place: Place,
+        place: AttemptFrom,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
         let failed =
@@ -145,7 +148,7 @@ impl Queue {
 }
 
 /// A password as it is stored.
-pub async fn password_hash(password: String, place: Place) -> Result<String, ServiceError> {
+pub async fn password_hash(password: String, place: AttemptFrom) -> Result<String, ServiceError> {
     check_password(&password).map_err(Invalid::from)?;
     HASHING
         .run(place, move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()))
@@ -162,7 +165,7 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| {
 pub async fn whose_is(
     user: Option<UserRecord>,
     password: String,
-    place: Place,
+    place: AttemptFrom,
 ) -> Result<Option<UserRecord>, ServiceError> {
     let stored = user.as_ref().and_then(|user| user.password.clone());
     let known = stored.is_some();
@@ -194,7 +197,7 @@ mod tests {
                 let _ = start.send(());
                 let _ = released.recv();
             };
-            queue.run(Place::Unknown, work).await.unwrap();
+            queue.run(AttemptFrom::Unknown, work).await.unwrap();
         });
         while started.try_recv().is_err() {
             tokio::task::yield_now().await;
@@ -209,17 +212,17 @@ mod tests {
         // Whoever asked hangs up. The work goes on, and nobody else's begins.
         first.abort();
         assert!(first.await.is_err());
-        let second = tokio::spawn(QUEUE.run(Place::Unknown, || 2));
+        let second = tokio::spawn(QUEUE.run(AttemptFrom::Unknown, || 2));
         while waiting(&QUEUE) < 1 {
             tokio::task::yield_now().await;
         }
         let refused = Err(ServiceError::Busy { seconds: QUEUE_SECONDS });
-        assert_eq!(QUEUE.run(Place::Unknown, || 3).await, refused, "its own line is full");
-        let third = tokio::spawn(QUEUE.run(Place::Device([1; 32]), || 3));
+        assert_eq!(QUEUE.run(AttemptFrom::Unknown, || 3).await, refused, "its own line is full");
+        let third = tokio::spawn(QUEUE.run(AttemptFrom::Device([1; 32]), || 3));
         while waiting(&QUEUE) < 2 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(QUEUE.run(Place::Device([2; 32]), || 4).await, refused, "all lines together are");
+        assert_eq!(QUEUE.run(AttemptFrom::Device([2; 32]), || 4).await, refused, "all lines together are");
         // Who goes away leaves room.
         third.abort();
         assert!(third.await.is_err());
@@ -227,7 +230,7 @@ mod tests {
         assert!(!second.is_finished());
         release.send(()).unwrap();
         assert_eq!(second.await.unwrap(), Ok(2));
-        assert_eq!(QUEUE.run(Place::Unknown, || 4).await, Ok(4));
+        assert_eq!(QUEUE.run(AttemptFrom::Unknown, || 4).await, Ok(4));
         assert_eq!(QUEUE.lines().running, 0);
     }
 
@@ -236,15 +239,15 @@ mod tests {
         static QUEUE: Queue = Queue::new(1, 100, 1_000);
         static ORDER: Mutex<Vec<&str>> = Mutex::new(Vec::new());
         let (release, held) = hold(&QUEUE).await;
-        let crowd = Place::of(Some("192.0.2.1".parse().unwrap()));
-        let other = Place::of(Some("192.0.2.2".parse().unwrap()));
+        let crowd = AttemptFrom::of(Some("192.0.2.1".parse().unwrap()));
+        let other = AttemptFrom::of(Some("192.0.2.2".parse().unwrap()));
         let mut all = Vec::new();
         for (place, name) in [
             (crowd, "crowd"),
             (crowd, "crowd"),
             (crowd, "crowd"),
             (other, "other"),
-            (Place::Device([1; 32]), "device"),
+            (AttemptFrom::Device([1; 32]), "device"),
             (other, "other"),
         ] {
             let before = waiting(&QUEUE);

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::connect::{Place, PostgresError, unavailable};
+use super::connect::{DatabaseAddress, PostgresError, unavailable};
 use super::connection;
 use super::reader::ask;
 use super::rows::get;
@@ -26,7 +26,7 @@ pub struct PostgresAccounts {
 impl PostgresAccounts {
     /// Connects, for the accounts alone, and brings the database to this version's schema.
     pub async fn open(address: &str) -> Result<Self, PostgresError> {
-        let place = Place::new(address)?;
+        let place = DatabaseAddress::new(address)?;
         place.migrate().await?;
         Ok(Self { pool: place.pool(1)? })
     }

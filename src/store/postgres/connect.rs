@@ -73,7 +73,7 @@ pub(super) type Wire = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<S
 
 /// Where a database is, and how to get there.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct DatabaseAddress {
     config: Config,
     tls: MakeRustlsConnect,
     /// How long it may take until one of the servers has answered.
@@ -157,7 +157,7 @@ impl From<StoreError> for DbError {
     }
 }
 
-impl Place {
+impl DatabaseAddress {
     /// Reads an address: `postgres://user:password@host:5432/name?sslmode=require`, with the options of
     /// libpq that the driver knows. Where a server offers TLS it is used, and its certificate must be one
     /// the system trusts; `sslmode=require` insists on it. Of several servers the one that takes writes is
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_primary_is_looked_for_unless_the_address_says_otherwise_and_silence_is_noticed() {
-        let config = |address: &str| Place::new(address).unwrap().config;
+        let config = |address: &str| DatabaseAddress::new(address).unwrap().config;
         let usual = config("postgres://longhaul@a,b/longhaul?sslmode=require");
         assert_eq!(usual.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         let any = config("postgres://longhaul@a/longhaul?target_session_attrs=any");

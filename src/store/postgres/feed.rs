@@ -29,10 +29,10 @@ use tokio_postgres::{AsyncMessage, Client, IsolationLevel};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::connect::{Place, answered_within, unavailable};
+use super::connect::{DatabaseAddress, answered_within, unavailable};
+use super::node_view::NodeView;
 use super::reader;
 use super::rows::get;
-use super::shared::Shared;
 use crate::model::{Job, JobFilter, JobId, PageSize, Timestamp};
 use crate::store::{NodeRecord, StoreError};
 use crate::watch::panic_words;
@@ -73,11 +73,11 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn start(
-        place: Place,
+        place: DatabaseAddress,
         since: Seen,
         node: Uuid,
         name: String,
-        shared: Arc<Shared>,
+        shared: Arc<NodeView>,
         written: Arc<Notify>,
     ) -> Self {
         let stop = CancellationToken::new();
@@ -148,7 +148,7 @@ const NEWS: &str = "with news as (\
 
 /// What other nodes changed since a place.
 #[derive(Debug, PartialEq, Eq)]
-struct News {
+struct FeedDelta {
     /// The jobs, by their numbers.
     jobs: Vec<i64>,
     removed: Vec<Uuid>,
@@ -158,19 +158,19 @@ struct News {
 
 /// Reads what other nodes than `me` changed since a place, each change once. `db` is a transaction: the
 /// changes and the place they are complete up to are of one moment.
-async fn news(db: &impl GenericClient, since: &Seen, me: Uuid) -> Result<News, StoreError> {
+async fn news(db: &impl GenericClient, since: &Seen, me: Uuid) -> Result<FeedDelta, StoreError> {
     let found = reader::ask(db, NEWS, &[&since.0, &me]).await?;
     let Some(row) = found.first() else {
         return Err(StoreError::Corrupt("the database answered too little".to_owned()));
     };
-    Ok(News { seen: Seen(get(row, 0)?), jobs: get(row, 1)?, removed: get(row, 2)? })
+    Ok(FeedDelta { seen: Seen(get(row, 0)?), jobs: get(row, 1)?, removed: get(row, 2)? })
 }
 
 struct Task {
-    place: Place,
+    place: DatabaseAddress,
     node: Uuid,
     name: String,
-    shared: Arc<Shared>,
+    shared: Arc<NodeView>,
     written: Arc<Notify>,
     /// Who wants to know the database's time.
     asked: mpsc::UnboundedReceiver<Clock>,
@@ -185,11 +185,11 @@ struct Task {
 
 impl Task {
     fn new(
-        place: Place,
+        place: DatabaseAddress,
         seen: Seen,
         node: Uuid,
         name: String,
-        shared: Arc<Shared>,
+        shared: Arc<NodeView>,
         written: Arc<Notify>,
         asked: mpsc::UnboundedReceiver<Clock>,
     ) -> Self {
@@ -363,7 +363,7 @@ impl Task {
         let away = self.last_read.elapsed();
         let written = self.shared.written();
         let db = self.answered(moment(client)).await?;
-        let News { jobs, removed, seen } = self.answered(news(&db, &self.seen, self.node)).await?;
+        let FeedDelta { jobs, removed, seen } = self.answered(news(&db, &self.seen, self.node)).await?;
         // With nothing new too: counters that this node wrote do not know of what others committed meanwhile.
         let counts = self.answered(reader::counts(&db)).await?;
         for some in jobs.chunks(FETCHED_AT_ONCE) {

@@ -14,10 +14,10 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use super::batch::{BEGIN, Sent, count, in_order};
-use super::connect::{ANSWERS_WITHIN, DbError, Place, answered_within, unavailable};
+use super::connect::{ANSWERS_WITHIN, DatabaseAddress, DbError, answered_within, unavailable};
 use super::job_columns::NewJobs;
+use super::node_view::NodeView;
 use super::rows::{self, EventColumns, Statements, StepColumns, get};
-use super::shared::Shared;
 use super::writer::{Doubtful, Session, commit, fate, in_doubt};
 use crate::model::{Counts, Job, JobId, Refusal, Timestamp};
 use crate::store::record::status_number;
@@ -48,7 +48,7 @@ const OLDEST: &str = "select n, id, feature, status, ended_at, seq from job wher
 
 /// Removes and imports.
 pub(super) struct History {
-    place: Place,
+    place: DatabaseAddress,
     node: Uuid,
     held: Mutex<Held>,
 }
@@ -67,14 +67,14 @@ struct Outcome {
 }
 
 impl History {
-    pub(super) fn new(place: Place, node: Uuid) -> Self {
+    pub(super) fn new(place: DatabaseAddress, node: Uuid) -> Self {
         Self { place, node, held: Mutex::default() }
     }
 
     /// Removes up to `batch` ended jobs that nobody pinned.
     pub(super) async fn prune(
         &self,
-        shared: &Shared,
+        shared: &NodeView,
         keep: u64,
         before: Option<Timestamp>,
         batch: usize,
@@ -96,7 +96,7 @@ impl History {
     }
 
     /// Adds jobs with their logs. Refused, before anything is written, where one is there already.
-    pub(super) async fn import(&self, shared: &Shared, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
+    pub(super) async fn import(&self, shared: &NodeView, jobs: Vec<ImportedJob>) -> Result<u64, StoreError> {
         let mut seen = BTreeSet::new();
         if let Some(twice) = jobs.iter().find(|imported| !seen.insert(imported.job.id.0)) {
             return Err(Refusal::Exists { id: twice.job.id }.into());
@@ -313,11 +313,11 @@ async fn drop_counters(client: &Client, locked: &[Row]) -> Result<(), DbError> {
 
 impl Session {
     /// Connects, and prepares what is asked often.
-    pub(super) async fn open(place: &Place) -> Result<Self, StoreError> {
+    pub(super) async fn open(place: &DatabaseAddress) -> Result<Self, StoreError> {
         answered_within(ANSWERS_WITHIN, Self::open_at_leisure(place)).await
     }
 
-    async fn open_at_leisure(place: &Place) -> Result<Self, StoreError> {
+    async fn open_at_leisure(place: &DatabaseAddress) -> Result<Self, StoreError> {
         let (client, driver) = place.client().await?;
         // A node that stands still in a transaction must not make the others wait. Rows are found by their
         // numbers, whatever the planner believes of a table it has no statistics of yet.

@@ -19,8 +19,8 @@ use crate::model::{
 };
 use crate::store::record::status_number;
 use crate::store::{
-    FeatureCounts, JobPage, LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, Room,
-    StoreError, sent_bytes,
+    ByteBudget, FeatureCounts, JobPage, LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES,
+    Newest, StoreError, sent_bytes,
 };
 use crate::watch::guarded;
 
@@ -333,7 +333,7 @@ pub(super) async fn log(db: &impl GenericClient, id: JobId, query: &LogQuery) ->
     let rows = page.query(db, &sql).await?;
     let found: i64 = rows.first().map(|row| get(row, 5)).transpose()?.unwrap_or(0);
     let mut lines = rows.iter().map(rows::line).collect::<Result<Vec<_>, StoreError>>()?;
-    let mut room = Room::new(LOG_PAGE_BYTES);
+    let mut room = ByteBudget::new(LOG_PAGE_BYTES);
     let fit = lines.iter().take_while(|line| room.take(sent_bytes(&line.text))).count();
     let more = found as usize > query.limit.min(fit);
     lines.truncate(query.limit.min(fit));

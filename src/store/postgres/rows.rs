@@ -10,7 +10,7 @@ use super::job_columns;
 use super::text::{original, stored};
 use crate::model::{Counts, Event, Job, LineKind, LogLine, Status, Step, StepTree, Tag, Timestamp, Weight};
 use crate::store::StoreError;
-use crate::store::record::{self, Entry};
+use crate::store::record::{self, EntryColumns};
 
 pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(error.to_string())
@@ -232,7 +232,7 @@ pub(super) struct EventColumns {
 
 impl EventColumns {
     pub(super) fn push(&mut self, n: i64, event: &Event) -> Result<(), StoreError> {
-        let entry = Entry::of(event)?;
+        let entry = EntryColumns::of(event)?;
         self.job.push(n);
         self.seq.push(entry.seq);
         self.at.push(entry.at);
@@ -264,7 +264,7 @@ fn kind(row: &Row, column: usize) -> Result<u8, StoreError> {
 
 /// Reads an entry: `seq, at, kind, text, step, data`.
 pub(super) fn event(row: &Row) -> Result<Event, StoreError> {
-    let entry = Entry {
+    let entry = EntryColumns {
         seq: get(row, 0)?,
         at: get(row, 1)?,
         kind: kind(row, 2)?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::connect::{Place, PostgresError, unavailable};
+use super::connect::{DatabaseAddress, PostgresError, unavailable};
 use super::{connection, snapshot};
 use crate::model::Refusal;
 use crate::store::StoreError;
@@ -28,7 +28,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn new(place: &Place) -> Result<Self, PostgresError> {
+    pub(super) fn new(place: &DatabaseAddress) -> Result<Self, PostgresError> {
         Ok(Self { pool: place.pool(Searches::AT_ONCE)?, turns: Searches::default(), tls: place.tls() })
     }
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
-use super::connect::Place;
+use super::connect::DatabaseAddress;
 use super::writer::Doubtful;
 use super::*;
 use crate::engine::Board;
@@ -46,9 +46,9 @@ const COMPLETE: Command = Command::Complete { epoch: None, output: None };
 
 /// What a node has heard of each job.
 #[derive(Default)]
-struct Known(Mutex<HashMap<JobId, (u64, Status)>>);
+struct SeenJobs(Mutex<HashMap<JobId, (u64, Status)>>);
 
-impl ChangeSink for Known {
+impl ChangeSink for SeenJobs {
     fn publish(&self, changes: &Changes) {
         let mut known = self.0.lock().unwrap();
         for job in &changes.jobs {
@@ -80,7 +80,7 @@ async fn every_node_hears_of_every_job_within_a_second() {
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
         let store = open(cluster, &database, name).await;
-        let known = Arc::new(Known::default());
+        let known = Arc::new(SeenJobs::default());
         store.changes(Arc::clone(&known) as Arc<dyn ChangeSink>);
         nodes.push((store, known));
     }
@@ -136,7 +136,7 @@ async fn a_node_whose_connections_are_cut_goes_on_and_catches_up() {
     let cluster = Cluster::shared();
     let database = cluster.database();
     let (a, b) = (open(cluster, &database, "a").await, open(cluster, &database, "b").await);
-    let known = Arc::new(Known::default());
+    let known = Arc::new(SeenJobs::default());
     b.changes(Arc::clone(&known) as Arc<dyn ChangeSink>);
     for round in 0..5_u128 {
         let open = start(&b, round * 10 + 1).await;
@@ -154,7 +154,7 @@ async fn a_node_whose_connections_are_cut_goes_on_and_catches_up() {
         .await;
         assert_eq!(a.get(open).await.unwrap().unwrap().status, Status::Completed);
     }
-    within(Duration::from_secs(5), "it is over", || a.write_error().is_none() && b.write_error().is_none())
+    within(Duration::from_secs(5), "it is over", || a.last_failure().is_none() && b.last_failure().is_none())
         .await;
 }
 
@@ -310,7 +310,7 @@ async fn a_value_the_database_refuses_fails_its_own_request_alone() {
             }
         }
     }
-    assert_eq!(store.write_error(), None, "nothing is wrong with the store");
+    assert_eq!(store.last_failure(), None, "nothing is wrong with the store");
     let report = store.check(Box::new(|_, _| true)).await.unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
 }
@@ -385,7 +385,7 @@ async fn a_search_is_given_up_in_time_and_with_its_client_and_keeps_nobody_else_
     let database = cluster.database();
     let store = open(cluster, &database, "a").await;
     let job = start(&store, 1).await;
-    let place = Place::new(&cluster.address(&database)).unwrap();
+    let place = DatabaseAddress::new(&cluster.address(&database)).unwrap();
     let (holder, _driver) = place.client().await.unwrap();
     holder.batch_execute("begin; lock table event in access exclusive mode").await.unwrap();
     let filter = LogFilter { text: Some("word".to_owned()), ..LogFilter::default() };

@@ -23,10 +23,10 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::batch::{self, Answer};
-use super::connect::{ANSWERS_WITHIN, DbError, Place, answered_within, unavailable};
+use super::connect::{ANSWERS_WITHIN, DatabaseAddress, DbError, answered_within, unavailable};
 use super::feed;
+use super::node_view::NodeView;
 use super::rows::{Statements, get};
-use super::shared::Shared;
 use crate::model::{Command, Context, Counts, Invalid, Job, JobId, NewJob, Refusal};
 use crate::store::{CreateRules, Created, StoreError};
 use crate::watch::panic_words;
@@ -135,7 +135,7 @@ pub(super) async fn happened(
 }
 
 /// Whether a transaction happened; nothing where the database cannot be asked in time.
-pub(super) async fn fate(place: &Place, node: Uuid, commit: &Doubtful) -> Option<bool> {
+pub(super) async fn fate(place: &DatabaseAddress, node: Uuid, commit: &Doubtful) -> Option<bool> {
     let asked = async {
         loop {
             if let Ok((client, _driver)) = place.client().await
@@ -184,7 +184,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(place: Place, node: Uuid, shared: Arc<Shared>, written: Arc<Notify>) -> Self {
+    pub(super) fn start(
+        place: DatabaseAddress,
+        node: Uuid,
+        shared: Arc<NodeView>,
+        written: Arc<Notify>,
+    ) -> Self {
         let (ops, waiting) = mpsc::unbounded_channel();
         let task = Task { place, node, slot: slot(node), shared, written, session: None };
         Self { ops, task: Mutex::new(Some(tokio::spawn(task.run(waiting)))), closed: AtomicBool::new(false) }
@@ -249,10 +254,10 @@ pub(super) struct Session {
 }
 
 struct Task {
-    place: Place,
+    place: DatabaseAddress,
     node: Uuid,
     slot: i16,
-    shared: Arc<Shared>,
+    shared: Arc<NodeView>,
     /// Tells the feed that other nodes should hear of it.
     written: Arc<Notify>,
     session: Option<Session>,

@@ -17,8 +17,8 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
+use super::database_file::DatabaseFile;
 use super::open::reconnect;
-use super::place::Place;
 
 /// The thread begins when the log has so many pages: eight megabytes. The pages at the ends of the tables
 /// change with every commit; the rarer this is, the fewer times each is moved.
@@ -34,12 +34,12 @@ enum Stage {
     Closed,
 }
 
-struct Shared {
+struct Handover {
     stage: Mutex<Stage>,
     changed: Condvar,
 }
 
-impl Shared {
+impl Handover {
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,14 +80,14 @@ impl Shared {
 
 /// The thread. Ends with its owner.
 pub(super) struct Checkpointer {
-    shared: Arc<Shared>,
+    shared: Arc<Handover>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
     /// Starts it for a file.
-    pub(super) fn start(path: &Path, place: Arc<Place>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { stage: Mutex::new(Stage::Idle), changed: Condvar::new() });
+    pub(super) fn start(path: &Path, place: Arc<DatabaseFile>) -> std::io::Result<Self> {
+        let shared = Arc::new(Handover { stage: Mutex::new(Stage::Idle), changed: Condvar::new() });
         let (path, work) = (path.to_owned(), Arc::clone(&shared));
         let thread = std::thread::Builder::new()
             .name("store-mover".to_owned())
@@ -118,7 +118,7 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(path: &Path, place: &Place, shared: &Shared) {
+fn run(path: &Path, place: &DatabaseFile, shared: &Handover) {
     let mut db: Option<Connection> = None;
     while shared.asked() {
         let moved = match &db {
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_short_log_is_left_alone_and_one_that_is_too_long_waits_for_nobody() {
-        let shared = Shared { stage: Mutex::new(Stage::Idle), changed: Condvar::new() };
+        let shared = Handover { stage: Mutex::new(Stage::Idle), changed: Condvar::new() };
         assert!(!shared.committed(BEGIN - 1) && *shared.stage() == Stage::Idle);
         assert!(!shared.committed(BEGIN) && *shared.stage() == Stage::Asked);
         assert!(!shared.committed(LATEST - 1) && shared.asked());

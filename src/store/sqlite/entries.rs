@@ -6,7 +6,7 @@ use super::rows::unreadable;
 use super::unavailable;
 use crate::model::{Event, LineKind, LogLine, Timestamp};
 use crate::store::StoreError;
-use crate::store::record::Entry;
+use crate::store::record::EntryColumns;
 
 /// The statement for [`put_event`].
 pub(super) const PUT_EVENT: &str =
@@ -14,7 +14,7 @@ pub(super) const PUT_EVENT: &str =
 
 /// Adds an entry to a job's log.
 pub(super) fn put_event(put: &mut CachedStatement<'_>, n: i64, event: &Event) -> Result<(), StoreError> {
-    let entry = Entry::of(event)?;
+    let entry = EntryColumns::of(event)?;
     put.execute(params![n, entry.seq, entry.at, entry.kind, entry.text, entry.step, entry.data])
         .map_err(unavailable)?;
     Ok(())
@@ -22,7 +22,7 @@ pub(super) fn put_event(put: &mut CachedStatement<'_>, n: i64, event: &Event) ->
 
 /// Reads an entry: `seq, at, kind, text, step, data`.
 pub(super) fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let entry = Entry {
+    let entry = EntryColumns {
         seq: row.get(0)?,
         at: row.get(1)?,
         kind: row.get(2)?,

@@ -14,7 +14,7 @@ use super::reader::{Conditions, containing};
 use super::{interned, rows, unavailable};
 use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status, Timestamp};
 use crate::store::record::status_number;
-use crate::store::{JobPage, Room, StoreError, documents_of};
+use crate::store::{ByteBudget, JobPage, StoreError, documents_of};
 use crate::watch::guarded;
 
 pub(super) fn list(
@@ -54,7 +54,7 @@ pub(super) fn list(
 fn jobs(db: &Connection, numbers: &[i64]) -> Result<(Vec<Arc<Job>>, bool), StoreError> {
     let mut reader = rows::JobReader::new(db);
     let mut jobs = Vec::with_capacity(numbers.len());
-    let mut room = Room::new(JobPage::MAX_BYTES);
+    let mut room = ByteBudget::new(JobPage::MAX_BYTES);
     for n in numbers {
         match guarded(format_args!("in row {n}"), || reader.get(*n)) {
             Ok(Some(job)) => {

@@ -15,7 +15,8 @@ use super::{entries, numbers, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
 use crate::store::bounds::Until;
 use crate::store::{
-    LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, Room, StoreError, sent_bytes,
+    ByteBudget, LOG_PAGE_BYTES, LogFrom, LogPage, LogQuery, MESSAGES, NEWEST_BYTES, Newest, StoreError,
+    sent_bytes,
 };
 
 /// A log of more entries is searched by two threads.
@@ -109,7 +110,7 @@ struct Lines {
 fn fetch(db: &Connection, query: Conditions) -> Result<Lines, StoreError> {
     let mut find = db.prepare_cached(&query.text).map_err(unavailable)?;
     let found = find.query_map(params_from_iter(query.values), entries::line).map_err(unavailable)?;
-    let (mut lines, mut room) = (Vec::new(), Room::new(LOG_PAGE_BYTES));
+    let (mut lines, mut room) = (Vec::new(), ByteBudget::new(LOG_PAGE_BYTES));
     for line in found {
         let line = line.map_err(unavailable)?;
         if !room.take(sent_bytes(&line.text)) {
@@ -127,7 +128,7 @@ fn merged(runs: Vec<Lines>, forwards: bool) -> Lines {
     let reach = runs.iter().filter(|run| run.cut).filter_map(|run| run.lines.last().map(place)).min();
     let mut lines: Vec<LogLine> = runs.into_iter().flat_map(|run| run.lines).collect();
     lines.sort_unstable_by_key(place);
-    let mut room = Room::new(LOG_PAGE_BYTES);
+    let mut room = ByteBudget::new(LOG_PAGE_BYTES);
     let all = lines.len();
     let fit = lines
         .iter()
@@ -282,7 +283,7 @@ pub(super) fn newest_messages(
     most: usize,
 ) -> Result<Vec<Newest>, StoreError> {
     let db = db.unchecked_transaction().map_err(unavailable)?;
-    let mut room = Room::new(NEWEST_BYTES);
+    let mut room = ByteBudget::new(NEWEST_BYTES);
     let newest = |job: &Arc<Job>| {
         let mut newest = Newest::default();
         let Some(n) = rows::number_of(&db, job.id).map_err(unavailable)? else { return Ok(newest) };

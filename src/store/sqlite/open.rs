@@ -9,7 +9,7 @@ use refinery::Runner;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
-use super::place::{Claim, Place};
+use super::database_file::{Claim, DatabaseFile};
 
 mod embedded {
     refinery::embed_migrations!("src/store/migrations/sqlite");
@@ -103,7 +103,7 @@ pub(super) fn open_with(path: &Path, migrations: &Runner) -> Result<Opened, Open
     // Before anything is made beside it, and again when nobody else can be at it. A file that a server has open by
     // another name is not even looked at: the look would make a log of its own beside it.
     let in_use = || OpenError::InUse { path: path.display().to_string() };
-    let claim = |path: &Path| Place::claim(path).map_err(|error| unusable(error.to_string()));
+    let claim = |path: &Path| DatabaseFile::claim(path).map_err(|error| unusable(error.to_string()));
     let claimed = match path.exists() {
         true => Some(Claim(claim(path)?.ok_or_else(in_use)?)),
         false => None,

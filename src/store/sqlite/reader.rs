@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::place::Place;
+use super::database_file::DatabaseFile;
 use super::{open, rows, unavailable};
 use crate::model::{Counts, OutcomeCounts, Refusal, Status, Timestamp};
 use crate::store::bounds::{SEARCH_LASTS, Until};
@@ -18,7 +18,7 @@ pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     /// What the server has open at that path. Last: its handle outlives the connections.
-    place: Option<Arc<Place>>,
+    place: Option<Arc<DatabaseFile>>,
 }
 
 /// SQLite's steps between two looks at the clock: a handful of lines, each of which can cost as many comparisons as
@@ -28,7 +28,7 @@ const STEPS_BETWEEN_LOOKS: i32 = 50;
 const MAX_IDLE: usize = 8;
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, place: Option<Arc<Place>>) -> Self {
+    pub(super) fn new(path: PathBuf, place: Option<Arc<DatabaseFile>>) -> Self {
         Self { path, idle: Mutex::default(), place }
     }
 

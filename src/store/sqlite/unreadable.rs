@@ -44,7 +44,7 @@ async fn what_is_wrong_with_one_job_stops_no_other() {
     let fresh = jobs.create_job("import", "anna").await.unwrap();
     let listed: Vec<_> = jobs.get_all_jobs().await.unwrap().iter().map(|job| job.id).collect();
     assert!(listed.contains(&fresh) && !listed.contains(&made[2]), "{listed:?}");
-    assert_eq!(store.write_error(), None, "nothing is wrong with the store");
+    assert_eq!(store.last_failure(), None, "nothing is wrong with the store");
     let report = store.check(Box::new(|_, _| true)).await.unwrap();
     for id in &made[1..] {
         let plain = id.to_string().replace('-', "");

@@ -28,9 +28,9 @@ use tokio::sync::oneshot;
 
 use super::batch::{Answer, Batch};
 use super::checkpoint::Checkpointer;
+use super::database_file::Claim;
 use super::interned::Interned;
 use super::open::{Lock, OpenError, reconnect};
-use super::place::Claim;
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
 use crate::store::{ChangeSink, Changes, ClockMark, CreateRules, Created, ImportedJob, Pruned, StoreError};
@@ -59,26 +59,26 @@ pub(super) enum Op {
 
 /// What the writer shows to readers.
 #[derive(Default)]
-pub(super) struct Shared {
-    state: Mutex<State>,
+pub(super) struct Published {
+    state: Mutex<PublishedState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PublishedState {
     open: HashMap<JobId, Arc<Job>>,
     counts: Counts,
     sinks: Vec<Arc<dyn ChangeSink>>,
-    write_error: Option<String>,
+    last_failure: Option<String>,
     read_error: Option<String>,
 }
 
-impl Shared {
+impl Published {
     /// What a file that is only read shows: no job is kept, the counters are those of the moment.
     pub(super) fn with_counts(counts: Counts) -> Self {
-        Self { state: Mutex::new(State { counts, ..State::default() }) }
+        Self { state: Mutex::new(PublishedState { counts, ..PublishedState::default() }) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PublishedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,7 +103,7 @@ impl Shared {
     /// Why the last write failed, where it did, or the last read.
     pub(super) fn trouble(&self) -> Option<String> {
         let state = self.state();
-        state.write_error.clone().or_else(|| state.read_error.clone())
+        state.last_failure.clone().or_else(|| state.read_error.clone())
     }
 
     /// Remembers how a read went.
@@ -129,14 +129,14 @@ impl Writer {
         mut db: Connection,
         lock: Lock,
         claim: Claim,
-    ) -> Result<(Self, Arc<Shared>), OpenError> {
+    ) -> Result<(Self, Arc<Published>), OpenError> {
         let unusable = |problem: String| OpenError::Unusable { path: path.display().to_string(), problem };
         let open = load_open(&db).map_err(|error| unusable(error.to_string()))?;
         let counts = load_counts(&db).map_err(|error| unusable(error.to_string()))?;
         let checkpoints =
             Checkpointer::start(path, Arc::clone(&claim.0)).map_err(|error| unusable(error.to_string()))?;
         checkpoints.follow(&mut db).map_err(|error| unusable(error.to_string()))?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Published::default());
         {
             let mut state = shared.state();
             state.counts = counts;
@@ -241,7 +241,7 @@ struct Thread {
     open: Open,
     interned: Interned,
     counts: Counts,
-    shared: Arc<Shared>,
+    shared: Arc<Published>,
     /// Where those who ask wait for their answers; `None` where the store was opened outside of any.
     runtime: Option<Handle>,
     /// Held as long as the thread lives.
@@ -290,7 +290,7 @@ impl Thread {
         });
         let told = match outcome {
             Ok(changes) => {
-                self.shared.state().write_error = None;
+                self.shared.state().last_failure = None;
                 if let Some(changes) = changes {
                     self.publish(&changes);
                 }
@@ -303,7 +303,7 @@ impl Thread {
                 }
                 self.doubtful = true;
                 self.interned = Interned::default();
-                self.shared.state().write_error = Some(match &error {
+                self.shared.state().last_failure = Some(match &error {
                     StoreError::Unavailable(reason) => reason.clone(),
                     other => other.to_string(),
                 });

@@ -190,7 +190,7 @@ async fn a_disk_that_comes_and_goes_never_makes_the_store_lie() {
     assert!(refused > 50 && kept.len() > 50, "{refused} refused, {} kept", kept.len());
     assert!(lines(&store, id).await == kept, "seed {seed}");
     assert_eq!(store.probe().await, Ok(()));
-    assert_eq!(store.write_error(), None);
+    assert_eq!(store.last_failure(), None);
     store.close().await;
     drop(store);
     let store = SqliteStore::open(&path).unwrap();

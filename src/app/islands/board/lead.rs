@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Board;
+use super::KnownBoard;
 use crate::app::islands::live::{LiveState, dom, live_state};
 use crate::app::reactive::words;
 use crate::app::zone;
@@ -11,7 +11,7 @@ use crate::view::{JobRow, age, clock_time, headline, jobs_title, urgent};
 /// The sentence about you, and the one under it.
 #[island]
 pub fn Lead() -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     let rows = move || board.shown().iter().map(|row| row.job.get()).collect::<Vec<JobRow>>();
     let lead = move || headline(&rows(), board.clock.sure.get(), &board.frame.read().troubles);
     // The tab says it too.
@@ -28,7 +28,7 @@ pub fn Lead() -> impl IntoView {
 /// How many jobs have not ended.
 #[island]
 pub fn OpenCount() -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     let count = move || board.shown().iter().filter(|row| !row.job.read().status.is_final()).count();
     view! { <span class="count">{words(move || count().to_string())}</span> }
 }
@@ -37,7 +37,7 @@ pub fn OpenCount() -> impl IntoView {
 #[island]
 pub fn Updated() -> impl IntoView {
     let state = live_state();
-    let (clock, known) = (Board::here().clock, zone::known());
+    let (clock, known) = (KnownBoard::here().clock, zone::known());
     view! {
         <span class="sub">
             {words(move || match state.get() {

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{Board, Row, held, order_by_need};
+use super::{KnownBoard, Row, held, order_by_need};
 use crate::app::components::{Glyph, Icon};
 use crate::app::reactive::{flag, words};
 use crate::model::visible;
@@ -13,7 +13,7 @@ fn glyph(urgent: bool) -> Glyph {
 }
 
 /// What the system itself has to say, urgent or not.
-fn warnings(board: Board) -> Vec<(bool, String)> {
+fn warnings(board: KnownBoard) -> Vec<(bool, String)> {
     let frame = board.frame.read();
     let (active, most) = (frame.counts.active(), u64::from(frame.max_active));
     let full = active >= most;
@@ -28,7 +28,7 @@ fn warnings(board: Board) -> Vec<(bool, String)> {
 /// What needs a person.
 #[island]
 pub fn Needs() -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     let needing = Memo::new(move |before: Option<&Vec<Row>>| {
         let now = board.clock.sure.get();
         let mut rows = board.shown();
@@ -56,7 +56,7 @@ pub fn Needs() -> impl IntoView {
 }
 
 /// A job that needs a person, and why.
-fn need(board: Board, row: Row) -> impl IntoView {
+fn need(board: KnownBoard, row: Row) -> impl IntoView {
     let id = row.id;
     let job: RwSignal<JobRow> = row.job.into();
     let need = move || attention(&job.read(), board.clock.sure.get());

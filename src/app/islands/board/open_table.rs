@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{Board, Row, held, order_by_need};
+use super::{KnownBoard, Row, held, order_by_need};
 use crate::app::components::{Bar, need_tone};
 use crate::app::reactive::{flag, words};
 use crate::model::{Level, Status, visible};
@@ -14,7 +14,7 @@ pub fn OpenTable(
     /// What is shown where there is none.
     children: Children,
 ) -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     let open = Memo::new(move |before: Option<&Vec<Row>>| {
         let now = board.clock.sure.get();
         let mut rows = board.shown();
@@ -52,7 +52,7 @@ pub fn OpenTable(
 }
 
 /// A job that has not ended.
-fn open_row(board: Board, row: Row) -> impl IntoView {
+fn open_row(board: KnownBoard, row: Row) -> impl IntoView {
     let (id, now) = (row.id, board.clock.now);
     let job: RwSignal<JobRow> = row.job.into();
     let text = move |pick: fn(&JobRow) -> String| words(move || pick(&job.read()));

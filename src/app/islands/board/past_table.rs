@@ -2,14 +2,14 @@
 
 use leptos::prelude::*;
 
-use super::Board;
+use super::KnownBoard;
 use crate::app::components::{StatusBadge, TimeAt, past_address};
 use crate::app::reactive::{flag, words};
 use crate::model::{Status, visible};
 use crate::view::{PastRow, age, thousands};
 
 /// How many jobs ended that way, of the feature the page is narrowed to or of all.
-fn count(board: Board, status: Option<Status>) -> String {
+fn count(board: KnownBoard, status: Option<Status>) -> String {
     // The counters of one feature are as old as the page; those of all are live.
     let counts = board.of_feature.unwrap_or_else(|| board.frame.read().counts);
     thousands(status.map_or(counts.past(), |status| counts.of(status)))
@@ -18,14 +18,14 @@ fn count(board: Board, status: Option<Status>) -> String {
 /// How many jobs have ended.
 #[island]
 pub fn PastCount() -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     view! { <span class="count">{words(move || count(board, None))}</span> }
 }
 
 /// The outcomes, as links with their counts.
 #[island]
 pub fn OutcomeChips() -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     let filter = board.filter.get_value();
     // A text or an author narrows in a way nothing counts; better no number than a wrong one.
     let counted = filter.text.is_none() && filter.author.is_none();
@@ -54,7 +54,7 @@ pub fn OutcomeChips() -> impl IntoView {
 /// The jobs that have ended.
 #[island]
 pub fn PastTable() -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     let filter = board.filter.get_value();
     let narrowed = filter.is_narrowed() || filter.cursor.is_some();
     let none = move || board.past.read().rows.is_empty();
@@ -123,7 +123,7 @@ fn groups(rows: Vec<PastRow>, alike: usize) -> Vec<Vec<PastRow>> {
 
 /// A row, or one that stands for others like it. They are there, and shown when they are asked for: by a box
 /// that is ticked, so that it works without scripts.
-fn draw(board: Board, group: Vec<PastRow>) -> impl IntoView {
+fn draw(board: KnownBoard, group: Vec<PastRow>) -> impl IntoView {
     let folded = group.len() - 1;
     let class = if folded > 0 { "folded" } else { "" };
     let rows = group.into_iter().enumerate();
@@ -131,7 +131,7 @@ fn draw(board: Board, group: Vec<PastRow>) -> impl IntoView {
     view! { <tbody class=class>{rows.collect_view()}</tbody> }
 }
 
-fn past_row(board: Board, row: PastRow, folded: usize) -> impl IntoView {
+fn past_row(board: KnownBoard, row: PastRow, folded: usize) -> impl IntoView {
     let now = board.clock.now;
     let ended = row.ended_at;
     let fold = (folded > 0).then(|| {

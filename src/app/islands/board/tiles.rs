@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Board;
+use super::KnownBoard;
 use crate::view::thousands;
 
 /// What a tile shows: what it is, where it leads, how it looks, its number, and what is said beside it.
@@ -14,7 +14,7 @@ struct Tile {
     note: String,
 }
 
-fn tiles(board: Board) -> [Tile; 7] {
+fn tiles(board: KnownBoard) -> [Tile; 7] {
     let frame = board.frame.read();
     let now = board.clock.sure.get();
     let stale = board.rows.get().iter().filter(|row| row.job.read().is_stale(now)).count() as u64;
@@ -58,7 +58,7 @@ fn tiles(board: Board) -> [Tile; 7] {
 /// The numbers of the overview.
 #[island]
 pub fn Tiles() -> impl IntoView {
-    let board = Board::here();
+    let board = KnownBoard::here();
     let tile = |tile: Tile| {
         view! {
             <div class=tile.class>

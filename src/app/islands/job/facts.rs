@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Known;
+use super::KnownJob;
 use crate::app::components::TimeAt;
 use crate::app::islands::copy::CopyButton;
 use crate::app::reactive::{flag, words};
@@ -12,7 +12,7 @@ use crate::view::{Action, Fact, age};
 /// What is known of the job.
 #[island]
 pub fn FactList() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let (view, now) = (known.view, known.clock.now);
     let fact = move |fact: Fact| {
         let moment = fact.at.map(|at| {
@@ -39,7 +39,7 @@ pub fn FactList() -> impl IntoView {
 /// Who did what to the job.
 #[island]
 pub fn Deeds() -> impl IntoView {
-    let view = Known::here().view;
+    let view = KnownJob::here().view;
     let action = |action: Action| {
         view! {
             <li>

@@ -3,21 +3,21 @@
 use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 
-use super::Known;
+use super::KnownJob;
 use crate::app::components::{Bar, StatusBadge, need_tone, status_tone, status_word};
 use crate::app::islands::live::dom;
 use crate::app::reactive::{flag, words};
 use crate::model::{Status, visible};
 use crate::view::{age, attention, duration, tab_title};
 
-fn status(known: Known) -> Status {
+fn status(known: KnownJob) -> Status {
     known.view.read().row.status
 }
 
 /// Title and state.
 #[island]
 pub fn JobHead() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let (view, now) = (known.view, known.clock.now);
     let title = move || visible(&view.read().row.title, false).into_owned();
     Effect::new(move |_| {
@@ -75,7 +75,7 @@ pub fn JobActions(
     /// Buttons and their dialogs.
     children: Children,
 ) -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let open = move |event: MouseEvent| {
         if dom::asked_for(&event).is_some_and(|what| dom::open_dialog(&what)) {
             event.prevent_default();
@@ -96,7 +96,7 @@ pub fn JobActions(
 /// How far the job has come, and how it is.
 #[island]
 pub fn JobBar() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let need = move || attention(&known.view.read().row, known.clock.sure.get());
     let under = move || {
         if let Some(need) = need() {

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Known;
+use super::KnownJob;
 use crate::app::components::{LogLineRow, log_address};
 use crate::app::islands::copy::CopyButton;
 use crate::app::islands::live::dom;
@@ -15,7 +15,7 @@ use crate::view::{day_line, thousands};
 /// How many lines match the filter.
 #[island]
 pub fn LineCount() -> impl IntoView {
-    let total = Known::here().total;
+    let total = KnownJob::here().total;
     let text = move || {
         let total = total.get();
         format!("{} {}", thousands(total), if total == 1 { "line" } else { "lines" })
@@ -26,7 +26,7 @@ pub fn LineCount() -> impl IntoView {
 /// The kinds of lines, as links with how many the job's log has.
 #[island]
 pub fn LogKinds() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let log = known.log.get_value();
     let count = move |kind: Option<LineKind>| {
         let counts = known.view.read().counts;
@@ -58,7 +58,7 @@ pub fn LogKinds() -> impl IntoView {
 /// The way to the first error, once there is one.
 #[island]
 pub fn FirstError() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let address = format!("/admin/jobs/{}?from=error#marked", known.id);
     view! {
         <a class="button" href=address hidden=flag(move || known.view.read().counts.error == 0)>
@@ -69,13 +69,13 @@ pub fn FirstError() -> impl IntoView {
 
 /// What stands in the log: a line, or the day on which those after it were said.
 #[derive(Clone)]
-enum Entry {
+enum LogRow {
     Day(u64, String),
     Line(LogLine),
 }
 
 /// The lines, and a line for each day they are of.
-fn entries(known: Known, zone_known: bool) -> Vec<Entry> {
+fn entries(known: KnownJob, zone_known: bool) -> Vec<LogRow> {
     let lines = known.lines.read();
     let mut entries = Vec::with_capacity(lines.len() + 1);
     let mut day = None;
@@ -83,17 +83,17 @@ fn entries(known: Known, zone_known: bool) -> Vec<Entry> {
         let here = zone::here(line.at, zone_known);
         if day.replace(here.day()) != Some(here.day()) {
             let text = format!("{}, {}", day_line(here), zone::name(line.at, zone_known));
-            entries.push(Entry::Day(line.seq, text));
+            entries.push(LogRow::Day(line.seq, text));
         }
-        entries.push(Entry::Line(line.clone()));
+        entries.push(LogRow::Line(line.clone()));
     }
     entries
 }
 
-fn draw(entry: Entry, marked: Option<u64>) -> impl IntoView {
+fn draw(entry: LogRow, marked: Option<u64>) -> impl IntoView {
     let (day, line) = match entry {
-        Entry::Day(_, text) => (Some(text), None),
-        Entry::Line(line) => (None, Some(line)),
+        LogRow::Day(_, text) => (Some(text), None),
+        LogRow::Line(line) => (None, Some(line)),
     };
     view! {
         {day.map(|day| view! { <p class="more day">{day}</p> })}
@@ -104,7 +104,7 @@ fn draw(entry: Entry, marked: Option<u64>) -> impl IntoView {
 /// In which zone the log's times are.
 #[island]
 pub fn LogZone() -> impl IntoView {
-    let (known, now) = (zone::known(), Known::here().clock.sure);
+    let (known, now) = (zone::known(), KnownJob::here().clock.sure);
     view! {
         <span class="sub">
             {words(move || {
@@ -119,7 +119,7 @@ pub fn LogZone() -> impl IntoView {
 /// Copies the lines on the page.
 #[island]
 pub fn CopyLog() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let text = move || {
         let lines = known.lines.read_untracked();
         lines.iter().fold(String::new(), |text, line| text + &visible(&line.text, true) + "\n")
@@ -132,7 +132,7 @@ pub fn CopyLog() -> impl IntoView {
 /// The lines.
 #[island]
 pub fn LogLines() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let zone_known = zone::known();
     let log = known.log.get_value();
     let (id, newest) = (known.id, log_address(known.id, &log, None));
@@ -169,8 +169,8 @@ pub fn LogLines() -> impl IntoView {
             <For
                 each=move || entries(known, zone_known.get())
                 key=|entry| match entry {
-                    Entry::Day(seq, text) => (*seq, text.clone()),
-                    Entry::Line(line) => (line.seq, String::new()),
+                    LogRow::Day(seq, text) => (*seq, text.clone()),
+                    LogRow::Line(line) => (line.seq, String::new()),
                 }
                 let:entry
             >

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Known;
+use super::KnownJob;
 use crate::app::components::StepRowView;
 use crate::app::reactive::{flag, words};
 use crate::view::thousands;
@@ -10,7 +10,7 @@ use crate::view::thousands;
 /// A job's steps. A job without has no card for them.
 #[island]
 pub fn StepCard() -> impl IntoView {
-    let known = Known::here();
+    let known = KnownJob::here();
     let view = known.view;
     let rows = move || {
         let unfold = format!("/admin/jobs/{}?steps=all", known.id);

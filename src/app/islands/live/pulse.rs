@@ -10,7 +10,7 @@ use leptos::task::spawn_local;
 use super::clock::Clock;
 use super::dom::{is_hidden, mark_hydrated, monotonic_ms, on_leaving, on_visibility};
 use super::nudge::Mark;
-use super::share::Shared;
+use super::share::SharedStream;
 use super::state::{LiveState, live_state};
 use super::wake::{Wake, sleep};
 use crate::app::zone;
@@ -136,7 +136,7 @@ impl Pulse {
         set_timeout(|| zone::known().set(true), Duration::ZERO);
         self.clock.start();
         let wake = Wake::default();
-        let shared = Shared::new(job.map(|job| job.to_string()), wake.clone(), self.clock);
+        let shared = SharedStream::new(job.map(|job| job.to_string()), wake.clone(), self.clock);
         let ring = wake.clone();
         on_visibility(move || ring.ring());
         let leaving = shared.clone();
@@ -144,7 +144,7 @@ impl Pulse {
         spawn_local(self.run(resources, shared, wake));
     }
 
-    async fn run(self, resources: u32, shared: Shared, wake: Wake) {
+    async fn run(self, resources: u32, shared: SharedStream, wake: Wake) {
         let state = live_state();
         let say = |now: LiveState| {
             if state.get_untracked() != now {
@@ -208,7 +208,7 @@ impl Pulse {
     /// Waits until there is a reason to ask again.
     async fn rest(
         self,
-        shared: &Shared,
+        shared: &SharedStream,
         wake: &Wake,
         asked_at: f64,
         pause: f64,

@@ -47,7 +47,7 @@ mod word {
 
 /// This page's part in the stream.
 #[derive(Clone)]
-pub struct Shared(Rc<Page>);
+pub struct SharedStream(Rc<Page>);
 
 struct Page {
     id: String,
@@ -70,7 +70,7 @@ struct Page {
     due: RefCell<Option<Mark>>,
 }
 
-impl Shared {
+impl SharedStream {
     /// A page that takes part once somebody looks at it. `wake` rings when there is something to ask for.
     pub fn new(job: Option<String>, wake: Wake, clock: Clock) -> Self {
         let id = format!("{:08x}", (js_sys::Math::random() * f64::from(u32::MAX)) as u32);

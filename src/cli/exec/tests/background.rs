@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Place;
+use super::Workspace;
 use super::fake::{Fake, TOO_LONG};
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -15,7 +15,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_lives_on_is_named_and_may_go_on_printing() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = "(await go; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i || exit 1; done; echo end >&2; echo mail > $DIR/mail) & echo $! > $DIR/pid; exit 0";
     let mut run = place.shell(&fake, &[], script);
     assert_eq!(run.code().await, 0);
@@ -31,7 +31,7 @@ async fn it_lives_on_is_named_and_may_go_on_printing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stragglers_print_within_the_linger_is_recorded() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let flags = ["--heartbeat", "20ms", "--linger", "10s"];
     let mut run = place.shell(&fake, &flags, "(sleep 0.3; echo late) & echo early");
     let begun = Instant::now();
@@ -45,7 +45,7 @@ async fn what_stragglers_print_within_the_linger_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_holds_no_output_delays_nothing_and_is_named_too() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let flags = ["--heartbeat", "20ms", "--linger", "10s"];
     let script = "(await go; touch $DIR/done) > /dev/null 2>&1 & echo ready";
     let begun = Instant::now();
@@ -65,7 +65,7 @@ async fn what_holds_no_output_delays_nothing_and_is_named_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_command_leaves_its_background_alone_too() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], "(await go; touch $DIR/done) & kill -9 $$");
     assert_eq!(run.code().await, 137);
     assert_eq!(fake.world().job().status, "failed");
@@ -75,7 +75,7 @@ async fn a_failed_command_leaves_its_background_alone_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_during_the_linger_ends_it_and_loses_nothing() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let flags = ["--heartbeat", "20ms", "--linger", "10min"];
     let mut run = place.shell(&fake, &flags, "(await go) & echo ready; echo $! > $DIR/pid; exit 4");
     until("the command's end", || place.file("pid").exists()).await;

@@ -96,14 +96,14 @@ impl World {
     }
 }
 
-struct Shared {
+struct ServerState {
     world: Mutex<World>,
     changed: watch::Sender<()>,
 }
 
 /// The server.
 pub struct Fake {
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     address: SocketAddr,
     runtime: Option<Runtime>,
     /// Holds the port while the server has never been up.
@@ -124,7 +124,7 @@ impl Fake {
         socket.set_reuseaddr(true).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Self {
-            shared: Arc::new(Shared { world: Mutex::default(), changed: watch::Sender::new(()) }),
+            shared: Arc::new(ServerState { world: Mutex::default(), changed: watch::Sender::new(()) }),
             address: socket.local_addr().unwrap(),
             runtime: None,
             reserved: Some(socket),
@@ -187,7 +187,7 @@ impl Drop for Fake {
 }
 
 async fn answer(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ServerState>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,

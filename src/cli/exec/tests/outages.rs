@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fake::Fake;
-use super::{PACE, Place, Run, Screen};
+use super::{PACE, Run, Screen, Workspace};
 use crate::cli::client::{Client, PATIENCE};
 use crate::cli::exec::leftovers::{self, Swept};
 use crate::cli::exec::notices::Notices;
@@ -14,7 +14,7 @@ fn numbers(up_to: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_up_during_the_run_gets_every_line() {
-    let (mut fake, place) = (Fake::down(), Place::new());
+    let (mut fake, place) = (Fake::down(), Workspace::new());
     let mut run = place.shell(&fake, &[], "seq 1 10; await go; seq 11 20");
     run.notices.until("is away").await;
     run.out.until("10\n").await;
@@ -31,7 +31,7 @@ async fn a_server_that_comes_up_during_the_run_gets_every_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_comes_up_after_the_run_gets_every_line() {
-    let (mut fake, place) = (Fake::down(), Place::new());
+    let (mut fake, place) = (Fake::down(), Workspace::new());
     let mut run = place.shell(&fake, &[], "seq 1 10; exit 4");
     run.out.until("10\n").await;
     fake.revive();
@@ -42,7 +42,7 @@ async fn a_server_that_comes_up_after_the_run_gets_every_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_in_mid_run_misses_nothing_and_gets_nothing_twice() {
-    let (mut fake, place) = (Fake::up(), Place::new());
+    let (mut fake, place) = (Fake::up(), Workspace::new());
     let script = "i=0; while [ ! -e $DIR/go ]; do i=$((i+1)); echo $i; done; echo end $i";
     let mut run = place.shell(&fake, &["--heartbeat", "10ms"], script);
     for round in 1..=3 {
@@ -68,7 +68,7 @@ async fn a_server_killed_in_mid_run_misses_nothing_and_gets_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_answers_make_no_second_job_and_no_second_line() {
     for lost in 1..=8 {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         fake.world().lose_answers = lost;
         let mut run =
             place.shell(&fake, &[], "echo ::step a; seq 1 5; echo ::progress 0.5; echo ::step b; seq 6 9");
@@ -83,7 +83,7 @@ async fn lost_answers_make_no_second_job_and_no_second_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_the_end_is_recognised() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], "echo one; await go; exit 2");
     fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 1)).await;
     fake.world().lose_answers = 1;
@@ -97,7 +97,7 @@ async fn a_lost_answer_to_the_end_is_recognised() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_is_waited_for_while_the_command_runs() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     fake.world().refuse_start = Some((429, "active_limit"));
     let mut run = place.shell(&fake, &[], "seq 1 3; await go");
     run.notices.until("active_limit").await;
@@ -111,7 +111,7 @@ async fn a_full_server_is_waited_for_while_the_command_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_never_answers_does_not_hold_the_command_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let (fake, place) = (Fake::down(), Place::new());
+    let (fake, place) = (Fake::down(), Workspace::new());
     let mut args = place.args(&fake, &["--drain", "0"], &["echo", "one"]);
     args.client.server = Some(format!("http://{}", silent.local_addr().unwrap()));
     let pace = super::Pace { start_patience: Duration::from_millis(50), ..PACE };
@@ -124,7 +124,7 @@ async fn a_server_that_never_answers_does_not_hold_the_command_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_be_delivered_is_taken_up_by_the_next_run() {
-    let (mut fake, place) = (Fake::down(), Place::new());
+    let (mut fake, place) = (Fake::down(), Workspace::new());
     for code in [0, 7] {
         let mut run = place.shell(&fake, &["--drain", "0"], &format!("echo run {code}; exit {code}"));
         assert_eq!(run.code().await, code);
@@ -145,7 +145,7 @@ async fn what_could_not_be_delivered_is_taken_up_by_the_next_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spools_of_other_servers_and_of_running_runs_are_left_alone() {
-    let (mut fake, other, place) = (Fake::down(), Fake::up(), Place::new());
+    let (mut fake, other, place) = (Fake::down(), Fake::up(), Workspace::new());
     assert_eq!(place.shell(&fake, &["--drain", "0"], "echo one").code().await, 0);
     let mut running = place.shell(&fake, &["--drain", "10s"], "echo two; await go");
     running.out.until("two").await;
@@ -165,7 +165,7 @@ async fn spools_of_other_servers_and_of_running_runs_are_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_forgot_the_job_does_not_stop_the_command() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], "echo one; await go; echo two");
     fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 1)).await;
     fake.world().jobs.clear();
@@ -178,7 +178,7 @@ async fn a_server_that_forgot_the_job_does_not_stop_the_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_spool_the_command_runs_and_its_end_is_reported() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     // A file where the folder should be.
     place.touch("spool");
     let mut run = place.shell(&fake, &[], "seq 1 3; exit 5");
@@ -191,7 +191,7 @@ async fn without_a_spool_the_command_runs_and_its_end_is_reported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_folder_everything_is_recorded_without_a_word() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut args = place.args(&fake, &[], &["seq", "50000"]);
     args.spool = None;
     let out = Screen::new();
@@ -205,7 +205,7 @@ async fn without_any_folder_everything_is_recorded_without_a_word() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_folder_an_outage_is_survived_and_what_is_lost_is_said_to_be() {
     for comes_back in [true, false] {
-        let (mut fake, place) = (Fake::down(), Place::new());
+        let (mut fake, place) = (Fake::down(), Workspace::new());
         let mut args = place.args(
             &fake,
             &["--drain", "300ms"],
@@ -233,7 +233,7 @@ async fn without_any_folder_an_outage_is_survived_and_what_is_lost_is_said_to_be
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_the_wait_for_the_server() {
-    let (fake, place) = (Fake::down(), Place::new());
+    let (fake, place) = (Fake::down(), Workspace::new());
     let mut run = place.shell(&fake, &["--drain", "10min"], "echo one; exit 6");
     run.notices.until("is away").await;
     // Passed on while the command lives, so it is repeated until exec is the one who hears it.
@@ -248,7 +248,7 @@ async fn a_signal_ends_the_wait_for_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_failed_for_silence_while_the_server_was_away_does_not_stop_its_command() {
     for by_hand in [false, true] {
-        let (mut fake, place) = (Fake::up(), Place::new());
+        let (mut fake, place) = (Fake::up(), Workspace::new());
         let mut run = place.shell(&fake, &[], "echo one; await cut; echo two; await go; echo three; exit 3");
         fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 1)).await;
         fake.kill().await;
@@ -274,7 +274,7 @@ async fn a_job_failed_for_silence_while_the_server_was_away_does_not_stop_its_co
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_says_nothing_is_not_stopped_for_a_silence_that_was_the_networks() {
     for by_hand in [false, true] {
-        let (mut fake, place) = (Fake::up(), Place::new());
+        let (mut fake, place) = (Fake::up(), Workspace::new());
         let mut run = place.shell(&fake, &["--heartbeat", "10ms"], "await go; exit 3");
         fake.until(|world| world.jobs.first().is_some_and(|job| job.heartbeats > 0)).await;
         fake.kill().await;

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::fake::Fake;
-use super::{Place, Screen};
+use super::{Screen, Workspace};
 use crate::cli::exec::lines::Directives;
 use crate::cli::exec::notices::Notices;
 use crate::cli::exec::reader::Reader;
@@ -355,7 +355,7 @@ fn lines_and_the_end_bear_the_time_at_which_they_came() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_what_a_terminal_would_show() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = r"printf '\033[31mre\033[0md\n\033]8;;http://x\033\\page\033]8;;\033\\\nNAME\b\b\b\bname\n'; printf 'x %s\r' 1 2 3; exit 3";
     let mut run = place.shell(&fake, &[], script);
     assert_eq!(run.code().await, 3);

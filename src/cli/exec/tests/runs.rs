@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::fake::Fake;
-use super::{PACE, Place, Run, Screen};
+use super::{PACE, Run, Screen, Workspace};
 use crate::cli::exit::{EXEC_CANNOT_RUN, EXEC_NOT_FOUND, EXEC_REFUSED};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_go_through_unchanged_and_are_reported_with_their_level() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = r"printf 'one\n\ncaf\351\n'; sleep 0.05; echo careful >&2; sleep 0.05; echo '::error broken'; printf last";
     let mut run = place.shell(
         &fake,
@@ -58,7 +58,7 @@ async fn lines_go_through_unchanged_and_are_reported_with_their_level() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_lines_on_standard_error_are_can_be_said() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let flags = ["--stderr", "info", "--linger", "100ms"];
     assert_eq!(place.shell(&fake, &flags, "echo one >&2; echo ::warning two >&2").code().await, 0);
     let world = fake.world();
@@ -69,7 +69,7 @@ async fn what_the_lines_on_standard_error_are_can_be_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn quiet_passes_nothing_through_and_reports_the_same() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &["--quiet"], "echo one; echo two >&2");
     assert_eq!(run.code().await, 0);
     assert_eq!((run.out.text(), run.err.text()), (String::new(), String::new()));
@@ -79,7 +79,7 @@ async fn quiet_passes_nothing_through_and_reports_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_and_numbers_are_reported_and_the_last_one_always_arrives() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = r"
         printf '10%%\r'; for i in 11 12 13 14 15 16 17 18 19 20; do printf '%s%%\r' $i; done; echo
         echo '::step load'; echo 'reading'; echo '3/4'; echo '::step work/parse'; echo '::progress 0.5'
@@ -105,7 +105,7 @@ async fn steps_and_numbers_are_reported_and_the_last_one_always_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_can_be_said_ahead_and_a_new_one_is_there_before_the_last_one_is_done() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = "echo ::steps a, b/c, b/d; echo ::step a; echo ::step z; exit 1";
     assert_eq!(place.shell(&fake, &[], script).code().await, 1);
     let world = fake.world();
@@ -121,14 +121,14 @@ async fn steps_can_be_said_ahead_and_a_new_one_is_there_before_the_last_one_is_d
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_current_step_is_done_when_the_command_is() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     assert_eq!(place.shell(&fake, &[], "echo ::step a; echo ::progress 0.3").code().await, 0);
     assert_eq!(fake.world().job().number(Some("a")), Some(1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bar_that_waits_unfinished_is_seen() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], r"printf '\r 40%%\r 41%%\r 42%%'; await go");
     fake.until(|world| world.jobs.iter().any(|job| job.number(None) == Some(0.42))).await;
     place.touch("go");
@@ -137,7 +137,7 @@ async fn a_bar_that_waits_unfinished_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_command_fails_its_job_and_keeps_its_exit_code() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     assert_eq!(place.shell(&fake, &[], "exit 3").code().await, 3);
     assert_eq!(
         fake.world().job().end,
@@ -147,7 +147,7 @@ async fn a_failing_command_fails_its_job_and_keeps_its_exit_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_killed_by_a_signal_says_which() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     assert_eq!(place.shell(&fake, &[], "kill -9 $$").code().await, 137);
     assert_eq!(
         fake.world().job().end,
@@ -157,7 +157,7 @@ async fn a_command_killed_by_a_signal_says_which() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_cannot_be_started_fails_its_job_as_a_shell_would() {
-    let place = Place::new();
+    let place = Workspace::new();
     place.touch("no-program");
     let file = place.file("no-program");
     for (program, code) in [("/no/such/program", EXEC_NOT_FOUND), (file.to_str().unwrap(), EXEC_CANNOT_RUN)] {
@@ -175,7 +175,7 @@ async fn a_command_that_cannot_be_started_fails_its_job_as_a_shell_would() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_thousand_lines_arrive_in_order_and_fast() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let begun = std::time::Instant::now();
     assert_eq!(place.command(&fake, &[], &["seq", "100000"]).code().await, 0);
     let took = begun.elapsed();
@@ -198,7 +198,7 @@ async fn without_a_guard_nothing_the_server_says_keeps_the_command_from_running(
         (413, "too_large"),
         (503, "unavailable"),
     ] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         fake.world().refuse_start = Some(refusal);
         let mut run = place.shell(&fake, &["--drain", "100ms"], "touch $DIR/ran; echo kept; exit 3");
         assert_eq!(run.code().await, 3);
@@ -213,7 +213,7 @@ async fn without_a_guard_nothing_the_server_says_keeps_the_command_from_running(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_limit_is_asked_for_but_what_was_said_and_what_is_printed_is_told_by_heartbeats() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let flags = ["--heartbeat", "20ms"];
     let mut run =
         place.shell(&fake, &flags, "await dots; while [ ! -e $DIR/go ]; do printf .; sleep 0.01; done");
@@ -234,7 +234,7 @@ async fn what_the_server_forbids_is_not_run() {
     for refusal in
         [(401, "unauthenticated"), (403, "forbidden"), (400, "invalid_value"), (409, "duplicate_job")]
     {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         fake.world().refuse_start = Some(refusal);
         let mut run = place.shell(&fake, &["--one-per-feature"], "touch $DIR/ran");
         assert_eq!(run.code().await, EXEC_REFUSED);
@@ -250,7 +250,7 @@ async fn what_the_server_forbids_is_not_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_the_server_will_not_take_does_not_hold_up_the_others() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     fake.world().poison = Some("poison");
     let mut run = place.shell(&fake, &[], r"printf 'a\npoison\nb\n'");
     assert_eq!(run.code().await, 0);
@@ -260,7 +260,7 @@ async fn a_message_the_server_will_not_take_does_not_hold_up_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_very_long_line_is_cut_and_passed_through_whole() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(
         &fake,
         &[],
@@ -286,14 +286,14 @@ async fn a_command_whose_output_nobody_reads_ends_as_without_longhaul() {
             Ok(())
         }
     }
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = Run::start_with(place.args(&fake, &[], &["yes"]), Box::new(Closed), Screen::new(), PACE);
     assert_eq!(run.code().await, 128 + 13);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_flow_while_the_command_is_silent() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], "await go");
     fake.until(|world| world.jobs.iter().any(|job| job.heartbeats > 2)).await;
     place.touch("go");
@@ -321,7 +321,7 @@ async fn output_that_cannot_be_written_fails_the_job_and_stops_nothing() {
         (10, libc::EFBIG, "seq 100000; touch $DIR/done", 1),
         (0, libc::EIO, "seq 100000; touch $DIR/done; exit 7", 7),
     ] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let mut run = place.shell(&fake, &[], "true");
         run.code().await;
         fake.world().jobs.clear();

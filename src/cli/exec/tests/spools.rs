@@ -11,9 +11,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::fake::{Fake, TOO_LONG};
-use super::{PACE, Place, Screen};
+use super::{PACE, Screen, Workspace};
 use crate::cli::client::{Client, PATIENCE};
-use crate::cli::exec::backlog::{Backlog, Batch};
+use crate::cli::exec::backlog::{Backlog, Bundle};
 use crate::cli::exec::leftovers::{self, Swept};
 use crate::cli::exec::notices::Notices;
 use crate::cli::exec::record::{End, Progress, Record, Start, StartRequest};
@@ -32,11 +32,11 @@ fn say(spool: &mut Spool, text: &str) {
     spool.message(Level::Info, MessageText::cut(text), None, None);
 }
 
-fn texts(batch: &Batch) -> Vec<&str> {
+fn texts(batch: &Bundle) -> Vec<&str> {
     batch.messages.iter().map(|message| message.message.as_str()).collect()
 }
 
-async fn next(backlog: &mut Backlog) -> Batch {
+async fn next(backlog: &mut Backlog) -> Bundle {
     let batch = backlog.next().await.unwrap().unwrap();
     backlog.delivered(&batch);
     batch
@@ -54,7 +54,7 @@ fn killed(folder: &Path, server: &str, lines: usize) -> PathBuf {
 
 #[test]
 fn a_spool_is_the_users_alone() {
-    let place = Place::new();
+    let place = Workspace::new();
     let path = killed(&place.spool(), "http://x", 1);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(&place.spool())), (0o600, 0o700));
@@ -62,7 +62,7 @@ fn a_spool_is_the_users_alone() {
 
 #[tokio::test]
 async fn a_full_disk_is_said_once_and_the_missing_lines_are_counted_where_they_are_missing() {
-    let (place, screen) = (Place::new(), Screen::new());
+    let (place, screen) = (Workspace::new(), Screen::new());
     let notices = Notices::new(screen.clone());
     let mut spool = Spool::create(Some(&place.spool()), true, &start("http://x"), notices.clone());
     let shared = spool.shared();
@@ -109,7 +109,7 @@ async fn the_end_is_kept_when_the_disk_takes_nothing() {
 
 #[tokio::test]
 async fn numbers_between_messages_do_not_break_a_batch_and_the_last_one_counts() {
-    let place = Place::new();
+    let place = Workspace::new();
     let mut spool =
         Spool::create(Some(&place.spool()), true, &start("http://x"), Notices::new(Screen::new()));
     let mut backlog = Backlog::of_run(spool.shared());
@@ -132,7 +132,7 @@ async fn numbers_between_messages_do_not_break_a_batch_and_the_last_one_counts()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_exec_was_killed_is_delivered_and_failed() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let path = killed(&place.spool(), &fake.url(), 3);
     // The last record was torn.
     let mut file = OpenOptions::new().append(true).open(&path).unwrap();
@@ -152,7 +152,7 @@ async fn a_run_whose_exec_was_killed_is_delivered_and_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_or_broken_position_delivers_nothing_twice() {
     for position in [None, Some("{"), Some(r#"{"offset":99999999}"#)] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let path = killed(&place.spool(), &fake.url(), 3);
         let client = Client::new(&fake.url(), None, PATIENCE).unwrap();
         let (start, backlog) = Backlog::of_file(&path).unwrap().unwrap();
@@ -181,7 +181,7 @@ async fn a_lost_or_broken_position_delivers_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_a_job_that_was_ended_meanwhile_are_set_aside_not_lost() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let path = killed(&place.spool(), &fake.url(), 2);
     let client = Client::new(&fake.url(), None, PATIENCE).unwrap();
     let (start, backlog) = Backlog::of_file(&path).unwrap().unwrap();
@@ -205,7 +205,7 @@ async fn lines_of_a_job_that_was_ended_meanwhile_are_set_aside_not_lost() {
 
 #[tokio::test]
 async fn space_that_was_given_back_reads_as_nothing() {
-    let place = Place::new();
+    let place = Workspace::new();
     let mut spool =
         Spool::create(Some(&place.spool()), true, &start("http://x"), Notices::new(Screen::new()));
     let shared = spool.shared();
@@ -239,7 +239,7 @@ async fn space_that_was_given_back_reads_as_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_spool_that_is_not_taken_for_now_does_not_hold_up_the_others() {
     for refusal in [(403, "not_your_job"), (409, "duplicate_job")] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let first = killed(&place.spool(), &fake.url(), 1);
         killed(&place.spool(), &fake.url(), 2);
         fake.world().refuse_start = Some(refusal);
@@ -256,7 +256,7 @@ async fn one_spool_that_is_not_taken_for_now_does_not_hold_up_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_is_delivered_by_a_later_run_though_the_spool_or_the_disk_was_full() {
     for is_disk in [false, true] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let mut spool =
             Spool::create(Some(&place.spool()), true, &start(&fake.url()), Notices::new(Screen::new()));
         say(&mut spool, "kept");
@@ -282,7 +282,7 @@ async fn the_end_is_delivered_by_a_later_run_though_the_spool_or_the_disk_was_fu
 async fn what_was_refused_can_be_taken_in_as_a_job_of_its_own_or_thrown_away() {
     use crate::cli::exec::Refused;
     for what in [Refused::Take, Refused::Discard] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let path = killed(&place.spool(), &fake.url(), 2);
         let other = killed(&place.spool(), "http://elsewhere", 1);
         for path in [&path, &other] {

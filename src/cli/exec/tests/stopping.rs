@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::fake::Fake;
-use super::{PACE, Place, Run, Screen};
+use super::{PACE, Run, Screen, Workspace};
 
 /// Whether a process is there and has not ended.
 fn lives(pid: &str) -> bool {
@@ -26,7 +26,7 @@ async fn running(fake: &Fake, run: &Run) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_asks_the_command_to_stop_and_is_acknowledged() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], "trap 'echo tidying; exit 0' TERM; echo ready; await never");
     running(&fake, &run).await;
     fake.world().jobs[0].abort_requested = true;
@@ -37,7 +37,7 @@ async fn an_abort_asks_the_command_to_stop_and_is_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_will_not_stop_is_killed_with_everything_it_started() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = "trap '' TERM; sh -c 'trap \"\" TERM; sleep 1000' & sleep 1000 & echo $! > $DIR/pid; echo ready; while :; do sleep 0.01; done";
     let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "200ms"], script);
     running(&fake, &run).await;
@@ -50,7 +50,7 @@ async fn a_command_that_will_not_stop_is_killed_with_everything_it_started() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_ended_from_outside_stops_its_command_heard_by_heartbeat() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], "echo ready; await never");
     running(&fake, &run).await;
     fake.until(|world| world.job().messages.len() == 1).await;
@@ -66,7 +66,7 @@ async fn a_job_ended_from_outside_stops_its_command_heard_by_heartbeat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_ended_from_outside_stops_its_command_heard_by_a_report() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &["--heartbeat", "1h"], "echo ready; await go; echo late; await never");
     running(&fake, &run).await;
     fake.until(|world| world.job().messages.len() == 1).await;
@@ -81,7 +81,7 @@ async fn a_job_ended_from_outside_stops_its_command_heard_by_a_report() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_are_passed_on_to_the_command() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let mut run = place.shell(&fake, &[], "trap 'echo heard' USR1; echo ready; await go; kill -TERM $$");
     running(&fake, &run).await;
     run.signals.send(libc::SIGUSR1).unwrap();
@@ -104,7 +104,7 @@ async fn an_abort_does_not_wait_for_whoever_reads_the_output() {
             Ok(())
         }
     }
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let (unblock, blocked) = channel();
     let args = place.args(&fake, &[], &["sh", "-c", "echo one; exec sleep 1000"]);
     let mut run = Run::start_with(args, Box::new(Blocked(blocked)), Screen::new(), PACE);
@@ -119,7 +119,7 @@ async fn an_abort_does_not_wait_for_whoever_reads_the_output() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_abort_reaches_what_made_a_process_group_of_its_own() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = "timeout 1000 sh -c 'trap \"\" TERM; echo $$ > \"$1/pid\"; while :; do sleep 0.01; done' sh $DIR & await pid; echo ready; await never";
     let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "200ms"], script);
     running(&fake, &run).await;
@@ -131,7 +131,7 @@ async fn an_abort_reaches_what_made_a_process_group_of_its_own() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn there_is_one_grace_for_the_command_and_for_what_it_leaves() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = "(trap '' TERM; echo $$ > $DIR/pid; while :; do sleep 0.01; done) & await pid; trap 'sleep 0.5; exit 0' TERM; echo ready; await never";
     let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "700ms"], script);
     running(&fake, &run).await;
@@ -154,7 +154,7 @@ async fn a_clean_up_that_was_cut_short_does_not_read_like_a_clean_stop() {
         ),
         ("exit 3", 3, "after SIGTERM: Exited with code 3"),
     ] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let script = format!("trap '{handler}' TERM; echo ready; await never");
         let mut run = place.shell(&fake, &["--heartbeat", "10ms", "--grace", "300ms"], &script);
         running(&fake, &run).await;
@@ -170,7 +170,7 @@ async fn a_clean_up_that_was_cut_short_does_not_read_like_a_clean_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_that_do_not_say_end_reach_the_command_alone() {
     for (name, number) in [("USR1", libc::SIGUSR1), ("USR2", libc::SIGUSR2), ("HUP", libc::SIGHUP)] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let script =
             format!("trap 'echo heard' {name}; sleep 0.3 & echo ready; wait $!; wait $!; echo rc $?");
         let mut run = place.shell(&fake, &[], &script);
@@ -184,7 +184,7 @@ async fn signals_that_do_not_say_end_reach_the_command_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_that_say_end_reach_everything() {
     for number in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
-        let (fake, place) = (Fake::up(), Place::new());
+        let (fake, place) = (Fake::up(), Workspace::new());
         let script = "sleep 1000 & echo $! > $DIR/pid; trap 'wait; exit 9' TERM INT QUIT; echo ready; wait; await never";
         // A shell makes its background ignore INT and QUIT, as it does without exec: what is left is ended.
         let mut run = place.shell(&fake, &["--grace", "300ms"], &script.replace("trap 'wait; ", "trap '"));
@@ -198,7 +198,7 @@ async fn signals_that_say_end_reach_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_an_abort_did_not_reach_is_named() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let script = "setsid sh -c 'echo $$ > \"$1/pid\"; exec sleep 1000' sh $DIR & await pid; sleep 0.1; echo ready; await never";
     let mut run = place.shell(&fake, &["--heartbeat", "10ms"], script);
     running(&fake, &run).await;
@@ -219,7 +219,7 @@ async fn a_daemon_that_an_abort_did_not_reach_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_was_asked_for_is_announced_on_the_terminal() {
-    let (fake, place) = (Fake::up(), Place::new());
+    let (fake, place) = (Fake::up(), Workspace::new());
     let flags = ["--timeout", "1s", "--activity-timeout", "400ms", "--linger", "100ms"];
     let mut run = place.shell(&fake, &flags, "echo ready; await go");
     run.notices.until("(--timeout sets it)").await;

@@ -61,11 +61,11 @@ struct Node {
 }
 
 async fn node(cluster: &Cluster, database: &str) -> Node {
-    let place = Place::new(&cluster.address(database)).unwrap();
+    let place = DatabaseAddress::new(&cluster.address(database)).unwrap();
     let (client, wire) = place.connect().await.unwrap();
     let driver = tokio::spawn(async move { drop(wire.await) });
     let client = ClientWrapper::new(client, driver);
-    let (shared, told) = (Arc::new(Shared::default()), Arc::new(Told::default()));
+    let (shared, told) = (Arc::new(NodeView::default()), Arc::new(Told::default()));
     shared.add_sink(Arc::clone(&told) as Arc<dyn ChangeSink>);
     let row = client.query_one("select pg_current_snapshot()::text", &[]).await.unwrap();
     let seen = Seen(row.get(0));
@@ -138,10 +138,11 @@ async fn a_transaction_that_stays_open_somewhere_brings_no_change_up_twice() {
     let (database, elsewhere) = (cluster.database(), cluster.database());
     let other = open(cluster, &database, None).await;
     let mut node = node(cluster, &database).await;
-    let (report, _report) = Place::new(&cluster.address(&elsewhere)).unwrap().client().await.unwrap();
+    let (report, _report) =
+        DatabaseAddress::new(&cluster.address(&elsewhere)).unwrap().client().await.unwrap();
     report.batch_execute("begin; create table report ()").await.unwrap();
     // One that changes a job, and takes its time.
-    let (slow, _slow) = Place::new(&cluster.address(&database)).unwrap().client().await.unwrap();
+    let (slow, _slow) = DatabaseAddress::new(&cluster.address(&database)).unwrap().client().await.unwrap();
     slow.batch_execute("begin").await.unwrap();
     let sql = "insert into change (node, jobs, removed) values (gen_random_uuid(), '{4711}', '{}')";
     slow.execute(sql, &[]).await.unwrap();
@@ -192,7 +193,7 @@ async fn a_database_that_does_not_answer_is_given_up_and_told_of() {
     let other = open(cluster, &database, None).await;
     let mut node = node(cluster, &database).await;
     node.task.patience = Duration::from_millis(200);
-    let (lock, _lock) = Place::new(&cluster.address(&database)).unwrap().client().await.unwrap();
+    let (lock, _lock) = DatabaseAddress::new(&cluster.address(&database)).unwrap().client().await.unwrap();
     lock.batch_execute("begin; lock table change").await.unwrap();
     let Node { task, told, .. } = node;
     let (shared, stop) = (Arc::clone(&task.shared), CancellationToken::new());
@@ -209,7 +210,7 @@ async fn a_database_that_does_not_answer_is_given_up_and_told_of() {
 
 #[test]
 fn a_node_that_has_not_read_for_seconds_is_deaf_whatever_else_it_says() {
-    let (shared, now) = (Shared::default(), Instant::now());
+    let (shared, now) = (NodeView::default(), Instant::now());
     assert_eq!(shared.error_at(now + Duration::from_secs(3600)), None, "a guest does not listen");
     shared.set_heard(now);
     assert_eq!(shared.error_at(now + Duration::from_secs(4)), None);
@@ -220,7 +221,7 @@ fn a_node_that_has_not_read_for_seconds_is_deaf_whatever_else_it_says() {
 /// A read takes a moment, in which this node goes on writing.
 #[test]
 fn counters_that_were_read_do_not_overtake_those_that_were_written() {
-    let (shared, mut counts) = (Shared::default(), Counts::default());
+    let (shared, mut counts) = (NodeView::default(), Counts::default());
     counts.shift(None, Some(Status::Running));
     let before = shared.written();
     shared.publish(Vec::new(), Vec::new(), counts);

@@ -61,7 +61,8 @@ async fn a_lost_transaction_is_not_mistaken_for_another_that_got_its_number() {
     let database = cluster.database();
     let store = open(cluster, &database, "a").await;
     start(&store, 1).await;
-    let (place, lost) = (Place::new(&cluster.address(&database)).unwrap(), Lost::newest(cluster, &database));
+    let (place, lost) =
+        (DatabaseAddress::new(&cluster.address(&database)).unwrap(), Lost::newest(cluster, &database));
     let (client, _driver) = place.client().await.unwrap();
     assert_eq!(lost.happened(&client).await, Some(true));
     assert_eq!(
@@ -134,9 +135,9 @@ async fn a_standby_is_not_asked_what_was_committed() {
     std::fs::write(data.join("standby.signal"), "").unwrap();
     cluster.start_again();
 
-    let told = Place::new(&address).unwrap().client().await.err().unwrap().to_string();
+    let told = DatabaseAddress::new(&address).unwrap().client().await.err().unwrap().to_string();
     assert!(told.contains("does not allow writes"), "{told}");
-    let anyone = Place::new(&format!("{address}?target_session_attrs=any")).unwrap();
+    let anyone = DatabaseAddress::new(&format!("{address}?target_session_attrs=any")).unwrap();
     let (client, _driver) = anyone.client().await.unwrap();
     assert_eq!(lost.happened(&client).await, None);
     assert_eq!(Lost { job: lost.job + 1, ..lost.clone() }.happened(&client).await, None);
@@ -161,7 +162,7 @@ async fn a_database_that_stands_still_is_an_error_and_does_not_keep_the_server_f
     let (told, ()) = tokio::join!(store.transact(id, says("hello"), context()), silence);
     let told = told.err().unwrap().to_string();
     assert!(told.contains("has not answered") && told.contains("is not known"), "{told}");
-    assert_eq!(store.write_error().unwrap(), told);
+    assert_eq!(store.last_failure().unwrap(), told);
 
     let closing = async {
         let begun = tokio::time::Instant::now();

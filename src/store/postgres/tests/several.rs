@@ -128,7 +128,7 @@ async fn counters_are_folded_while_others_count_and_stay_true() {
     assert_eq!(a.prune(1_000, None, 500).await.unwrap().jobs, 0);
     assert_eq!(rows(), "2|7", "six completed, one runs");
 
-    let place = Place::new(&cluster.address(&database)).unwrap();
+    let place = DatabaseAddress::new(&cluster.address(&database)).unwrap();
     let session = Session::open(&place).await.unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     let writes = async {

@@ -9,7 +9,7 @@ pub const NOT_FOUND: &str = "job_not_found";
 const BAD_TOKEN: &str = " Give a valid token with LONGHAUL_TOKEN or --token.";
 
 /// Why a report was not taken.
-pub enum Trouble {
+pub enum Undelivered {
     /// Not now: what the server does instead, as a phrase that follows its name.
     Away(String),
     /// Not now either, but for a reason that only this job has; others may be taken.
@@ -33,7 +33,7 @@ pub enum Trouble {
     },
 }
 
-impl Trouble {
+impl Undelivered {
     /// Reads an error. What is no clear refusal by Longhaul itself is taken for an outage: a proxy in
     /// between must not lose anybody's reports.
     pub fn of(error: CallError) -> Self {
@@ -79,10 +79,10 @@ pub fn forbids(error: &CallError, has_guard: bool) -> bool {
 
 /// What the server did instead of making the job, as a phrase that follows its name.
 pub fn reason(error: CallError) -> String {
-    match Trouble::of(error) {
-        Trouble::Away(what) => what,
-        Trouble::Held { sentence } => takes_nothing(&sentence),
-        Trouble::Over { sentence, .. } | Trouble::Refused { sentence, .. } => {
+    match Undelivered::of(error) {
+        Undelivered::Away(what) => what,
+        Undelivered::Held { sentence } => takes_nothing(&sentence),
+        Undelivered::Over { sentence, .. } | Undelivered::Refused { sentence, .. } => {
             format!("refuses the job ({})", sentence.trim_end_matches('.'))
         }
     }

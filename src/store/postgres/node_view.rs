@@ -19,12 +19,12 @@ const ENDED: usize = 16_384;
 const DEAF_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
-pub(super) struct Shared {
-    state: Mutex<State>,
+pub(super) struct NodeView {
+    state: Mutex<NodeViewState>,
 }
 
 #[derive(Default)]
-struct State {
+struct NodeViewState {
     open: HashMap<JobId, Arc<Job>>,
     ended: HashMap<JobId, u64>,
     ended_order: VecDeque<JobId>,
@@ -32,7 +32,7 @@ struct State {
     /// How often this node has written.
     written: u64,
     sinks: Vec<Arc<dyn ChangeSink>>,
-    write_error: Option<String>,
+    last_failure: Option<String>,
     feed_error: Option<String>,
     /// When the others were heard last; `None` where nobody listens.
     heard_at: Option<Instant>,
@@ -41,7 +41,7 @@ struct State {
     nodes: Vec<NodeRecord>,
 }
 
-impl State {
+impl NodeViewState {
     /// Whether this is news of the job.
     fn take(&mut self, job: &Arc<Job>) -> bool {
         let known =
@@ -90,8 +90,8 @@ impl State {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl NodeView {
+    fn state(&self) -> MutexGuard<'_, NodeViewState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,11 +143,11 @@ impl Shared {
         let deaf = silence.filter(|silence| *silence >= DEAF_AFTER).map(|silence| {
             format!("what other servers changed could not be read for {} seconds", silence.as_secs())
         });
-        state.write_error.clone().or_else(|| state.feed_error.clone()).or(deaf)
+        state.last_failure.clone().or_else(|| state.feed_error.clone()).or(deaf)
     }
 
     pub(super) fn set_write_error(&self, error: Option<String>) {
-        self.state().write_error = error;
+        self.state().last_failure = error;
     }
 
     pub(super) fn set_feed_error(&self, error: Option<String>) {

@@ -39,7 +39,7 @@ fn id(found: &Metadata) -> Id {
 }
 
 /// A file that is open, and the name it goes by.
-pub(super) struct Place {
+pub(super) struct DatabaseFile {
     path: PathBuf,
     wal: PathBuf,
     id: Id,
@@ -50,7 +50,7 @@ pub(super) struct Place {
     held: AtomicBool,
 }
 
-impl Place {
+impl DatabaseFile {
     /// Claims a file that is there. `None` where somebody has it open, by whatever name.
     pub(super) fn claim(path: &Path) -> std::io::Result<Option<Arc<Self>>> {
         let id = id(&std::fs::metadata(path)?);
@@ -132,14 +132,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for DatabaseFile {
     fn drop(&mut self) {
         self.let_go();
     }
 }
 
-/// Claims a file until it is dropped; [`Place`] may be looked at for longer.
-pub(super) struct Claim(pub(super) Arc<Place>);
+/// Claims a file until it is dropped; [`DatabaseFile`] may be looked at for longer.
+pub(super) struct Claim(pub(super) Arc<DatabaseFile>);
 
 impl Drop for Claim {
     fn drop(&mut self) {
@@ -183,7 +183,7 @@ mod tests {
 
     /// The store says it without having been asked to write, and writes nothing from then on.
     async fn is_lost(jobs: &Jobs, what: &str) {
-        let said = jobs.store().write_error().unwrap_or_default();
+        let said = jobs.store().last_failure().unwrap_or_default();
         assert!(said.contains(what), "{said}");
         for _ in 0..2 {
             assert!(matches!(starts(jobs).await, Err(StoreError::Unavailable(said)) if said.contains(what)));
@@ -197,7 +197,7 @@ mod tests {
         let path = folder.path().join("l.db");
         let jobs = jobs_in(&path);
         starts(&jobs).await.unwrap();
-        assert_eq!(jobs.store().write_error(), None);
+        assert_eq!(jobs.store().last_failure(), None);
         for suffix in ["", "-wal", "-shm"] {
             std::fs::remove_file(beside(&path, suffix)).unwrap();
         }
@@ -243,7 +243,7 @@ mod tests {
         is_lost(&jobs, "removed or renamed").await;
         moved(&away, folder.path());
         jobs.store().probe().await.unwrap();
-        assert_eq!(jobs.store().write_error(), None);
+        assert_eq!(jobs.store().last_failure(), None);
         starts(&jobs).await.unwrap();
         jobs.store().close().await;
         drop(jobs);
@@ -301,11 +301,11 @@ mod tests {
         let path = folder.path().join("l.db");
         let file = File::create(&path).unwrap();
         fcntl(&file, FcntlArg::F_OFD_SETLK(&lock_of(libc::F_WRLCK))).unwrap();
-        assert!(Place::claim(&path).unwrap().is_none());
+        assert!(DatabaseFile::claim(&path).unwrap().is_none());
         drop(file);
-        let claim = Claim(Place::claim(&path).unwrap().unwrap());
-        assert!(Place::claim(&path).unwrap().is_none());
+        let claim = Claim(DatabaseFile::claim(&path).unwrap().unwrap());
+        assert!(DatabaseFile::claim(&path).unwrap().is_none());
         drop(claim);
-        assert!(Place::claim(&path).unwrap().is_some());
+        assert!(DatabaseFile::claim(&path).unwrap().is_some());
     }
 }
