@@ -28,7 +28,7 @@ LISTEN ?= 127.0.0.1:3000
 DATABASE_URL ?= sqlite://longhaul.db
 
 # The weight of a first visit, in bytes, brotli.
-WEIGHT_LIMIT := 178000
+WEIGHT_LIMIT := 165000
 
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
 

@@ -103,6 +103,20 @@ pub(super) fn unavailable(error: tokio_postgres::Error) -> StoreError {
     StoreError::Unavailable(sentence(&error))
 }
 
+/// Why there is no connection. A pooler answers with a protocol violation where it does not pass a parameter on;
+/// the database itself knows all that are sent.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn not_connected(error: tokio_postgres::Error) -> StoreError {
+    let help = match error.code() {
+        Some(&SqlState::PROTOCOL_VIOLATION) => {
+            ". A pooler such as PgBouncer seems to stand before the database: name the database itself, or tell the pooler \
+             `ignore_startup_parameters = options` and `pool_mode = session`"
+        }
+        _ => "",
+    };
+    StoreError::Unavailable(format!("{}{help}", sentence(&error)))
+}
+
 /// What comes within a time, or word that the database stands still.
 pub(super) async fn answered_within<T, E: From<StoreError>>(
     limit: Duration,
@@ -206,7 +220,7 @@ impl DatabaseAddress {
     pub(super) async fn connect(&self) -> Result<(Client, Wire), StoreError> {
         // The driver's own limit ends with the socket; a server that accepts and says nothing is out there too.
         match tokio::time::timeout(self.answers_within, self.config.connect(self.tls.clone())).await {
-            Ok(connected) => connected.map_err(unavailable),
+            Ok(connected) => connected.map_err(not_connected),
             Err(_) => {
                 Err(StoreError::Unavailable("the database accepts connections and says nothing".to_owned()))
             }
@@ -438,5 +452,24 @@ mod tests {
         let (every, times) = (usual.get_keepalives_interval(), usual.get_keepalives_retries());
         let (Some(every), Some(times)) = (every, times) else { panic!("left to the system: {usual:?}") };
         assert_eq!(usual.get_keepalives_idle() + every * times, SILENT_FOR);
+    }
+
+    #[tokio::test]
+    async fn a_pooler_that_refuses_a_parameter_is_named_with_what_helps() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let pooler = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address =
+            format!("postgres://longhaul@{}/longhaul?sslmode=disable", pooler.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut caller, _) = pooler.accept().await.unwrap();
+            let _ = caller.read(&mut [0; 1024]).await;
+            let fields = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0";
+            let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+            caller.write_all(&[b"E", length.as_slice(), fields].concat()).await.unwrap();
+        });
+        let told = DatabaseAddress::new(&address).unwrap().client().await.err().unwrap().to_string();
+        assert!(told.contains("unsupported startup parameter: options (08P01)"), "{told}");
+        assert!(told.contains("ignore_startup_parameters = options"), "{told}");
     }
 }
