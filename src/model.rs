@@ -48,7 +48,7 @@ pub use job_id::JobId;
 pub use label::Label;
 pub use limits::{Limits, Timeouts};
 pub use log_line::{LineKind, LogFilter, LogLine};
-pub use page::{Counts, Cursor, JobFilter, OutcomeCounts, PageSize};
+pub use page::{Counts, Cursor, EndedBefore, JobFilter, OutcomeCounts, PageSize};
 pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, WrongPasswordLength, check_password};
 pub use refusal::{Ended, Refusal};
 pub use role::{Permission, Role};

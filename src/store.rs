@@ -38,8 +38,8 @@ pub use postgres::{PostgresAccounts, PostgresError, PostgresSettings, PostgresSt
 pub use sqlite::{OpenError, RestoreError, SqliteAccounts, SqliteStore, restore};
 
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, LogLine, NewJob,
-    OutcomeCounts, PageSize, Refusal, Timestamp,
+    Command, Context, Counts, Cursor, EndedBefore, Event, Job, JobFilter, JobId, LineKind, LogFilter,
+    LogLine, NewJob, OutcomeCounts, PageSize, Refusal, Timestamp,
 };
 
 /// Why a store did not do what it was asked.
@@ -145,15 +145,15 @@ impl JobPage {
     /// each, and two hundred jobs of that would not fit into a small server's memory.
     pub const MAX_BYTES: usize = 8 << 20;
 
-    /// Ends the page where it has enough, with the rest on the next.
-    pub fn fit(&mut self) {
+    /// Ends the page where it has enough, with the rest on the next. `ended` is what had when the list was begun.
+    fn fit(&mut self, ended: Option<EndedBefore>) {
         let mut room = ByteBudget::new(Self::MAX_BYTES);
         let count = (self.jobs.iter().enumerate())
             .take_while(|(place, job)| room.take_whole(documents_of(job), *place == 0))
             .count();
         if count < self.jobs.len() {
             self.jobs.truncate(count);
-            self.next = self.jobs.last().map(|job| Cursor::of(job));
+            self.next = self.jobs.last().map(|job| Cursor::of(job, ended));
         }
     }
 }
@@ -337,7 +337,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// A job as it stands.
     async fn get(&self, id: JobId) -> Result<Option<Arc<Job>>, StoreError>;
 
-    /// A page of jobs: those that have not ended, newest first, then those that have, last ended first.
+    /// A page of jobs: those that have not ended, newest first, then those that have, last ended first. Whoever
+    /// reads page after page gets a job once, though it ends between two of them (see [`EndedBefore`]). A page has
+    /// no more than [`JobPage::MAX_BYTES`] of documents, but one job always.
     async fn list(
         &self,
         filter: JobFilter,

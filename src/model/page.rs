@@ -61,6 +61,11 @@ pub struct JobFilter {
 }
 
 impl JobFilter {
+    /// Whether the list goes from jobs that have not ended to those that have.
+    pub fn is_mixed(&self) -> bool {
+        !self.only_past && !self.only_open && self.status.is_none()
+    }
+
     /// Checks that nothing is longer than any store can look for.
     pub fn check(&self) -> Result<(), Invalid> {
         let wanted =
@@ -85,12 +90,14 @@ pub(super) fn check_search(field: &str, text: Option<&str>) -> Result<(), Invali
 /// Jobs that have not ended come first, newest first; then those that have, the last to end first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// After a job that has not ended.
+    /// After a job that has not ended, or had not when the list was begun.
     Open {
         /// When it was made.
         at: Timestamp,
         /// The job.
         id: JobId,
+        /// What had ended when the list was begun; `None` where the list has no such jobs.
+        ended: Option<EndedBefore>,
     },
     /// After a job that has ended.
     Past {
@@ -101,23 +108,63 @@ pub enum Cursor {
     },
 }
 
+/// What had ended when the first page of a list was read: the job that had ended last, and all before it.
+///
+/// Jobs go on ending while somebody reads page after page. One that has ended since keeps its place among those
+/// that had not: after the cursor it is still to come, before it it has been shown, and among the jobs that have
+/// ended it would come once more. This goes by the time of the end. So a job comes twice whose runner dates its end
+/// back to before the first page, or another server's clock does, and one that was lost and comes back to life may
+/// be missing: it is among the first of the next list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndedBefore {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The job.
+    pub id: JobId,
+}
+
+impl EndedBefore {
+    /// No job had ended.
+    pub const NONE: Self = Self { at: Timestamp(-999_999_999_999_999_999), id: JobId(uuid::Uuid::nil()) };
+}
+
 impl Cursor {
-    /// The cursor of a page that ends with this job.
-    pub fn of(job: &Job) -> Self {
+    /// The cursor of a page that ends with this job, in a list that was begun when these had ended.
+    pub fn of(job: &Job, ended: Option<EndedBefore>) -> Self {
         match job.ended_at {
-            Some(at) => Self::Past { at, id: job.id },
-            None => Self::Open { at: job.created_at, id: job.id },
+            Some(at) if ended.is_none_or(|ended| EndedBefore { at, id: job.id } <= ended) => {
+                Self::Past { at, id: job.id }
+            }
+            _ => Self::Open { at: job.created_at, id: job.id, ended },
+        }
+    }
+
+    /// What had ended when the list was begun whose next page begins here.
+    pub fn ended(&self) -> Option<EndedBefore> {
+        match self {
+            Self::Open { ended, .. } => *ended,
+            // What has ended since is before this place.
+            Self::Past { .. } => None,
+        }
+    }
+
+    /// Its place in the list; the greatest comes first.
+    pub fn place(&self) -> (bool, Timestamp, JobId) {
+        match *self {
+            Self::Open { at, id, .. } => (true, at, id),
+            Self::Past { at, id } => (false, at, id),
         }
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (phase, at, id) = match self {
-            Self::Open { at, id } => ('o', at, id),
-            Self::Past { at, id } => ('p', at, id),
-        };
-        write!(f, "{phase}{}.{}", at.0, id.0.simple())
+        let (open, at, id) = self.place();
+        write!(f, "{}{}.{}", if open { 'o' } else { 'p' }, at.0, id.0.simple())?;
+        match self.ended() {
+            Some(EndedBefore { at, id }) => write!(f, ".{}.{}", at.0, id.0.simple()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -125,13 +172,18 @@ impl FromStr for Cursor {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
+        let place = |at: &str, id: &str| Some((Timestamp(at.parse().ok()?), JobId(id.parse().ok()?)));
         let parse = || {
-            let rest = text.get(1..)?;
-            let (at, id) = rest.split_once('.')?;
-            let (at, id) = (Timestamp(at.parse().ok()?), id.parse().ok()?);
-            match text.as_bytes().first()? {
-                b'o' => Some(Self::Open { at, id }),
-                b'p' => Some(Self::Past { at, id }),
+            let parts: Vec<&str> = text.get(1..)?.split('.').collect();
+            let (&[at, id, ref ended @ ..]) = parts.as_slice() else { return None };
+            let (at, id) = place(at, id)?;
+            match (text.as_bytes().first()?, ended) {
+                (b'p', []) => Some(Self::Past { at, id }),
+                (b'o', []) => Some(Self::Open { at, id, ended: None }),
+                (b'o', [ended_at, last]) => {
+                    let (ended_at, last) = place(ended_at, last)?;
+                    Some(Self::Open { at, id, ended: Some(EndedBefore { at: ended_at, id: last }) })
+                }
                 _ => None,
             }
         };
@@ -226,18 +278,108 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
+    use crate::model::{Author, Feature, Spec};
 
     #[test]
     fn a_cursor_survives_being_written_and_read() {
         let id = JobId(Uuid::from_u128(7));
-        for cursor in [Cursor::Open { at: Timestamp(-5), id }, Cursor::Past { at: Timestamp(99), id }] {
+        let ended = EndedBefore { at: Timestamp(-3), id: JobId(Uuid::from_u128(8)) };
+        for cursor in [
+            Cursor::Open { at: Timestamp(-5), id, ended: None },
+            Cursor::Open { at: Timestamp(-5), id, ended: Some(ended) },
+            Cursor::Open { at: Timestamp(5), id, ended: Some(EndedBefore::NONE) },
+            Cursor::Past { at: Timestamp(99), id },
+        ] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
-        for bad in ["", "p", "p1", "x1.00000000000000000000000000000007", "é1.0", "p1.zz"] {
+        let id = "00000000000000000000000000000007";
+        for bad in [
+            "",
+            "p",
+            "p1",
+            &format!("x1.{id}"),
+            "é1.0",
+            "p1.zz",
+            &format!("p1.{id}.1.{id}"),
+            &format!("o1.{id}.1"),
+            &format!("o1.{id}.1.x"),
+            &format!("o1.{id}.1.{id}.1"),
+        ] {
             assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+        }
+    }
+
+    /// A job of a list that somebody walks through.
+    #[derive(Clone, Copy, Debug)]
+    struct Listed {
+        id: u128,
+        created_at: i64,
+        ended_at: Option<i64>,
+    }
+
+    impl Listed {
+        fn job(self) -> Job {
+            let spec = Spec::new(Feature::new("import").unwrap(), Author::new("anna").unwrap(), "user:anna");
+            Job {
+                created_at: Timestamp(self.created_at),
+                ended_at: self.ended_at.map(Timestamp),
+                ..Job::blank(JobId(Uuid::from_u128(self.id)), Arc::new(spec))
+            }
+        }
+    }
+
+    proptest! {
+        /// Whoever reads a list page by page gets each job once that was there when they began, whatever starts
+        /// and ends between the pages.
+        #[test]
+        fn a_list_that_is_read_page_by_page_has_each_job_once(
+            begun in prop::collection::vec((0..40_i64, prop::option::of(0..40_i64)), 0..30),
+            between in prop::collection::vec(prop::collection::vec((any::<bool>(), 0..60_usize), 0..4), 40),
+            size in 1..5_usize,
+        ) {
+            let mut jobs: Vec<Listed> = (1..)
+                .zip(begun)
+                .map(|(id, (created_at, lasted))| {
+                    Listed { id, created_at, ended_at: lasted.map(|lasted| created_at + lasted) }
+                })
+                .collect();
+            let there: Vec<u128> = jobs.iter().map(|job| job.id).collect();
+            let newest = jobs
+                .iter()
+                .filter_map(|job| job.ended_at.map(|at| (Timestamp(at), JobId(Uuid::from_u128(job.id)))))
+                .max();
+            let ended = newest.map_or(EndedBefore::NONE, |(at, id)| EndedBefore { at, id });
+            let (mut shown, mut after, mut now) = (Vec::new(), None::<Cursor>, 1_000);
+            for changes in between {
+                let ended = after.map_or(Some(ended), |after| after.ended());
+                let mut page: Vec<Cursor> = jobs
+                    .iter()
+                    .map(|job| Cursor::of(&job.job(), ended))
+                    .filter(|place| after.is_none_or(|after| place.place() < after.place()))
+                    .collect();
+                page.sort_unstable_by_key(|place| std::cmp::Reverse(place.place()));
+                page.truncate(size);
+                shown.extend(page.iter().map(|place| place.place().2.0.as_u128()));
+                if page.len() < size {
+                    break;
+                }
+                after = page.last().map(|last| last.to_string().parse().unwrap());
+                for (starts, which) in changes {
+                    now += 1;
+                    match jobs.get_mut(which) {
+                        Some(job) if !starts => job.ended_at = job.ended_at.or(Some(now)),
+                        _ => jobs.push(Listed { id: jobs.len() as u128 + 1, created_at: now, ended_at: None }),
+                    }
+                }
+            }
+            shown.sort_unstable();
+            prop_assert_eq!(shown, there);
         }
     }
 

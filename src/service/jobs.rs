@@ -236,9 +236,7 @@ impl Service {
     ) -> Result<JobPage, ServiceError> {
         caller.must(Permission::Read)?;
         filter.check()?;
-        let mut page = self.store.list(filter, after, size).await?;
-        page.fit();
-        Ok(page)
+        Ok(self.store.list(filter, after, size).await?)
     }
 
     /// A job as it stands.

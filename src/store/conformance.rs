@@ -191,6 +191,9 @@ conformance!(
     what_is_believed_of_the_clock_is_kept,
     a_page_of_a_log_is_bounded_as_it_is_sent,
     pages_meet_without_gap_or_repeat,
+    a_job_that_ends_between_two_pages_comes_once,
+    a_list_goes_on_behind_a_job_that_is_gone,
+    whoever_reads_a_list_while_jobs_start_and_end_gets_each_once,
     filters_find_what_they_name,
     a_log_is_filtered_searched_and_paged,
     logs_match_the_reference,
@@ -501,6 +504,173 @@ async fn pages_meet_without_gap_or_repeat<S: Engine>(f: Fixture<S>) {
     assert_eq!(ids(&*f.store, JobFilter::default()).await, [9, 7, 6, 4, 3, 1, 8, 5, 2]);
     assert_eq!(ids(&*f.store, JobFilter { only_open: true, ..JobFilter::default() }).await, [9, 7, 6, 4, 3]);
     assert_eq!(ids(&*f.store, JobFilter { only_past: true, ..JobFilter::default() }).await, [1, 8, 5, 2]);
+}
+
+/// The number of a job, as [`job`] takes it.
+fn number(job: &Job) -> u128 {
+    job.id.0.as_u128() >> 64
+}
+
+/// Reads a list in pages of that size, and does something between them.
+async fn walk<S: Engine>(
+    f: &Fixture<S>,
+    filter: JobFilter,
+    size: u32,
+    mut between: impl AsyncFnMut(usize),
+) -> Vec<u128> {
+    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = f.store.list(filter.clone(), after, PageSize::new(Some(size)).unwrap()).await.unwrap();
+        found.extend(page.jobs.iter().map(|job| number(job)));
+        // As it comes from whoever asks.
+        after = page.next.map(|next| next.to_string().parse().unwrap());
+        if after.is_none() {
+            return found;
+        }
+        pages += 1;
+        between(pages).await;
+    }
+}
+
+async fn a_job_that_ends_between_two_pages_comes_once<S: Engine>(f: Fixture<S>) {
+    let id = |number: u128| JobId(Uuid::from_u128(number << 64));
+    // None has ended yet.
+    for number in 1..=5 {
+        start(&*f.store, number, "import", number as i64).await;
+    }
+    let walked = walk(&f, JobFilter::default(), 2, async |page| {
+        if page == 1 {
+            f.store.transact(id(5), COMPLETE, at(6)).await.unwrap();
+            f.store.transact(id(1), COMPLETE, at(6)).await.unwrap();
+            start(&*f.store, 6, "import", 6).await;
+        }
+    });
+    assert_eq!(walked.await, [5, 4, 3, 2, 1]);
+    // Some have; what has ended is pinned and let go, what has not goes on.
+    let walked = walk(&f, JobFilter::default(), 2, async |page| match page {
+        1 => {
+            for number in [6, 3] {
+                f.store.transact(id(number), COMPLETE, at(7)).await.unwrap();
+            }
+            f.store.transact(id(1), Command::Pin, at(7)).await.unwrap();
+            f.store.transact(id(2), report(vec![said(Level::Info, "on")]), at(7)).await.unwrap();
+        }
+        2 => drop(f.store.transact(id(2), fail("no"), at(8)).await.unwrap()),
+        _ => {}
+    });
+    assert_eq!(walked.await, [6, 4, 3, 2, 5, 1]);
+    // An emergency cleanup, with every filter a list goes through both for.
+    for number in 10..310 {
+        let mut new = job(number, if number % 2 == 0 { "import" } else { "export" });
+        new.spec.title = Some(Title::new(format!("Number {number}")).unwrap());
+        new.spec.tags = vec![Tag::new("nightly").unwrap()];
+        f.store.create(new, CreateRules::default(), at(number as i64)).await.unwrap();
+    }
+    let some = |text: &str| Some(text.to_owned());
+    let filters = [
+        JobFilter { feature: some("import"), ..JobFilter::default() },
+        JobFilter { tag: some("nightly"), ..JobFilter::default() },
+        JobFilter { text: some("number"), author: some("anna@example.org"), ..JobFilter::default() },
+        JobFilter::default(),
+    ];
+    let wanted = |filter: &JobFilter| -> Vec<u128> {
+        let all: Vec<u128> = (10..310).rev().chain([4, 2, 6, 3, 5, 1]).collect();
+        let is = |number: &u128| {
+            (filter.feature.is_none() || number % 2 == 0 || *number < 10)
+                && (filter.tag.is_none() && filter.text.is_none() || *number >= 10)
+        };
+        all.into_iter().filter(is).collect()
+    };
+    let mut walks = Vec::new();
+    for filter in &filters {
+        let page = f.store.list(filter.clone(), None, PageSize::new(Some(70)).unwrap()).await.unwrap();
+        walks.push((filter, page.jobs.iter().map(|job| number(job)).collect::<Vec<_>>(), page.next));
+    }
+    let clean = |number| Command::EmergencyClean { reason: Reason::new(format!("{number}")).unwrap() };
+    for number in (10..310).chain([4]) {
+        f.store.transact(id(number), clean(number), at(1_000)).await.unwrap();
+    }
+    for (filter, mut found, mut after) in walks {
+        while let Some(cursor) = after {
+            let size = PageSize::new(Some(70)).unwrap();
+            let page = f.store.list(filter.clone(), Some(cursor), size).await.unwrap();
+            found.extend(page.jobs.iter().map(|job| number(job)));
+            after = page.next;
+        }
+        assert_eq!(found, wanted(filter), "{filter:?}");
+    }
+    // Whoever asks for one sort only gets no other.
+    for filter in [
+        JobFilter { only_open: true, ..JobFilter::default() },
+        JobFilter { status: Some(Status::Running), ..JobFilter::default() },
+    ] {
+        for number in 400..405 {
+            let _ = f.store.create(job(number, "import"), CreateRules::default(), at(number as i64)).await;
+        }
+        let first = f.store.list(filter.clone(), None, PageSize::new(Some(2)).unwrap()).await.unwrap();
+        f.store.transact(first.jobs[0].id, COMPLETE, at(2_000)).await.unwrap();
+        let rest = f.store.list(filter, first.next, PageSize::default()).await.unwrap();
+        assert!(rest.jobs.iter().all(|job| job.ended_at.is_none() && !first.jobs.contains(job)), "{rest:?}");
+    }
+}
+
+async fn a_list_goes_on_behind_a_job_that_is_gone<S: Engine>(f: Fixture<S>) {
+    // All of one moment.
+    for number in 1..=9 {
+        start(&*f.store, number, "import", 5).await;
+    }
+    let id = |number: u128| JobId(Uuid::from_u128(number << 64));
+    let walked = walk(&f, JobFilter::default(), 3, async |page| {
+        if page == 1 {
+            f.store.transact(id(7), COMPLETE, at(6)).await.unwrap();
+            assert_eq!(f.store.prune(0, None, 9).await.unwrap().jobs, 1);
+        }
+    });
+    assert_eq!(walked.await, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    for number in [9, 8, 6, 5, 4, 3] {
+        f.store.transact(id(number), COMPLETE, at(7)).await.unwrap();
+    }
+    f.store.transact(id(3), Command::Pin, at(8)).await.unwrap();
+    let past = JobFilter { only_past: true, ..JobFilter::default() };
+    let walked = walk(&f, past, 2, async |page| {
+        if page == 1 {
+            assert_eq!(f.store.prune(1, None, 9).await.unwrap().jobs, 4);
+        }
+    });
+    assert_eq!(walked.await, [9, 8, 3], "what is kept of those of one moment");
+}
+
+/// Pages are read while others write, as fast as they can.
+async fn whoever_reads_a_list_while_jobs_start_and_end_gets_each_once<S: Engine>(f: Fixture<S>) {
+    for number in 1..=60 {
+        start(&*f.store, number, "import", number as i64).await;
+        if number % 3 == 0 {
+            f.store
+                .transact(JobId(Uuid::from_u128(number << 64)), COMPLETE, at(number as i64))
+                .await
+                .unwrap();
+        }
+    }
+    let ends = async {
+        for number in 1..=60 {
+            let (id, now) = (JobId(Uuid::from_u128((number * 37 % 61) << 64)), 1_000 + number as i64);
+            let _ = f.store.transact(id, COMPLETE, at(now)).await;
+            start(&*f.store, 100 + number, "import", now).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let reads = async {
+        for _ in 0..8 {
+            let mut found = walk(&f, JobFilter::default(), 7, async |_| tokio::task::yield_now().await).await;
+            let all = found.len();
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found.len(), all, "none comes twice");
+            let there = found.iter().filter(|number| **number <= 60).count();
+            assert_eq!(there, 60, "and none is left out");
+        }
+    };
+    tokio::join!(ends, reads);
 }
 
 async fn filters_find_what_they_name<S: Engine>(f: Fixture<S>) {

@@ -17,8 +17,8 @@ use super::{
     StoreProgress, ledger, sent_bytes,
 };
 use crate::model::{
-    Command, Context, Counts, Cursor, Event, Job, JobFilter, JobId, LogLine, NewJob, OutcomeCounts, PageSize,
-    Refusal, Status, Timestamp,
+    Command, Context, Counts, Cursor, EndedBefore, Event, Job, JobFilter, JobId, LogLine, NewJob,
+    OutcomeCounts, PageSize, Refusal, Status, Timestamp,
 };
 
 /// Jobs in memory. Keeps the newest ended ones up to a limit.
@@ -154,11 +154,6 @@ fn matches(job: &Job, filter: &JobFilter) -> bool {
         && filter.text.as_deref().is_none_or(text)
 }
 
-/// The place of a job in every list: open ones before ended ones, newest first in both.
-fn place(job: &Job) -> (bool, Timestamp, JobId) {
-    (job.ended_at.is_none(), job.ended_at.unwrap_or(job.created_at), job.id)
-}
-
 #[async_trait]
 impl JobStore for MemoryStore {
     async fn create(&self, new: NewJob, rules: CreateRules, context: Context) -> Result<Created, StoreError> {
@@ -216,22 +211,26 @@ impl JobStore for MemoryStore {
         size: PageSize,
     ) -> Result<JobPage, StoreError> {
         let tables = self.tables();
-        let after = after.map(|cursor| match cursor {
-            Cursor::Open { at, id } => (true, at, id),
-            Cursor::Past { at, id } => (false, at, id),
-        });
-        let mut jobs: Vec<Arc<Job>> = tables
-            .jobs
-            .values()
-            .map(|entry| &entry.job)
-            .filter(|job| matches(job, &filter) && after.is_none_or(|after| place(job) < after))
-            .cloned()
+        let jobs = || tables.jobs.values().map(|entry| &entry.job);
+        let last_ended =
+            || jobs().filter_map(|job| Some(EndedBefore { at: job.ended_at?, id: job.id })).max();
+        let ended = match after {
+            Some(after) => after.ended(),
+            None => filter.is_mixed().then(|| last_ended().unwrap_or(EndedBefore::NONE)),
+        };
+        let mut found: Vec<(Cursor, Arc<Job>)> = jobs()
+            .filter(|job| matches(job, &filter))
+            .map(|job| (Cursor::of(job, ended), Arc::clone(job)))
+            .filter(|(place, _)| after.is_none_or(|after| place.place() < after.place()))
             .collect();
-        jobs.sort_unstable_by_key(|job| std::cmp::Reverse(place(job)));
-        let more = jobs.len() > size.get();
-        jobs.truncate(size.get());
-        let next = jobs.last().filter(|_| more).map(|job| Cursor::of(job));
-        Ok(JobPage { jobs, next })
+        found.sort_unstable_by_key(|(place, _)| std::cmp::Reverse(place.place()));
+        let more = found.len() > size.get();
+        found.truncate(size.get());
+        let next = found.last().filter(|_| more).map(|(place, _)| *place);
+        let jobs = found.into_iter().map(|(_, job)| job).collect();
+        let mut page = JobPage { jobs, next };
+        page.fit(ended);
+        Ok(page)
     }
 
     async fn jobs_by_id(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Arc<Job>>, StoreError> {

@@ -37,7 +37,9 @@ pub struct ListParams {
     #[param(max_length = 200)]
     q: Option<String>,
     /// Where the page begins: a `nextCursor`, as it was given.
-    #[param(pattern = "^[op]-?[0-9]{1,18}[.][0-9a-f]{32}$")]
+    #[param(
+        pattern = "^(p-?[0-9]{1,18}[.][0-9a-f]{32}|o-?[0-9]{1,18}[.][0-9a-f]{32}([.]-?[0-9]{1,18}[.][0-9a-f]{32})?)$"
+    )]
     cursor: Option<String>,
     /// The most jobs, 1 to 200; 50 where absent. Fewer, where what they carry is over 8 MiB.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -50,6 +52,10 @@ pub struct ListParams {
 pub struct JobList {
     /// Those that have not ended first, newest first; then those that have, last ended first. Each carries
     /// its newest ten messages of each level.
+    ///
+    /// Page after page, a job comes once, also where it ends between two of them: it keeps the place it had, with
+    /// its new status. It may come twice, which its id tells, where its runner dates its end back to before the
+    /// first page (`at`); one that was lost and comes back meanwhile may be missing.
     jobs: Vec<JobDto>,
     /// Where the next page begins; absent at the end.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,8 +14,8 @@ use super::job_columns;
 use super::rows::{self, get};
 use super::text::stored;
 use crate::model::{
-    Counts, Cursor, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize, Refusal,
-    Status, Timestamp,
+    Counts, Cursor, EndedBefore, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize,
+    Refusal, Status, Timestamp,
 };
 use crate::store::record::status_number;
 use crate::store::{
@@ -168,31 +168,43 @@ pub(super) async fn list(
     let wanted = size.get() + 1;
     let status_open = filter.status.is_none_or(|status| !status.is_final());
     let status_past = filter.status.is_none_or(Status::is_final);
+    let since = after.and_then(|after| after.ended()).filter(|_| filter.is_mixed());
     if !filter.only_past && status_open && !matches!(after, Some(Cursor::Past { .. })) {
-        (found, cut) = phase(db, filter, after, true, wanted).await?;
+        (found, cut) = phase(db, filter, after, since, true, wanted).await?;
     }
     if !filter.only_open && status_past && !cut && found.len() < wanted {
         let after = after.filter(|cursor| matches!(cursor, Cursor::Past { .. }));
-        let (past, past_cut) = phase(db, filter, after, false, wanted - found.len()).await?;
+        let (past, past_cut) = phase(db, filter, after, since, false, wanted - found.len()).await?;
         found.extend(past);
         cut = past_cut;
     }
     let more = cut || found.len() == wanted;
     found.truncate(size.get());
     let next = found.last().filter(|_| more).map(|(place, _)| *place);
-    Ok(JobPage { jobs: found.into_iter().filter_map(|(_, job)| job).collect(), next })
+    let mut page = JobPage { jobs: found.into_iter().filter_map(|(_, job)| job).collect(), next };
+    page.fit(since);
+    if let Some(Cursor::Open { ended, .. }) = &mut page.next
+        && after.is_none()
+        && filter.is_mixed()
+    {
+        *ended = Some(last_ended(db).await?.unwrap_or(EndedBefore::NONE));
+    }
+    Ok(page)
 }
 
-/// A page of the jobs that have not ended, or of those that have.
-async fn phase(
-    db: &impl GenericClient,
-    filter: &JobFilter,
-    after: Option<Cursor>,
-    open: bool,
-    limit: usize,
-) -> Result<(Vec<Found>, bool), StoreError> {
-    let (is, column) = if open { ("is", "created_at") } else { ("is not", "ended_at") };
-    let mut where_ = Conditions { text: format!("ended_at {is} null"), values: Vec::new() };
+/// The job that ended last.
+async fn last_ended(db: &impl GenericClient) -> Result<Option<EndedBefore>, StoreError> {
+    let sql =
+        "select ended_at, id from job where ended_at is not null order by ended_at desc, id desc limit 1";
+    let rows = ask(db, sql, &[]).await?;
+    rows.first()
+        .map(|row| Ok(EndedBefore { at: Timestamp(get(row, 0)?), id: JobId(get(row, 1)?) }))
+        .transpose()
+}
+
+/// What the jobs must be.
+fn job_conditions(filter: &JobFilter) -> Conditions {
+    let mut where_ = Conditions { text: "true".to_owned(), values: Vec::new() };
     if let Some(feature) = &filter.feature {
         where_.and("feature = ?", [text(feature)]);
     }
@@ -216,9 +228,29 @@ async fn phase(
             [pattern.clone(), pattern.clone(), pattern.clone(), pattern, id_prefix(&prefix)].map(value),
         );
     }
-    if let Some(Cursor::Open { at, id } | Cursor::Past { at, id }) = after {
+    where_
+}
+
+/// The queries whose answers, merged, are a page of the jobs that have not ended, or of those that have, and the column
+/// they are in order of.
+fn queries(
+    filter: &JobFilter,
+    after: Option<Cursor>,
+    since: Option<EndedBefore>,
+    open: bool,
+    limit: usize,
+) -> (Conditions, Vec<String>, &'static str) {
+    let column = if open { "created_at" } else { "ended_at" };
+    let mut where_ = job_conditions(filter);
+    if let Some(Cursor::Open { at, id, .. } | Cursor::Past { at, id }) = after {
         where_.and(&format!("({column}, id) < (?, ?)"), [value(at.0), value(id.0)]);
     }
+    // What has ended since the list was begun is among the open jobs still.
+    let ended = since.map_or_else(String::new, |EndedBefore { at, id }| {
+        where_.values.extend([value(at.0), value(id.0)]);
+        let last = where_.values.len();
+        format!("(${}, ${last})", last - 1)
+    });
     // The index by feature or author has the outcome before the time, so that it serves both alone and
     // together: a page is merged from one of each outcome.
     let by_name = !open && (filter.feature.is_some() || filter.author.is_some());
@@ -226,23 +258,44 @@ async fn phase(
         None if by_name => Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect(),
         status => vec![status],
     };
-    where_.values.push(value(limit as i64));
-    let order = format!("order by {column} desc, id desc limit ${}", where_.values.len());
-    let several = statuses.len() > 1;
-    let parts: Vec<String> = statuses
+    let mut parts: Vec<String> = statuses
         .into_iter()
-        .map(|status| {
-            let status = status.map_or_else(String::new, |status| match status_number(status) {
-                // Said outright, so that the index over those that did not complete can be used.
-                number if !by_name && number > 4 => format!(" and status = {number} and status > 4"),
-                number => format!(" and status = {number}"),
-            });
-            format!("(select * from job where {}{status} {order})", where_.text)
+        .map(|status| match status.map(status_number) {
+            None => String::new(),
+            // Said outright, so that the index over those that did not complete can be used.
+            Some(number) if !by_name && number > 4 => format!(" and status = {number} and status > 4"),
+            Some(number) => format!(" and status = {number}"),
+        })
+        .map(|status| match (open, since) {
+            (true, _) => format!("ended_at is null{status}"),
+            (false, None) => format!("ended_at is not null{status}"),
+            (false, Some(_)) => format!("ended_at is not null and (ended_at, id) <= {ended}{status}"),
         })
         .collect();
-    let query = match several {
-        true => format!("{} {order}", parts.join(" union all ")),
-        false => parts.concat(),
+    if open && since.is_some() {
+        parts.push(format!("ended_at is not null and (ended_at, id) > {ended}"));
+    }
+    where_.values.push(value(limit as i64));
+    let order = format!("order by {column} desc, id desc limit ${}", where_.values.len());
+    let parts =
+        parts.iter().map(|part| format!("(select * from job where {part} and {} {order})", where_.text));
+    let parts = parts.collect();
+    (Conditions { text: order, values: where_.values }, parts, column)
+}
+
+/// A page of the jobs that have not ended, or of those that have.
+async fn phase(
+    db: &impl GenericClient,
+    filter: &JobFilter,
+    after: Option<Cursor>,
+    since: Option<EndedBefore>,
+    open: bool,
+    limit: usize,
+) -> Result<(Vec<Found>, bool), StoreError> {
+    let (order, parts, column) = queries(filter, after, since, open, limit);
+    let query = match parts.len() {
+        1 => parts.concat(),
+        _ => format!("{} {}", parts.join(" union all "), order.text),
     };
     // No more of what jobs carry is fetched than one answer carries, but one job always.
     let by = format!("{column} desc, id desc");
@@ -253,7 +306,7 @@ async fn phase(
         job_columns::names(),
         JobPage::MAX_BYTES
     );
-    let rows = where_.query(db, &query).await?;
+    let rows = order.query(db, &query).await?;
     let Some(first) = rows.first() else { return Ok((Vec::new(), false)) };
     let all: i64 = first.try_get("found").map_err(unavailable)?;
     let cut = rows.len() < all as usize;
@@ -263,11 +316,8 @@ async fn phase(
     let mut jobs: HashMap<i64, Arc<Job>> = read.into_iter().map(|(n, job)| (n, Arc::new(job))).collect();
     let found = rows.iter().zip(numbers).map(|(row, n)| {
         let (_, id) = job_columns::identity(row)?;
-        let at = |column: &str| row.try_get(column).map(Timestamp).map_err(unavailable);
-        let place = match open {
-            true => Cursor::Open { at: at("created_at")?, id },
-            false => Cursor::Past { at: at("ended_at")?, id },
-        };
+        let at = row.try_get(column).map(Timestamp).map_err(unavailable)?;
+        let place = if open { Cursor::Open { at, id, ended: since } } else { Cursor::Past { at, id } };
         Ok((place, jobs.remove(&n)))
     });
     Ok((found.collect::<Result<_, StoreError>>()?, cut))

@@ -5,17 +5,36 @@
 //! alone and a feature with an outcome. Which index answers is not left to the planner, who has no
 //! statistics: a `+` keeps a condition from choosing.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::reader::{Conditions, containing};
-use super::{interned, rows, unavailable};
-use crate::model::{Cursor, Job, JobFilter, JobId, PageSize, Status, Timestamp};
+use super::{interned, numbers, rows, unavailable};
+use crate::model::{Cursor, EndedBefore, Job, JobFilter, JobId, PageSize, Status, Timestamp};
 use crate::store::record::status_number;
 use crate::store::{ByteBudget, JobPage, StoreError, documents_of};
 use crate::watch::guarded;
+
+/// A job's place in a list: in which section, when it was made or ended, and the number of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    open: bool,
+    at: i64,
+    n: i64,
+}
+
+/// The part of a section that a page is looked for in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Section {
+    /// Behind this job.
+    pub after: Option<(Timestamp, JobId)>,
+    /// This one at most, and what ended before it.
+    pub ended: Option<EndedBefore>,
+}
 
 pub(super) fn list(
     db: &Connection,
@@ -26,40 +45,49 @@ pub(super) fn list(
     // One snapshot for the places and the jobs.
     let db = db.unchecked_transaction().map_err(unavailable)?;
     let wanted = size.get() + 1;
-    let mut found: Vec<i64> = Vec::new();
+    let mut found: Vec<Place> = Vec::new();
     let status_open = filter.status.is_none_or(|status| !status.is_final());
     let status_past = filter.status.is_none_or(Status::is_final);
+    let mut ended = after.and_then(|after| after.ended());
     if !filter.only_past && status_open && !matches!(after, Some(Cursor::Past { .. })) {
-        found.extend(phase(&db, filter, after, true, wanted)?);
+        let after = after.map(|after| (after.place().1, after.place().2));
+        found.extend(phase(&db, filter, Section { after, ended: None }, true, wanted)?);
+        if let (Some(after), Some(ended), true) = (after, ended, filter.is_mixed()) {
+            found.extend(ended_since(&db, filter, after, ended, wanted)?);
+            found.sort_unstable_by(|a, b| b.cmp(a));
+            found.truncate(wanted);
+        }
     }
     if !filter.only_open && status_past && found.len() < wanted {
-        let after = after.filter(|cursor| matches!(cursor, Cursor::Past { .. }));
-        let limit = wanted - found.len();
-        found.extend(phase(&db, filter, after, false, limit)?);
+        let section = match after {
+            Some(Cursor::Past { at, id }) => Section { after: Some((at, id)), ended: None },
+            Some(Cursor::Open { ended, .. }) => Section { after: None, ended },
+            None => Section::default(),
+        };
+        found.extend(phase(&db, filter, section, false, wanted - found.len())?);
     }
     let more = found.len() == wanted;
     found.truncate(size.get());
-    let (jobs, all) = jobs(&db, &found)?;
-    if jobs.is_empty() && more {
-        // None of so many can be read: the page goes on behind them.
-        let Some(last) = found.last() else { return Ok(JobPage { jobs, next: None }) };
-        let next = place_of(&db, *last).map_err(unavailable)?;
-        return Ok(JobPage { jobs, next: Some(next) });
+    let (jobs, read) = jobs(&db, &found)?;
+    // Where none of so many can be read, the page goes on behind them.
+    let last = found.get(..read).and_then(|read| read.last()).filter(|_| more || read < found.len());
+    if after.is_none() && filter.is_mixed() && last.is_some_and(|last| last.open) {
+        ended = Some(last_ended(&db).map_err(unavailable)?.unwrap_or(EndedBefore::NONE));
     }
-    let next = jobs.last().filter(|_| more || !all).map(|job| Cursor::of(job));
+    let next = last.map(|last| cursor(&db, *last, ended)).transpose().map_err(unavailable)?;
     Ok(JobPage { jobs, next })
 }
 
-/// The jobs, as many as one page may carry, and whether that is all of them.
-fn jobs(db: &Connection, numbers: &[i64]) -> Result<(Vec<Arc<Job>>, bool), StoreError> {
+/// The jobs, as many as one page may carry, and how many of the places were gone through for them.
+fn jobs(db: &Connection, places: &[Place]) -> Result<(Vec<Arc<Job>>, usize), StoreError> {
     let mut reader = rows::JobReader::new(db);
-    let mut jobs = Vec::with_capacity(numbers.len());
+    let mut jobs = Vec::with_capacity(places.len());
     let mut room = ByteBudget::new(JobPage::MAX_BYTES);
-    for n in numbers {
+    for (read, Place { n, .. }) in places.iter().enumerate() {
         match guarded(format_args!("in row {n}"), || reader.get(*n)) {
             Ok(Some(job)) => {
                 if !room.take_whole(documents_of(&job), jobs.is_empty()) {
-                    return Ok((jobs, false));
+                    return Ok((jobs, read));
                 }
                 jobs.push(Arc::new(job));
             }
@@ -69,36 +97,44 @@ fn jobs(db: &Connection, numbers: &[i64]) -> Result<(Vec<Arc<Job>>, bool), Store
             Err(other) => return Err(other),
         }
     }
-    Ok((jobs, true))
+    Ok((jobs, places.len()))
 }
 
-/// The place of a job in the list, whatever can be read of it.
-fn place_of(db: &Connection, n: i64) -> rusqlite::Result<Cursor> {
-    db.query_row("select id, created_at, ended_at from job where n = ?1", [n], |row| {
-        let id = JobId(uuid::Uuid::from_bytes(row.get(0)?));
-        let ended: Option<i64> = row.get(2)?;
-        Ok(match ended {
-            Some(at) => Cursor::Past { at: Timestamp(at), id },
-            None => Cursor::Open { at: Timestamp(row.get(1)?), id },
-        })
-    })
+/// The cursor behind a place, whatever can be read of its job.
+fn cursor(db: &Connection, place: Place, ended: Option<EndedBefore>) -> rusqlite::Result<Cursor> {
+    let id = db.query_row("select id from job where n = ?1", [place.n], |row| row.get(0))?;
+    let (at, id) = (Timestamp(place.at), JobId(uuid::Uuid::from_bytes(id)));
+    Ok(if place.open { Cursor::Open { at, id, ended } } else { Cursor::Past { at, id } })
 }
+
+/// The job that ended last.
+fn last_ended(db: &Connection) -> rusqlite::Result<Option<EndedBefore>> {
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(EndedBefore { at: Timestamp(row.get(0)?), id: JobId(uuid::Uuid::from_bytes(row.get(1)?)) })
+    };
+    db.prepare_cached(LAST_ENDED)?.query_row([], row).optional()
+}
+
+pub(super) const LAST_ENDED: &str =
+    "select ended_at, id from job where ended_at is not null order by ended_at desc, n desc limit 1";
 
 /// The places of the jobs that have not ended, or of those that have.
 fn phase(
     db: &Connection,
     filter: &JobFilter,
-    after: Option<Cursor>,
+    section: Section,
     open: bool,
     limit: usize,
-) -> Result<Vec<i64>, StoreError> {
-    let mut places: Vec<(i64, i64)> = Vec::new();
-    let queries = queries(db, filter, after, open, limit).map_err(unavailable)?;
+) -> Result<Vec<Place>, StoreError> {
+    let mut places: Vec<Place> = Vec::new();
+    let queries = queries(db, filter, section, open, limit).map_err(unavailable)?;
     let several = queries.len() > 1;
     for query in queries {
         let mut find = db.prepare_cached(&query.text).map_err(unavailable)?;
         let found = find
-            .query_map(params_from_iter(query.values), |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_map(params_from_iter(query.values), |row| {
+                Ok(Place { open, at: row.get(0)?, n: row.get(1)? })
+            })
             .map_err(unavailable)?;
         for place in found {
             places.push(place.map_err(unavailable)?);
@@ -108,32 +144,62 @@ fn phase(
         places.sort_unstable_by(|a, b| b.cmp(a));
         places.truncate(limit);
     }
-    Ok(places.into_iter().map(|(_, n)| n).collect())
+    Ok(places)
 }
 
-/// The queries whose answers, merged, are the wanted places. None where nothing can match.
-pub(super) fn queries(
+/// The places among the open jobs of those that have ended since the list was begun, after one of them.
+///
+/// When they were made is among their packed numbers, so each of them is looked at: as many as end while somebody
+/// reads a list of open jobs.
+fn ended_since(
     db: &Connection,
     filter: &JobFilter,
-    after: Option<Cursor>,
-    open: bool,
+    (after, after_id): (Timestamp, JobId),
+    ended: EndedBefore,
     limit: usize,
-) -> rusqlite::Result<Vec<Conditions>> {
-    let column = if open { "created_at" } else { "ended_at" };
-    let is = if open { "is" } else { "is not" };
-    let mut where_ = Conditions { text: format!("ended_at {is} null"), values: Vec::new() };
-    // The column whose index finds the jobs, together with their outcome. A feature finds more closely than an
-    // author, and either than an outcome.
-    let mut by_name: Option<(&str, i64)> = None;
-    for (column, wanted) in [("feature", &filter.feature), ("author", &filter.author)] {
-        let Some(wanted) = wanted else { continue };
-        // A name that no job ever had.
-        let Some(number) = interned::name_number(db, wanted)? else { return Ok(Vec::new()) };
-        if open || by_name.is_some() {
-            where_.and(&format!("+{column} = ?"), [Sql::from(number)]);
-        } else {
-            by_name = Some((column, number));
+) -> Result<Vec<Place>, StoreError> {
+    let last = rows::number_of(db, ended.id).map_err(unavailable)?.unwrap_or(i64::MAX);
+    let Some(mut query) = conditions(db, filter, None).map_err(unavailable)? else { return Ok(Vec::new()) };
+    query.and("ended_at is not null and (ended_at, n) > (?, ?)", [Sql::from(ended.at.0), Sql::from(last)]);
+    let text = format!("select n, id, ended_at, numbers from job where {}", query.text);
+    let after_n = rows::number_of(db, after_id).map_err(unavailable)?;
+    let mut find = db.prepare_cached(&text).map_err(unavailable)?;
+    let mut rows = find.query(params_from_iter(query.values)).map_err(unavailable)?;
+    let mut newest: BinaryHeap<Reverse<Place>> = BinaryHeap::with_capacity(limit + 1);
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        let read = || {
+            let id = JobId(uuid::Uuid::from_bytes(row.get(1)?));
+            let at = numbers::created_at(row.get_ref(3)?.as_blob()?, id, Timestamp(row.get(2)?));
+            Ok((id, Place { open: true, at: at.0, n: row.get(0)? }))
+        };
+        let (id, place) = read().map_err(unavailable)?;
+        let before = match after_n {
+            Some(n) => (place.at, place.n) < (after.0, n),
+            None => (place.at, id) < (after.0, after_id),
+        };
+        if before {
+            newest.push(Reverse(place));
+            if newest.len() > limit {
+                newest.pop();
+            }
         }
+    }
+    Ok(newest.into_iter().map(|Reverse(place)| place).collect())
+}
+
+/// What the jobs must be, each as a condition that chooses no index. `but` has been seen to. `None` where nothing can
+/// match.
+fn conditions(
+    db: &Connection,
+    filter: &JobFilter,
+    but: Option<&str>,
+) -> rusqlite::Result<Option<Conditions>> {
+    let mut where_ = Conditions { text: "true".to_owned(), values: Vec::new() };
+    for (column, wanted) in [("feature", &filter.feature), ("author", &filter.author)] {
+        let Some(wanted) = wanted.as_ref().filter(|_| but != Some(column)) else { continue };
+        // A name that no job ever had.
+        let Some(number) = interned::name_number(db, wanted)? else { return Ok(None) };
+        where_.and(&format!("+{column} = ?"), [Sql::from(number)]);
     }
     if let Some(tag) = &filter.tag {
         where_.and(
@@ -153,10 +219,44 @@ pub(super) fn queries(
             std::iter::repeat_n(Sql::from(containing(text)), 4).chain([Sql::from(low), Sql::from(high)]),
         );
     }
-    if let Some(Cursor::Open { at, id } | Cursor::Past { at, id }) = after {
-        // A job that is gone since leaves its time.
-        let n = rows::number_of(db, id)?.unwrap_or(0);
-        where_.and(&format!("({column}, n) < (?, ?)"), [Sql::from(at.0), Sql::from(n)]);
+    Ok(Some(where_))
+}
+
+/// The queries whose answers, merged, are the wanted places. None where nothing can match.
+pub(super) fn queries(
+    db: &Connection,
+    filter: &JobFilter,
+    section: Section,
+    open: bool,
+    limit: usize,
+) -> rusqlite::Result<Vec<Conditions>> {
+    let column = if open { "created_at" } else { "ended_at" };
+    // The column whose index finds the jobs, together with their outcome. A feature finds more closely than an
+    // author, and either than an outcome.
+    let names = [("feature", &filter.feature), ("author", &filter.author)];
+    let by_name = names.into_iter().filter(|_| !open).find_map(|(by, wanted)| Some((by, wanted.as_ref()?)));
+    let by_name = match by_name {
+        None => None,
+        Some((by, wanted)) => match interned::name_number(db, wanted)? {
+            Some(number) => Some((by, number)),
+            None => return Ok(Vec::new()),
+        },
+    };
+    let Some(mut where_) = conditions(db, filter, by_name.map(|(by, _)| by))? else { return Ok(Vec::new()) };
+    where_.and(&format!("ended_at {} null", if open { "is" } else { "is not" }), []);
+    if let Some((at, id)) = section.after {
+        match rows::number_of(db, id)? {
+            Some(n) => where_.and(&format!("({column}, n) < (?, ?)"), [Sql::from(at.0), Sql::from(n)]),
+            // It is gone since. Jobs of one moment are numbered as their ids are, or nearly.
+            None => where_.and(
+                &format!("{column} <= ? and ({column} < ? or id < ?)"),
+                [Sql::from(at.0), Sql::from(at.0), Sql::from(id.0.as_bytes().to_vec())],
+            ),
+        }
+    }
+    if let Some(EndedBefore { at, id }) = section.ended {
+        let n = rows::number_of(db, id)?.unwrap_or(i64::MAX);
+        where_.and(&format!("({column}, n) <= (?, ?)"), [Sql::from(at.0), Sql::from(n)]);
     }
     let statuses: Vec<Option<Status>> = match filter.status {
         None if by_name.is_some() => {
@@ -212,7 +312,8 @@ pub(super) fn jobs_by_id(
             find.query_map(params![begins, after, limit as i64], |row| row.get(0))?.collect()
         })
         .map_err(unavailable)?;
-    Ok(jobs(&db, &found)?.0)
+    let places: Vec<Place> = found.into_iter().map(|n| Place { open: false, at: 0, n }).collect();
+    Ok(jobs(&db, &places)?.0)
 }
 
 /// By the half of the id that is in the index; those few that have it in common are put in order.

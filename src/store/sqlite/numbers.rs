@@ -104,8 +104,8 @@ impl Numbers {
         ended_at: Option<Timestamp>,
     ) -> Self {
         let places = read(bytes);
-        let created_at = created_at
-            .unwrap_or_else(|| plus(guess(id, ended_at.unwrap_or(Timestamp(0))), unfold(places[5])));
+        let created_at =
+            created_at.unwrap_or_else(|| self::created_at(bytes, id, ended_at.unwrap_or(Timestamp(0))));
         let base = ended_at.unwrap_or(created_at);
         let since = |from: Timestamp, far: u128| unfold_maybe(far).map(|far| plus(from, far));
         let seq = places[0] as i128;
@@ -138,6 +138,11 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
     let ends = bytes.iter().filter(|byte| **byte & 0x80 == 0).count();
     let cut = bytes.last().is_none_or(|byte| byte & 0x80 != 0);
     !cut && mask & 1 == 1 && ends == 1 + mask.count_ones() as usize
+}
+
+/// When an ended job was made, from its packed numbers.
+pub(super) fn created_at(bytes: &[u8], id: JobId, ended_at: Timestamp) -> Timestamp {
+    plus(guess(id, ended_at), unfold(read(bytes)[5]))
 }
 
 /// How many lines a job's log has, from its packed numbers.

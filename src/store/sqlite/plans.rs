@@ -6,9 +6,10 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::lists::Section;
 use super::reader::Conditions;
 use super::{lists, logs, open, rows};
-use crate::model::{Cursor, JobFilter, JobId, LineKind, LogFilter, Status, Timestamp};
+use crate::model::{EndedBefore, JobFilter, JobId, LineKind, LogFilter, Status, Timestamp};
 use crate::store::{LogFrom, LogQuery};
 
 /// A database with one feature and one author, so that names are found.
@@ -49,7 +50,9 @@ fn every_list_of_ended_jobs_goes_by_an_index_on_the_first_page_and_on_every_late
     let all = JobFilter { only_past: true, ..JobFilter::default() };
     let some = |text: &str| Some(text.to_owned());
     let (feature, author) = (some("import"), some("anna"));
-    let cursor = Cursor::Past { at: Timestamp(9), id: JobId(uuid::Uuid::nil()) };
+    let behind = Section { after: Some((Timestamp(9), JobId(uuid::Uuid::nil()))), ended: None };
+    let begun =
+        Section { ended: Some(EndedBefore { at: Timestamp(9), id: JobId(uuid::Uuid::nil()) }), after: None };
     for (filter, index, queries) in [
         (all.clone(), "job_past ", 1),
         (JobFilter { feature: feature.clone(), ..all.clone() }, "job_past_feature", 3),
@@ -78,14 +81,14 @@ fn every_list_of_ended_jobs_goes_by_an_index_on_the_first_page_and_on_every_late
         ),
         (JobFilter { status: Some(Status::Failed), feature, author, ..all.clone() }, "job_past_feature", 1),
     ] {
-        for after in [None, Some(cursor)] {
-            let found = lists::queries(&db, &filter, after, false, 51).unwrap();
+        for section in [Section::default(), behind, begun] {
+            let found = lists::queries(&db, &filter, section, false, 51).unwrap();
             assert_eq!(found.len(), queries, "{filter:?}");
             for query in &found {
                 goes_by(&db, query, index);
                 let seeks = plan(&db, query).iter().any(|step| step.contains("ended_at<"));
                 assert!(
-                    seeks || after.is_none(),
+                    seeks || (section.after.is_none() && section.ended.is_none()),
                     "a later page begins where the last one ended: {}",
                     query.text
                 );
@@ -93,22 +96,25 @@ fn every_list_of_ended_jobs_goes_by_an_index_on_the_first_page_and_on_every_late
         }
     }
     let unknown = JobFilter { feature: some("nobody's"), ..all };
-    assert!(lists::queries(&db, &unknown, None, false, 51).unwrap().is_empty(), "nothing is looked for");
+    assert!(
+        lists::queries(&db, &unknown, Section::default(), false, 51).unwrap().is_empty(),
+        "nothing is looked for"
+    );
 }
 
 #[test]
 fn every_list_of_open_jobs_goes_by_the_index_over_them() {
     let (_folder, db) = database();
     let some = |text: &str| Some(text.to_owned());
-    let cursor = Cursor::Open { at: Timestamp(9), id: JobId(uuid::Uuid::nil()) };
+    let behind = Section { after: Some((Timestamp(9), JobId(uuid::Uuid::nil()))), ended: None };
     for filter in [
         JobFilter::default(),
         JobFilter { feature: some("import"), ..JobFilter::default() },
         JobFilter { author: some("anna"), status: Some(Status::Running), ..JobFilter::default() },
         JobFilter { text: some("x"), tag: some("y"), ..JobFilter::default() },
     ] {
-        for after in [None, Some(cursor)] {
-            for query in lists::queries(&db, &filter, after, true, 51).unwrap() {
+        for section in [Section::default(), behind] {
+            for query in lists::queries(&db, &filter, section, true, 51).unwrap() {
                 goes_by(&db, &query, "job_open");
             }
         }
@@ -175,6 +181,7 @@ fn whatever_is_asked_for_by_name_is_found_by_name() {
         ("select account from session where hash = ?1", "PRIMARY KEY"),
         // What retention asks with every batch.
         ("select count(*) from job where pinned = 1", "job_pinned"),
+        (lists::LAST_ENDED, "job_past"),
         (
             "select n from job where ended_at is not null and pinned = 0 order by ended_at, n limit ?1",
             "job_past",
