@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use self::accounts::*;
 use self::archive::*;
+use super::memory::matches;
 use super::postgres::cluster::Cluster;
 use super::*;
 use crate::model::{
@@ -195,6 +196,7 @@ conformance!(
     a_list_goes_on_behind_a_job_that_is_gone,
     whoever_reads_a_list_while_jobs_start_and_end_gets_each_once,
     filters_find_what_they_name,
+    a_search_takes_every_character_for_itself,
     a_log_is_filtered_searched_and_paged,
     logs_match_the_reference,
     counters_are_exact,
@@ -702,6 +704,116 @@ async fn filters_find_what_they_name<S: Engine>(f: Fixture<S>) {
         (JobFilter { text: some("maria"), feature: some("import"), ..all.clone() }, vec![2]),
     ] {
         assert_eq!(ids(&*f.store, filter.clone()).await, expected, "{filter:?}");
+    }
+}
+
+/// U+0000 ends a text for one database, and cannot be stored in the other, which has a stand-in for it.
+async fn a_search_takes_every_character_for_itself<S: Engine>(f: Fixture<S>) {
+    let texts = [
+        "plain 0",
+        "a\0b",
+        "A\0B",
+        "\0front",
+        "end\0",
+        "x\0\0y",
+        "0\0",
+        "\u{f8ff}0",
+        "\u{f8ff}0x",
+        "\u{f8ff}",
+        "\u{f8ff}\u{f8ff}0x",
+        "\u{f8ff}\0x",
+        "\0\u{f8ff}",
+        "u\u{1f}v",
+        "u",
+        "é\0À",
+        "50%\0_",
+        "1\u{f8ff}1",
+    ];
+    let wanted = [
+        "\0",
+        "0",
+        "00",
+        "a\0",
+        "\0b",
+        "\0B",
+        "b",
+        "FRONT",
+        "0x",
+        "x",
+        "\0x",
+        "\0\0",
+        "0\0",
+        "\u{f8ff}",
+        "\u{f8ff}0",
+        "\u{f8ff}\u{f8ff}",
+        "\u{f8ff}0x",
+        "\u{f8ff}\0",
+        "\0\u{f8ff}",
+        "u",
+        "v",
+        "\u{1f}v",
+        "1",
+        "À",
+        "à",
+        "É\0",
+        "%\0_",
+        "0%",
+        "\0_",
+        "é\0À",
+    ];
+    for (number, text) in (1..).zip(texts) {
+        let mut new = job(number, text);
+        new.spec.author = Author::new(format!("by {text}.")).unwrap();
+        new.spec.tags = vec![Tag::new(format!("t{text}.")).unwrap(), Tag::new(text).unwrap()];
+        new.spec.title = (number % 3 > 0).then(|| Title::new(format!("Of {text}!")).unwrap());
+        let id = f.store.create(new, CreateRules::default(), at(number as i64)).await.unwrap().job.id;
+        match number % 4 {
+            0 => drop(f.store.transact(id, COMPLETE, at(100)).await.unwrap()),
+            1 => drop(f.store.transact(id, fail(&format!("No {text}?")), at(100)).await.unwrap()),
+            _ => {}
+        }
+    }
+    let all = f.store.list(JobFilter::default(), None, PageSize::default()).await.unwrap().jobs;
+    let some = |text: &str| Some(text.to_owned());
+    let filters = wanted.iter().chain(&texts).flat_map(|text| {
+        [
+            JobFilter { text: some(text), ..JobFilter::default() },
+            JobFilter { tag: some(text), ..JobFilter::default() },
+            JobFilter { tag: some(&format!("t{text}.")), only_past: true, ..JobFilter::default() },
+            JobFilter { feature: some(text), ..JobFilter::default() },
+            JobFilter { author: some(&format!("by {text}.")), text: some("o"), ..JobFilter::default() },
+        ]
+    });
+    for filter in filters {
+        let expected: Vec<u128> =
+            all.iter().filter(|job| matches(job, &filter)).map(|job| number(job)).collect();
+        assert_eq!(ids(&*f.store, filter.clone()).await, expected, "{filter:?}");
+    }
+    let id = start(&*f.store, 99, "log", 0).await.id;
+    f.store
+        .transact(id, report(vec![ReportItem::Steps(texts.map(StepSpec::new).to_vec())]), at(1))
+        .await
+        .unwrap();
+    let lines = texts.iter().chain(&wanted).map(|text| ReportItem::Message {
+        level: Level::Info,
+        text: MessageText::new(*text).unwrap(),
+        step: texts.contains(text).then(|| (*text).to_owned()),
+        key: None,
+    });
+    f.store.transact(id, report(lines.collect()), at(1)).await.unwrap();
+    let all = f.store.log(id, LogQuery { limit: 1_000, ..LogQuery::default() }).await.unwrap().lines;
+    let texts = wanted.iter().chain(&texts);
+    let filters = texts.flat_map(|text| {
+        let kinds = vec![LineKind::Info];
+        [
+            LogFilter { text: some(text), kinds: kinds.clone(), ..LogFilter::default() },
+            LogFilter { step: some(text), kinds, ..LogFilter::default() },
+        ]
+    });
+    for filter in filters {
+        let expected: Vec<&str> =
+            all.iter().filter(|line| filter.matches(line)).map(|line| line.text.as_str()).collect();
+        assert_eq!(log(&*f.store, id, filter.clone()).await, expected, "{filter:?}");
     }
 }
 

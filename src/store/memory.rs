@@ -134,7 +134,8 @@ impl Tables {
     }
 }
 
-fn matches(job: &Job, filter: &JobFilter) -> bool {
+/// Whether a job is wanted: the reference every store's query is tested against.
+pub(super) fn matches(job: &Job, filter: &JobFilter) -> bool {
     let text = |wanted: &str| {
         let wanted = wanted.to_ascii_lowercase();
         let has = |text: &str| text.to_ascii_lowercase().contains(&wanted);

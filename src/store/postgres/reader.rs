@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 use super::connect::{READS_WITHIN, answered_within, unavailable};
 use super::job_columns;
 use super::rows::{self, get};
-use super::text::stored;
+use super::text::{ESCAPE, at_a_boundary, stored};
 use crate::model::{
     Counts, Cursor, EndedBefore, Event, Job, JobFilter, JobId, LineKind, LogFilter, OutcomeCounts, PageSize,
     Refusal, Status, Timestamp,
@@ -90,6 +90,20 @@ fn containing(text: &str) -> String {
     }
     pattern.push('%');
     pattern
+}
+
+/// A condition on a text: that it contains `wanted`; ASCII letters match either case.
+fn contains(column: &str, wanted: &str) -> (String, Vec<Value>) {
+    // The C collation, so that letters beyond ASCII are what they are, as in every other store.
+    let like = format!("{column} collate \"C\" ilike ?");
+    let pattern = value(containing(wanted));
+    match at_a_boundary(wanted) {
+        None => (like, vec![pattern]),
+        Some(exactly) => (
+            format!("({like} and (strpos({column}, ?) = 0 or {column} collate \"C\" ~* ?))"),
+            vec![pattern, value(ESCAPE.to_string()), value(exactly)],
+        ),
+    }
 }
 
 /// Jobs under a condition on `$1`.
@@ -212,20 +226,19 @@ fn job_conditions(filter: &JobFilter) -> Conditions {
         where_.and("author = ?", [text(author)]);
     }
     if let Some(tag) = &filter.tag {
-        let tag = format!("{}{}{}", rows::TAG_END, stored(tag), rows::TAG_END);
+        let tag = format!("{}{}{}", rows::TAG_END, rows::tag_key(tag), rows::TAG_END);
         where_.and("position(? in tags) > 0", [value(tag)]);
     }
     if let Some(wanted) = &filter.text {
-        let pattern = containing(wanted);
         let prefix: String = wanted.chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
-        // The C collation, so that letters beyond ASCII are what they are, as in every other store.
-        let like = "collate \"C\" ilike ?";
+        let columns = ["coalesce(title, feature)", "feature", "author", "error"];
+        let (has, mut values): (Vec<String>, Vec<Vec<Value>>) =
+            columns.into_iter().map(|column| contains(column, wanted)).unzip();
+        values.push(vec![value(id_prefix(&prefix))]);
+        let has = has.join(" or ");
         where_.and(
-            &format!(
-                "(coalesce(title, feature) {like} or feature {like} or author {like} or error {like} \
-                 or starts_with(replace(id::text, '-', ''), ?))"
-            ),
-            [pattern.clone(), pattern.clone(), pattern.clone(), pattern, id_prefix(&prefix)].map(value),
+            &format!("({has} or starts_with(replace(id::text, '-', ''), ?))"),
+            values.into_iter().flatten(),
         );
     }
     where_
@@ -353,7 +366,8 @@ fn log_conditions(n: i64, filter: &LogFilter) -> Conditions {
         where_.and("(step = ? or starts_with(step, ?))", [text(step), text(&format!("{step}/"))]);
     }
     if let Some(wanted) = &filter.text {
-        where_.and("text collate \"C\" ilike ?", [value(containing(wanted))]);
+        let (contains, values) = contains("text", wanted);
+        where_.and(&contains, values);
     }
     where_
 }

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::connect::{DbError, unavailable};
 use super::job_columns;
-use super::text::{original, stored};
+use super::text::{ESCAPE, original, stored};
 use crate::model::{Counts, Event, Job, LineKind, LogLine, Status, Step, StepTree, Tag, Timestamp, Weight};
 use crate::store::StoreError;
 use crate::store::record::{self, EntryColumns};
@@ -87,10 +87,15 @@ pub(super) fn tags(tags: &[Tag]) -> String {
     }
     let mut joined = String::from(TAG_END);
     for tag in tags {
-        joined.push_str(&stored(tag.as_str()));
+        joined.push_str(&tag_key(tag.as_str()));
         joined.push(TAG_END);
     }
     joined
+}
+
+/// A label as it stands between two [`TAG_END`], none of which is in it.
+pub(super) fn tag_key(tag: &str) -> String {
+    stored(tag).replace(TAG_END, &format!("{ESCAPE}1"))
 }
 
 /// How many jobs there are, from `status, sum`.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 /// Announces an escaped character. From the private use area: nobody's text is made longer by it.
-const ESCAPE: char = '\u{f8ff}';
+pub(super) const ESCAPE: char = '\u{f8ff}';
 /// Stands for U+0000 behind it.
 const NUL: char = '0';
 
@@ -22,6 +22,25 @@ pub(super) fn stored(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(stored)
+}
+
+/// A regular expression that finds a text where a stored one really has it, in one that holds escaped characters; `None`
+/// where finding the stored form is as good.
+///
+/// What begins with an escaped character, or with what stands behind [`ESCAPE`], is also found in the midst of one.
+/// Escapes come in pairs before a place between two characters.
+pub(super) fn at_a_boundary(text: &str) -> Option<String> {
+    if !text.starts_with(['\0', ESCAPE, NUL]) {
+        return None;
+    }
+    let mut pattern = format!("(?<!{ESCAPE})({ESCAPE}{ESCAPE})*");
+    for c in stored(text).chars() {
+        if c.is_ascii() && !c.is_ascii_alphanumeric() {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    Some(pattern)
 }
 
 /// The text that was stored.

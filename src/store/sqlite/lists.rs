@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::reader::{Conditions, containing};
+use super::reader::{Conditions, contains};
 use super::{interned, numbers, rows, unavailable};
 use crate::model::{Cursor, EndedBefore, Job, JobFilter, JobId, PageSize, Status, Timestamp};
 use crate::store::record::status_number;
@@ -202,21 +202,24 @@ fn conditions(
         where_.and(&format!("+{column} = ?"), [Sql::from(number)]);
     }
     if let Some(tag) = &filter.tag {
+        // As they are written: a value that SQLite makes of them ends with a U+0000.
         where_.and(
-            "exists (select 1 from json_each(more, '$.tags') where value = ?)",
-            [Sql::from(tag.clone())],
+            "exists (select 1 from json_each(more, '$.tags') where more -> fullkey = ?)",
+            [Sql::from(tag_key(tag))],
         );
     }
     if let Some(text) = &filter.text {
-        let like = "like ? escape '\\'";
-        let names = format!("(select n from name where text {like})");
+        let (has, values) = contains("title", text);
+        let (names, of_name) = contains("text", text);
+        let error = contains("error", text).0;
+        let names = format!("(select n from name where {names})");
         let (low, high) = id_range(text);
         where_.and(
-            &format!(
-                "(title {like} or feature in {names} or author in {names} or error {like} \
-                 or id between ? and ?)"
-            ),
-            std::iter::repeat_n(Sql::from(containing(text)), 4).chain([Sql::from(low), Sql::from(high)]),
+            &format!("({has} or feature in {names} or author in {names} or {error} or id between ? and ?)"),
+            [values.clone(), of_name.clone(), of_name, values]
+                .concat()
+                .into_iter()
+                .chain([low, high].map(Sql::from)),
         );
     }
     Ok(Some(where_))
@@ -283,6 +286,11 @@ pub(super) fn queries(
         Conditions { text, values: where_.values.clone() }
     };
     Ok(statuses.into_iter().map(query).collect())
+}
+
+/// A label as it is written and looked for: as JSON.
+fn tag_key(tag: &str) -> String {
+    serde_json::Value::from(tag).to_string()
 }
 
 /// Between which ids lie those that begin with a text. Nothing lies between two that are the wrong way round.

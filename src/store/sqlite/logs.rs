@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, params_from_iter};
 
-use super::reader::{Conditions, Readers, containing};
+use super::reader::{Conditions, Readers, contains};
 use super::{entries, numbers, rows, unavailable};
 use crate::model::{Event, Job, JobId, LineKind, LogFilter, LogLine, Refusal};
 use crate::store::bounds::Until;
@@ -36,7 +36,8 @@ fn log_conditions(n: i64, filter: &LogFilter, kinds: &[LineKind]) -> Conditions 
     let mut where_ = Conditions { text: "job = ?".to_owned(), values: vec![Sql::from(n)] };
     // First, because it leaves the fewest: measured over a million lines, 104 ms instead of 137.
     if let Some(text) = &filter.text {
-        where_.and("text like ? escape '\\'", [Sql::from(containing(text))]);
+        let (contains, values) = contains("text", text);
+        where_.and(&contains, values);
     }
     match kinds {
         // Said outright, so that the index over the few lines that are not infos can be used.
@@ -48,10 +49,7 @@ fn log_conditions(n: i64, filter: &LogFilter, kinds: &[LineKind]) -> Conditions 
     }
     if let Some(step) = &filter.step {
         let below = format!("{step}/");
-        where_.and(
-            "(step = ? or substr(step, 1, ?) = ?)",
-            [Sql::from(step.clone()), Sql::from(below.chars().count() as i64), Sql::from(below)],
-        );
+        where_.and("(step = ? or instr(step, ?) = 1)", [step.clone(), below].map(Sql::from));
     }
     where_
 }

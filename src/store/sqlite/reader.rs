@@ -95,8 +95,26 @@ impl Readers {
     }
 }
 
+/// A condition on a text: that it contains `wanted`; ASCII letters match either case.
+///
+/// `like` is the quickest that SQLite has, and takes a U+0000 for the end of the pattern and of the text. So what has
+/// one is compared otherwise: of texts those where SQLite counts fewer characters than there are bytes. Measured over
+/// half a million lines without a match: 39 ms by `like` alone, 60 with a look for such texts, 94 without `like`.
+pub(super) fn contains(column: &str, wanted: &str) -> (String, Vec<Sql>) {
+    let exactly = format!("instr(lower({column}), ?) > 0");
+    let lower = Sql::from(wanted.to_ascii_lowercase());
+    if wanted.contains('\0') {
+        return (exactly, vec![lower]);
+    }
+    let like = format!(
+        "({column} like ? escape '\\' or (length({column}) < octet_length({column}) \
+         and instr({column}, char(0)) > 0 and {exactly}))"
+    );
+    (like, vec![Sql::from(containing(wanted)), lower])
+}
+
 /// A `like` pattern that finds `text` anywhere, with `\` as the escape.
-pub(super) fn containing(text: &str) -> String {
+fn containing(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.chars() {
