@@ -46,7 +46,7 @@ pub use job::{
 };
 pub use job_id::JobId;
 pub use label::Label;
-pub use limits::{Limits, Timeouts};
+pub use limits::{Limits, MoreTime, Timeouts};
 pub use log_line::{LineKind, LogFilter, LogLine};
 pub use page::{Counts, Cursor, EndedBefore, JobFilter, OutcomeCounts, PageSize};
 pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, WrongPasswordLength, check_password};

@@ -17,7 +17,7 @@ mod system;
 pub use error::RpcError;
 #[cfg(feature = "ssr")]
 pub use form::{Notice, caller, service, settings};
-pub use jobs::{AbortJob, ForceFailJob, PinJob, StartBuiltIn, UnpinJob};
+pub use jobs::{AbortJob, ForceFailJob, GiveMoreTime, PinJob, StartBuiltIn, UnpinJob};
 #[cfg(feature = "ssr")]
 pub use live::read_past;
 pub use live::{LogView, PastFilter, PastPage, list_past, poll_board, poll_job, poll_log};

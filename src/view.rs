@@ -13,10 +13,10 @@ mod reference;
 
 pub use crate::model::Severity;
 pub use attention::{Attention, attention, headline, urgent};
-pub use board::{BoardAnswer, BoardView, JobRow, PastRow};
+pub use board::{BoardAnswer, BoardView, JobRow, PastRow, SweepPlan};
 pub use format::{
-    age, clock_time, date_time, day_line, duration, iso, jobs_title, percent_text, tab_title, text_line,
-    thousands, zone_name,
+    age, ahead, clock_time, date_time, day_line, duration, iso, jobs_title, percent_text, tab_title,
+    text_line, thousands, zone_name,
 };
 pub use job_page::{Action, Fact, JobAnswer, JobPageView, LogAnswer, StepRow, StepState};
 pub use packed::{pack, unpack};

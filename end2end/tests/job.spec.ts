@@ -238,3 +238,35 @@ test('there is a page for where no page is', async ({ page, guard }) => {
   expect(answer?.status()).toBe(404);
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('There is no such page');
 });
+
+test('a silent job is given more time, for a while or for good', async ({ job, overview, api, page }) => {
+  const silent = await api.start({ feature: 'import', title: 'Slow disk', activityTimeout: 1 });
+  await overview.soon(async () => {
+    await overview.visit();
+    await expect(overview.need('Slow disk')).toContainText(/fail it/, { timeout: 4_000 });
+  }, 10_000);
+  await overview.need('Slow disk').getByRole('link', { name: 'More time…' }).click();
+  await job.settled();
+  const dialog = page.getByRole('dialog', { name: 'Give “Slow disk” more time?' });
+  await expect(dialog).toBeVisible();
+  // Nothing must be said, and a choice is made.
+  await dialog.getByRole('radio', { name: '1 hour' }).check();
+  await dialog.getByRole('button', { name: 'Give more time' }).click();
+  await expect(job.notice('The job has more time')).toBeVisible();
+  await job.settled();
+  await expect(job.status).toHaveText('Running');
+  await expect(job.deeds).toContainText([/admin gave it more time: no limit ends it for 60 minutes/]);
+  await expect(job.fact('More time')).toContainText('none for 60 minutes');
+  await overview.visit();
+  await expect(overview.need('Slow disk')).toHaveCount(0);
+
+  await job.visit(silent.path);
+  await job.actions.getByRole('link', { name: 'More time…' }).click();
+  await job.dialog.getByRole('radio', { name: 'No limit' }).check();
+  await job.dialog.getByLabel('Reason').fill('Let it finish');
+  await job.dialog.getByRole('button', { name: 'Give more time' }).click();
+  await expect(job.notice('The job has more time')).toBeVisible();
+  await job.settled();
+  await expect(job.deeds).toContainText([/for 60 minutes/, /took its limits away.*Let it finish/]);
+  await expect(job.actions.getByRole('link', { name: 'More time…' })).toHaveCount(0);
+});

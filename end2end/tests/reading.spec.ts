@@ -84,5 +84,5 @@ test('a tab says how many jobs need somebody', async ({ overview, api, page, gua
   await expect(overview.need('Silent')).toHaveClass(/bad/);
   await expect(overview.bar('Silent')).toHaveClass(/bad/);
   const actions = overview.need('Silent').locator('.actions a:visible');
-  await expect(actions).toHaveText(['Details', 'Abort…', 'Force fail…']);
+  await expect(actions).toHaveText(['Details', 'More time…', 'Abort…', 'Force fail…']);
 });

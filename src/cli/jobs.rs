@@ -36,6 +36,8 @@ pub enum JobsCommand {
     Watch(WatchArgs),
     /// Ask jobs to stop
     Abort(ActArgs),
+    /// Give jobs more time than their limits
+    MoreTime(MoreTimeArgs),
     /// End jobs now, whatever they are doing; their later reports are refused
     ForceFail(ActArgs),
     /// Keep ended jobs, whatever the limits of history are
@@ -138,6 +140,36 @@ pub struct ActArgs {
     pub client: ClientArgs,
 }
 
+/// Which jobs to give more time, and how much.
+#[derive(Clone, Debug, Args)]
+pub struct MoreTimeArgs {
+    /// The jobs' ids, or their beginnings
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+    /// How much from now on, like 10m or 4h, or `none` for no limit; as long again as its own limit where absent
+    #[arg(long = "for", short, value_name = "SPAN", value_parser = seconds)]
+    pub span: Option<u64>,
+    /// Why. It is recorded in the jobs' logs
+    #[arg(long, short)]
+    pub reason: Option<String>,
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// A span in seconds, rounded up; `none` is 0.
+fn seconds(text: &str) -> Result<u64, String> {
+    if text == "none" {
+        return Ok(0);
+    }
+    let span = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write it like 90s or 1h 30m, or none for no limit"))?;
+    if span.is_zero() {
+        return Err("that is no time; write none for no limit".to_owned());
+    }
+    Ok(span.as_secs() + u64::from(span.subsec_nanos() > 0))
+}
+
 /// Which jobs to keep.
 #[derive(Clone, Debug, Args)]
 pub struct PinArgs {
@@ -160,6 +192,7 @@ pub async fn run(args: JobsArgs) -> Result<Exit, CallError> {
         JobsCommand::Log(args) => log::run(args).await,
         JobsCommand::Watch(args) => watch::run(args).await,
         JobsCommand::Abort(args) => act::run_with_reason(args, act::Act::Abort).await,
+        JobsCommand::MoreTime(args) => act::run_more_time(args).await,
         JobsCommand::ForceFail(args) => act::run_with_reason(args, act::Act::ForceFail).await,
         JobsCommand::Pin(args) => act::run(&args.client, &args.ids, &Value::Null, act::Act::Pin).await,
         JobsCommand::Unpin(args) => act::run(&args.client, &args.ids, &Value::Null, act::Act::Unpin).await,

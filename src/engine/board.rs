@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::model::{Counts, Job, JobId, OutcomeCounts, Spec, Timestamp, Trouble, ZOMBIE_FOR_MS};
 use crate::store::{ChangeSink, Changes, JobStore, StoreError, documents_of};
-use crate::view::{BoardAnswer, BoardView, JobRow};
+use crate::view::{BoardAnswer, BoardView, JobRow, SweepPlan};
 
 /// How many changes are remembered. A dashboard that slept longer gets everything.
 const RING: usize = 4_096;
@@ -34,6 +34,8 @@ pub struct Board {
     state: Mutex<BoardState>,
     /// The newest revision, for those who wait for one.
     revision: watch::Sender<u64>,
+    /// When stale jobs are ended, where this server does that.
+    sweep: Mutex<Option<SweepPlan>>,
 }
 
 #[derive(Default)]
@@ -68,6 +70,7 @@ impl Board {
             max_active,
             state: Mutex::default(),
             revision: watch::channel(0).0,
+            sweep: Mutex::default(),
         });
         {
             let mut state = board.state();
@@ -226,6 +229,20 @@ impl Board {
             today: if now.day() == state.day { state.today } else { OutcomeCounts::default() },
             max_active: self.max_active,
             troubles,
+            sweep: self.sweep_plan(),
+        }
+    }
+
+    /// When stale jobs are ended, where this server does that.
+    pub fn sweep_plan(&self) -> Option<SweepPlan> {
+        *self.sweep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says when stale jobs are ended. Dashboards reckon on from an older plan; that there is none is news.
+    pub fn plan_sweep(&self, plan: Option<SweepPlan>) {
+        let before = std::mem::replace(&mut *self.sweep.lock().unwrap_or_else(PoisonError::into_inner), plan);
+        if before.is_some() != plan.is_some() {
+            self.nudge();
         }
     }
 

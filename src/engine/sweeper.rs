@@ -18,7 +18,7 @@ use super::{Board, Runner, Timekeeper};
 use crate::clock::Clock;
 use crate::model::{Actor, Command, Context, Job, Limits, Refusal, Trouble};
 use crate::store::{AccountStore, IdempotencyKey, JobStore, StoreError};
-use crate::view::clock_time;
+use crate::view::{SweepPlan, clock_time};
 
 /// How often the parts run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,8 @@ impl Sweeper {
                     if !(judges && judged) {
                         self.runner.forget_signs();
                     }
+                    let next = sweep_at.max(judges_from);
+                    self.board.plan_sweep((judges && self.timekeeper.may_judge()).then(|| self.plan(next)));
                     if judges {
                         self.give_up_abandoned().await;
                     }
@@ -139,6 +141,16 @@ impl Sweeper {
                     prune_at = looked + every;
                 }
             }
+        }
+    }
+
+    /// What dashboards are told of a sweep to come.
+    fn plan(&self, next: Instant) -> SweepPlan {
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        SweepPlan {
+            next: self.clock.now().plus(next.saturating_duration_since(Instant::now())),
+            every_ms: ms(self.settings.every),
+            lost_after_ms: self.settings.limits.lost_after.map(ms),
         }
     }
 

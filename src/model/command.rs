@@ -99,6 +99,13 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Somebody gives the run more time than its limits.
+    MoreTime {
+        /// No limit ends it within this, from now on; `None` where none is to end it at all any more.
+        span: Option<Duration>,
+        /// Why, where they say.
+        reason: Option<Reason>,
+    },
     /// Somebody ends the job now.
     ForceFail {
         /// Why.
@@ -176,6 +183,7 @@ impl Command {
             Self::Fail { .. } => "failed",
             Self::AcknowledgeAbort { .. } => "marked as aborted",
             Self::Abort { .. } => "aborted",
+            Self::MoreTime { .. } => "given more time",
             Self::ForceFail { .. } | Self::EmergencyClean { .. } => "force-failed",
             Self::Sweep => "swept",
             Self::GiveUp { .. } => "given up",

@@ -16,6 +16,7 @@ use super::event::{Cause, Event, EventKind, EventSource, Level};
 use super::health::{StaleReason, span_words};
 use super::job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, ProgressSource};
 use super::job_id::JobId;
+use super::limits::MoreTime;
 use super::log_line::LineKind;
 use super::refusal::{Ended, Refusal};
 use super::status::Status;
@@ -114,7 +115,7 @@ impl Job {
         if !self.may_adopt(&command) {
             return self.decide_as_it_stands(command, context);
         }
-        let at = context.at.max(self.activity_at);
+        let at = self.not_before(context.at);
         let seq = Some(self.seq + 1);
         let adopted = Event { seq, at, source: EventSource::Run, kind: EventKind::Adopted, heard: None };
         let mut job = self.clone();
@@ -133,8 +134,14 @@ impl Job {
             && command.epoch().is_none_or(|epoch| epoch.checked_add(1) == Some(self.epoch))
     }
 
+    /// A moment, or that of the newest entry where that is later: a clock set back does not reorder a log.
+    fn not_before(&self, at: Timestamp) -> Timestamp {
+        // What a person gave is the one entry that is no activity.
+        at.max(self.activity_at).max(self.more_time.map_or(at, |given| given.at))
+    }
+
     fn decide_as_it_stands(&self, command: Command, context: &Context) -> Result<Vec<Event>, Refusal> {
-        let at = context.at.max(self.activity_at);
+        let at = self.not_before(context.at);
         let mut log = Entries::new(self, at);
         let command = match command {
             Command::Happened { at, what } => {
@@ -193,6 +200,17 @@ impl Job {
                 Status::Aborting => return Err(self.wrong_state(participle)),
                 Status::Completed | Status::Failed | Status::Aborted => return Err(self.finished()),
             },
+            Command::MoreTime { span, reason } => {
+                self.check_open()?;
+                if self.status != Status::Running {
+                    return Err(self.wrong_state(participle));
+                }
+                let until = span.map(|span| log.at.plus(span));
+                if self.more_time.is_some_and(|given| given.covers(until)) {
+                    return Err(Refusal::Unchanged { already: "given as much time" });
+                }
+                log.record(actor, EventKind::MoreTime { until, reason });
+            }
             Command::ForceFail { reason } => {
                 self.check_open()?;
                 log.settle();
@@ -482,6 +500,11 @@ impl Job {
                     self.status = Status::Aborting;
                 }
             }
+            // Not the run's own doing: it is as silent as it was.
+            EventKind::MoreTime { until, .. } => {
+                self.more_time = Some(MoreTime { at: event.at, until: *until });
+                return touched;
+            }
             // What an operator did; what came of it is the entry that follows.
             EventKind::ForceFailed { .. } | EventKind::EmergencyCleaned { .. } => {}
             EventKind::Aborted => self.end(Status::Aborted, event.at),
@@ -567,6 +590,7 @@ impl Job {
     fn move_times(&mut self, by_ms: i64, now: Timestamp) -> Vec<usize> {
         let moved = |at: Timestamp| at.on_a_clock_set(by_ms, now);
         self.activity_at = self.activity_at.on_a_clock_set(by_ms, now);
+        self.more_time = self.more_time.map(|given| given.on_a_clock_set(by_ms, now));
         for at in [&mut self.started_at, &mut self.progress_at, &mut self.heartbeat_at, &mut self.recorded_at]
         {
             *at = at.map(moved);
@@ -593,6 +617,7 @@ impl Job {
         self.progress_source = ProgressSource::Reported;
         self.number_was_reported = false;
         self.clock_doubted = false;
+        self.more_time = None;
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::actor::Actor;
+use super::health::span_words;
 use super::job::{Dropped, ProgressSource, Spec};
 use super::log_line::LineKind;
 use super::status::Status;
@@ -176,6 +177,15 @@ pub enum EventKind {
         /// The status before.
         before: Status,
     },
+    /// Somebody gave the run more time than its limits.
+    MoreTime {
+        /// No limit ends it before; `None` where none does at all any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// Why, where they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
+    },
     /// The job stopped because it was asked to, or had not begun.
     Aborted,
     /// An operator ended the job. Followed by `Failed`.
@@ -254,6 +264,7 @@ impl EventKind {
             Self::Message { level, .. } => LineKind::from(*level),
             Self::Failed { repeated: false, .. } => LineKind::Error,
             Self::AbortRequested { .. }
+            | Self::MoreTime { .. }
             | Self::ForceFailed { .. }
             | Self::EmergencyCleaned { .. }
             | Self::Retried { .. }
@@ -326,6 +337,21 @@ impl Event {
             EventKind::ClockDoubted { claimed } => self.doubt(*claimed),
             EventKind::AbortRequested { reason, .. } => {
                 format!("{by} asked it to stop: {}", reason.as_str())
+            }
+            EventKind::MoreTime { until, reason } => {
+                let what = match until {
+                    Some(until) => {
+                        format!(
+                            "gave it more time: no limit ends it for {}",
+                            span_words(until.since(self.at))
+                        )
+                    }
+                    None => "took its limits away".to_owned(),
+                };
+                match reason {
+                    Some(reason) => format!("{by} {what}. {}", reason.as_str()),
+                    None => format!("{by} {what}"),
+                }
             }
             EventKind::Aborted => "Stopped on request".to_owned(),
             EventKind::ForceFailed { reason, .. } => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::attention::Share;
+use super::attention::{Bound, Share};
 use super::job::{Job, Spec};
 use super::limits::Limits;
 use super::page::Counts;
@@ -69,23 +69,25 @@ impl Job {
         let running = now.since(self.start_time());
         let inactive = now.since(self.activity_at);
         let unheard = watched.unheard(now).map(Duration::from_millis);
-        let over = |span: Duration, limit: Option<Duration>, share: Share| {
-            limit.filter(|limit| share.exceeded(span.as_millis() as u64, limit.as_millis() as u64))
+        let over = |limit: Option<Duration>, bound: Option<Bound>, share: Share| {
+            limit.filter(|_| bound.is_some_and(|bound| bound.over(now, share)))
         };
         let Spec { timeouts, warn_after, .. } = &*self.spec;
         let mut warnings = Vec::new();
         let long = span_words(running);
-        if let Some(limit) = over(running, timeouts.run, Share::WARN) {
+        if let Some(limit) = over(timeouts.run, watched.run_bound(), Share::WARN) {
             warnings.push(format!("Job has been running for {long} (timeout: {})", span_words(limit)));
-        } else if let Some(limit) = over(running, warn_after.run, Share::WHOLE) {
+        } else if let Some(limit) = over(warn_after.run.or(timeouts.run), watched.long_mark(), Share::WHOLE) {
             let limit = span_words(limit);
             warnings.push(format!("Job has been running for {long} (longer than {limit}; nothing ends it)"));
         }
         let long = span_words(inactive);
-        if let Some(limit) = over(inactive, timeouts.activity, Share::WARN) {
+        if let Some(limit) = over(timeouts.activity, watched.silence_bound(), Share::WARN) {
             let limit = span_words(limit);
             warnings.push(format!("Job has been inactive for {long} (inactivity timeout: {limit})"));
-        } else if let Some(limit) = over(inactive, warn_after.activity, Share::WHOLE) {
+        } else if let Some(limit) =
+            over(warn_after.activity.or(timeouts.activity), watched.quiet_mark(), Share::WHOLE)
+        {
             let limit = span_words(limit);
             warnings.push(format!("Job has been inactive for {long} (longer than {limit}; nothing ends it)"));
         }

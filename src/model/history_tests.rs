@@ -726,6 +726,78 @@ fn a_guess_is_put_right_when_another_phase_begins_and_what_was_reported_never_fa
     assert_eq!((job.progress, job.shown().scope_grew), (0.7, true));
 }
 
+fn more_time(span: Option<Duration>) -> Command {
+    Command::MoreTime { span, reason: None }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[test]
+fn more_time_keeps_a_silent_job_and_the_log_says_who_gave_it_and_why() {
+    let (mut job, mut log) = started(Execution::External);
+    let need = |job: &Job, minute: i64| job.watched().need(Timestamp(minute * MINUTE));
+    assert_eq!(need(&job, 12), Some(Need::Silent));
+    let given = Command::MoreTime { span: Some(HOUR), reason: Some(reason("the disk is slow")) };
+    must(&mut job, &mut log, given, 12 * MINUTE);
+    let told = log.last().unwrap();
+    assert_eq!(told.sentence(), "anna gave it more time: no limit ends it for 60 minutes. the disk is slow");
+    assert_eq!((told.kind.line_kind(), job.counts.operator), (LineKind::Operator, 1));
+    assert_eq!(job.activity_at, Timestamp(0), "the job is as silent as it was");
+    assert_eq!((need(&job, 12), need(&job, 59)), (None, None));
+    assert_eq!(need(&job, 61), Some(Need::SilentSoon), "a fifth of it is left");
+    assert_eq!(job.decide(Command::Sweep, &at(72 * MINUTE)), Err(Refusal::NotStale));
+    let mut spoke = job.clone();
+    must(&mut job, &mut log.clone(), Command::Sweep, 73 * MINUTE);
+    assert_eq!(job.cause(), Some(Cause::Timeout));
+    assert!(job.ended_because().unwrap().contains("with the time it was given beyond it"));
+
+    // What has spoken again has its own limits again, once that is over.
+    must(&mut spoke, &mut log, message(Level::Info, "on"), 70 * MINUTE);
+    assert_eq!(spoke.watched().due(None), Some(Timestamp(72 * MINUTE)), "it ran for more than half an hour");
+}
+
+#[test]
+fn no_limit_is_no_limit_and_a_person_is_told_when_it_took_as_long_again() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, more_time(None), 12 * MINUTE);
+    assert_eq!(log.last().unwrap().sentence(), "anna took its limits away");
+    let need = |job: &Job, minute: i64| job.watched().need(Timestamp(minute * MINUTE));
+    assert_eq!((need(&job, 21), need(&job, 23)), (None, Some(Need::Quiet)));
+    assert!(job.health(Timestamp(23 * MINUTE)).warnings[0].contains("nothing ends it"));
+    assert_eq!(job.watched().due(None), None);
+    assert_eq!(job.decide(Command::Sweep, &at(10_000 * MINUTE)), Err(Refusal::NotStale));
+    let less = job.decide(more_time(Some(HOUR)), &at(13 * MINUTE));
+    assert_eq!(less, Err(Refusal::Unchanged { already: "given as much time" }));
+}
+
+#[test]
+fn more_time_is_for_what_runs_and_asking_to_stop_takes_it_back() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, more_time(Some(HOUR)), 40 * MINUTE);
+    must(&mut job, &mut log, Command::Abort { reason: reason("stop") }, 41 * MINUTE);
+    let refused = job.decide(more_time(Some(HOUR)), &at(41 * MINUTE));
+    assert_eq!(refused, Err(Refusal::WrongState { status: Status::Aborting, wanted: "given more time" }));
+    assert_eq!(job.decide(Command::Sweep, &at(42 * MINUTE)), Err(Refusal::NotStale), "it may take its grace");
+    must(&mut job, &mut log, Command::Sweep, 43 * MINUTE);
+    let refused = job.decide(more_time(Some(HOUR)), &at(44 * MINUTE));
+    assert_eq!(refused, Err(Refusal::Finished { status: Status::Failed }));
+}
+
+#[test]
+fn more_time_moves_with_a_clock_that_is_set_and_another_attempt_has_none() {
+    let (mut job, mut log) = started(Execution::External);
+    must(&mut job, &mut log, more_time(Some(HOUR)), 20 * MINUTE);
+    must(&mut job, &mut log, Command::ClockMoved { by_ms: 600 * MINUTE }, 630 * MINUTE);
+    assert_eq!(job.watched().due(None), Some(Timestamp(680 * MINUTE)));
+    let (mut job, mut log) = started(Execution::InProcess);
+    must(&mut job, &mut log, more_time(None), MINUTE);
+    must(&mut job, &mut log, fail("x"), 2 * MINUTE);
+    must(&mut job, &mut log, Command::Retry { reason: reason("again") }, 3 * MINUTE);
+    must(&mut job, &mut log, Command::Claim, 4 * MINUTE);
+    assert_eq!(job.more_time, None);
+    assert_eq!(Job::replay(job.id, &log).unwrap().more_time, None);
+}
+
 fn any_command() -> impl Strategy<Value = Command> {
     let epoch = prop_oneof![3 => Just(None), 2 => (0..4_u32).prop_map(Some)];
     let step = prop_oneof![
@@ -760,6 +832,9 @@ fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|(epoch, retryable)| Command::Fail { epoch, error: Some("bad".to_owned()), retryable }),
         1 => epoch.prop_map(|epoch| Command::AcknowledgeAbort { epoch }),
         1 => Just(Command::Abort { reason: reason("stop") }),
+        2 => (prop_oneof![Just(None), (1..5_000_000_u64).prop_map(Some)], any::<bool>()).prop_map(|(ms, says)| {
+            Command::MoreTime { span: ms.map(Duration::from_millis), reason: says.then(|| reason("slow")) }
+        }),
         1 => Just(Command::ForceFail { reason: reason("hung") }),
         1 => Just(Command::EmergencyClean { reason: reason("all") }),
         1 => Just(Command::Sweep),
@@ -819,6 +894,10 @@ proptest! {
                     prop_assert!(!before.status.is_final() || of_an_ended_job || adopts, "an ended job changed");
                     prop_assert!(job.revision > before.revision);
                     prop_assert!(job.epoch >= own);
+                    if let (Some(given), None) = (job.more_time, before.more_time) {
+                        let until = given.until.unwrap_or(Timestamp(i64::MAX));
+                        prop_assert_eq!(job.watched().stale(until), None, "ended within what was given");
+                    }
                     prop_assert!(job.activity_at >= before.activity_at || job.status.is_final());
                     prop_assert!(job.ended_at.is_none_or(|ended| ended <= Timestamp(now).max(before.activity_at)));
                     prop_assert!(job.ended_at.is_none_or(|ended| ended >= job.created_at || now < 0));
@@ -846,6 +925,53 @@ proptest! {
             prop_assert_eq!((replayed.epoch, replayed.seq, replayed.counts), (job.epoch, job.seq, job.counts));
             if job.status.is_final() {
                 prop_assert_eq!(recorded_part(&replayed), recorded_part(&job), "replaying the log gives the stored state");
+            }
+        }
+    }
+
+    /// More time never brings an end nearer, whatever else is known of the job; and what is told of when a sweep
+    /// will end it is what the sweep does.
+    #[test]
+    fn more_time_only_moves_an_end_away_and_the_end_that_is_told_is_the_one_that_comes(
+        limits in prop::array::uniform4(prop::option::of(1..200_u64)),
+        times in prop::array::uniform4(0..200_i64),
+        every in prop::option::of(1..20_u64),
+        aborting in any::<bool>(),
+        until in prop::option::of(0..300_i64),
+        lost_after in prop::option::of(0..400_u64),
+    ) {
+        let second = |seconds: i64| Timestamp(seconds * 1_000);
+        let ms = |seconds: Option<u64>| seconds.map(|seconds| seconds * 1_000);
+        let [run_timeout, activity_timeout, warn_run, warn_activity] = limits.map(ms);
+        let status = if aborting { Status::Aborting } else { Status::Running };
+        let before = Watched {
+            status,
+            started_at: Timestamp(0),
+            activity_at: second(times[0]),
+            heartbeat_at: Some(second(times[1])),
+            abort_at: aborting.then_some(second(times[2])),
+            run_timeout,
+            activity_timeout,
+            warn_run,
+            warn_activity,
+            heartbeat_every: ms(every),
+            grace: None,
+            late_write_at: None,
+            more_time: None,
+        };
+        let given = MoreTime { at: second(times[3]), until: until.map(|span| second(times[3] + span)) };
+        let after = Watched { more_time: Some(given), ..before };
+        let lost_after = ms(lost_after);
+        for now in (0..700).map(second) {
+            if after.stale(now).is_some() {
+                prop_assert!(before.stale(now).is_some(), "more time ended it at {now:?}");
+            }
+            for watched in [&before, &after] {
+                let ends = watched.stale(now).is_some() || lost_after.is_some_and(|lost| watched.lost(now, lost).is_some());
+                prop_assert_eq!(watched.due(lost_after).is_some_and(|due| now > due), ends, "at {:?}", now);
+            }
+            if !aborting && until.is_none() {
+                prop_assert_eq!(after.stale(now), None);
             }
         }
     }
@@ -895,6 +1021,8 @@ fn every_event_survives_being_stored() {
     );
     must(&mut job, &mut log, progress(Some("b"), 0.5), 2);
     must(&mut job, &mut log, message(Level::Warning, "\u{0}\u{1b}[31m"), 3);
+    must(&mut job, &mut log, Command::MoreTime { span: Some(HOUR), reason: Some(reason("r")) }, 4);
+    must(&mut job, &mut log, more_time(None), 4);
     must(&mut job, &mut log, Command::Abort { reason: reason("r") }, 4);
     must(&mut job, &mut log, Command::ForceFail { reason: reason("r") }, 5);
     must(&mut job, &mut log, Command::Retry { reason: reason("r") }, 6);

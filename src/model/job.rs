@@ -10,7 +10,7 @@ use super::event::{Cause, Level};
 use super::health::span_words;
 use super::job_fields::job_fields;
 use super::job_id::JobId;
-use super::limits::Timeouts;
+use super::limits::{MoreTime, Timeouts};
 use super::log_line::LineKind;
 use super::status::Status;
 use super::step_tree::StepTree;
@@ -312,17 +312,18 @@ impl Job {
         let by = self.ended_by.as_deref().unwrap_or("somebody");
         let Timeouts { run, activity } = self.spec.timeouts;
         let limit = |limit: Option<Duration>| limit.map_or_else(|| "a time".to_owned(), span_words);
+        let beyond = if self.more_time.is_some() { ", with the time it was given beyond it" } else { "" };
         Some(match self.ended_cause.filter(|_| self.status == Status::Failed)? {
             Cause::Reported | Cause::Aborted => return None,
             Cause::ForceFailed => format!("{by} force-failed it."),
             Cause::EmergencyCleanup => format!("{by} ran an emergency cleanup."),
             Cause::Timeout => format!(
-                "Its limit of {} was over, and {by} ended it. `timeout` at its start sets the limit, exec's --timeout, \
+                "Its limit of {} was over{beyond}, and {by} ended it. `timeout` at its start sets the limit, exec's --timeout, \
                  or for all jobs the server's --job-timeout.",
                 limit(run)
             ),
             Cause::Inactive => format!(
-                "It may be silent for {}, and {by} ended it. `activityTimeout` at its start sets the limit, exec's \
+                "It may be silent for {}{beyond}, and {by} ended it. `activityTimeout` at its start sets the limit, exec's \
                  --activity-timeout, or for all jobs the server's --activity-timeout.",
                 limit(activity)
             ),

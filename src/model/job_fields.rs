@@ -31,8 +31,8 @@ pub mod types {
     pub use serde_json::Value;
 
     pub use crate::model::{
-        AbortRequest, Author, Cause, Dropped, Execution, Feature, LastMessage, LogCounts, ProgressSource,
-        Spec, Status, Tag, Timeouts, Timestamp, Title,
+        AbortRequest, Author, Cause, Dropped, Execution, Feature, LastMessage, LogCounts, MoreTime,
+        ProgressSource, Spec, Status, Tag, Timeouts, Timestamp, Title,
     };
 }
 
@@ -156,6 +156,9 @@ macro_rules! job_fields {
                 /// The request to stop, while there is one.
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 abort: Option<Arc<AbortRequest>> = None;
+                /// Time that a person gave the current attempt beyond its limits.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                more_time: Option<MoreTime> = None;
                 /// The newest message.
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 last_message: Option<Arc<LastMessage>> = None;

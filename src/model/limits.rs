@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::job::Spec;
+use super::time::Timestamp;
 
 /// How long a run may take, and how long it may be silent. `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +47,38 @@ impl Timeouts {
             Some(seconds) => Some(Duration::from_secs(seconds)),
         };
         Self { run: or(run, self.run), activity: or(activity, self.activity) }
+    }
+}
+
+/// Time that a person gave a run beyond its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoreTime {
+    /// When it was given.
+    pub at: Timestamp,
+    /// No limit ends the run before; `None` where none ends it at all any more.
+    pub until: Option<Timestamp>,
+}
+
+impl MoreTime {
+    /// What a run is given where nothing is said and it has no limit to go by.
+    pub const USUAL: Duration = Duration::from_secs(30 * 60);
+    /// The most that is given at once: a year, as the longest limit.
+    pub const MOST: Duration = Duration::from_secs(366 * 86_400);
+
+    /// Whether it lasts at least as long as `until`.
+    pub fn covers(self, until: Option<Timestamp>) -> bool {
+        match (self.until, until) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(given), Some(until)) => given >= until,
+        }
+    }
+
+    /// The same on a clock that was set by so many milliseconds and now shows `now`.
+    #[must_use]
+    pub(super) fn on_a_clock_set(self, by_ms: i64, now: Timestamp) -> Self {
+        let until = self.until.map(|until| Timestamp(until.0.saturating_add(by_ms)));
+        Self { at: self.at.on_a_clock_set(by_ms, now), until }
     }
 }
 

@@ -36,8 +36,9 @@ const fn refused(code: &'static str, text: &'static str) -> Notice {
 }
 
 /// Every notice there is. The refusals are the codes of the REST API.
-const NOTICES: [Notice; 31] = [
+const NOTICES: [Notice; 32] = [
     done("abort-requested", "The job was asked to stop. It ends when its process has noticed."),
+    done("more-time", "The job has more time: no limit ends it before that is over."),
     done("force-failed", "The job was force-failed. Whatever its process still reports is refused."),
     done("pinned", "The job is pinned: it is kept as long as it is."),
     done("unpinned", "The job is no longer pinned. It goes when history is too old or too long."),

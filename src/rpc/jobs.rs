@@ -29,6 +29,19 @@ pub async fn abort_job(id: JobId, #[server(default)] reason: String) -> Result<(
     answer(asked, &page, |_| (page.clone(), "abort-requested"))
 }
 
+/// Gives a run more time than its limits: no limit ends it within so many seconds, or, with 0, at all.
+#[server(prefix = "/rpc", endpoint = "jobs/more-time")]
+pub async fn give_more_time(
+    id: JobId,
+    #[server(default)] seconds: Option<u64>,
+    #[server(default)] reason: String,
+) -> Result<(), RpcError> {
+    use super::form::{answer, caller, service};
+    let page = format!("/admin/jobs/{id}");
+    let given = service()?.more_time(&caller()?, id, seconds, Some(reason)).await;
+    answer(given, &page, |_| (page.clone(), "more-time"))
+}
+
 /// Ends a job now.
 #[server(prefix = "/rpc", endpoint = "jobs/force-fail")]
 pub async fn force_fail_job(id: JobId, #[server(default)] reason: String) -> Result<(), RpcError> {

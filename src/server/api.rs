@@ -62,6 +62,7 @@ pub fn routes() -> (axum::Router<AppState>, utoipa::openapi::OpenApi) {
         .routes(routes!(progress::fail))
         .routes(routes!(progress::aborted))
         .routes(routes!(recovery::abort))
+        .routes(routes!(recovery::more_time))
         .routes(routes!(recovery::force_fail))
         .routes(routes!(recovery::pin))
         .routes(routes!(recovery::unpin))

@@ -368,7 +368,7 @@ impl Service {
             let lines = self.store.log(job.id, query).await?.lines;
             lines.into_iter().map(|line| Action { at: line.at, text: line.text }).collect()
         };
-        Ok(JobPageView::new(job, actions, self.now(), self.board.build(), unfolded))
+        Ok(JobPageView::new(job, actions, self.now(), self.board.build(), self.board.sweep_plan(), unfolded))
     }
 
     /// What changed of a job since its revision `since`.

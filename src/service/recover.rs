@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::{Caller, Service, ServiceError, to_the_end};
-use crate::model::{Command, Context, Job, JobId, Permission, Reason, Refusal, Status, Timestamp, visible};
+use crate::model::{
+    Command, Context, Invalid, Job, JobId, MoreTime, Permission, Reason, Refusal, Status, Timestamp, visible,
+};
 use crate::store::{JobStore, StoreError};
 
 /// How many reports of emergency cleanups are kept at hand.
@@ -75,6 +78,41 @@ impl Service {
         Ok(self.store.transact(id, Command::Abort { reason }, self.context(caller)).await?)
     }
 
+    /// Gives a run more time than its limits: no limit ends it within so many seconds from now, or, with 0, at
+    /// all; as long again as its limit where nothing is said. Never less than it has: doing it twice is doing it
+    /// once.
+    pub async fn more_time(
+        &self,
+        caller: &Caller,
+        id: JobId,
+        seconds: Option<u64>,
+        reason: Option<String>,
+    ) -> Result<Arc<Job>, ServiceError> {
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        let span = match seconds {
+            None => Some(self.job(id).await?.usual_more_time()),
+            Some(0) => None,
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+        };
+        if span.is_some_and(|span| span > MoreTime::MOST) {
+            return Err(Invalid::new("seconds", "must be up to a year, or 0 for no limit").into());
+        }
+        let reason = reason.filter(|reason| !reason.trim().is_empty()).map(Reason::new).transpose()?;
+        self.unless_unchanged(caller, id, Command::MoreTime { span, reason }).await
+    }
+
+    /// How much more time is usually given to the job; `None` where more time changes nothing.
+    pub async fn more_time_offered(
+        &self,
+        caller: &Caller,
+        id: JobId,
+    ) -> Result<Option<Duration>, ServiceError> {
+        caller.must(Permission::Read)?;
+        let job = self.job(id).await?;
+        Ok(job.watched().may_have_more_time().then(|| job.usual_more_time()))
+    }
+
     /// Ends a job now: cancels it where this server runs it, fences it wherever it runs.
     pub async fn force_fail(
         &self,
@@ -90,22 +128,25 @@ impl Service {
 
     /// Keeps an ended job, whatever the limits of history are. Doing it twice is doing it once.
     pub async fn pin(&self, caller: &Caller, id: JobId) -> Result<Arc<Job>, ServiceError> {
-        self.set_pinned(caller, id, Command::Pin).await
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        self.unless_unchanged(caller, id, Command::Pin).await
     }
 
     /// Lets the limits of history have a job again. Doing it twice is doing it once.
     pub async fn unpin(&self, caller: &Caller, id: JobId) -> Result<Arc<Job>, ServiceError> {
-        self.set_pinned(caller, id, Command::Unpin).await
+        caller.must(Permission::Recover)?;
+        self.must_be_open()?;
+        self.unless_unchanged(caller, id, Command::Unpin).await
     }
 
-    async fn set_pinned(
+    /// Does it, or finds it done.
+    async fn unless_unchanged(
         &self,
         caller: &Caller,
         id: JobId,
         command: Command,
     ) -> Result<Arc<Job>, ServiceError> {
-        caller.must(Permission::Recover)?;
-        self.must_be_open()?;
         match self.store.transact(id, command, self.context(caller)).await {
             Err(StoreError::Refused(Refusal::Unchanged { .. })) => self.job(id).await,
             done => Ok(done?),

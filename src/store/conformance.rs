@@ -17,8 +17,8 @@ use super::memory::matches;
 use super::postgres::cluster::Cluster;
 use super::*;
 use crate::model::{
-    Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, Outcome, ProgressSource, Reason,
-    Report, ReportItem, Spec, Status, StepSpec, Tag, Timeouts, Title,
+    Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, MoreTime, Outcome,
+    ProgressSource, Reason, Report, ReportItem, Spec, Status, StepSpec, Tag, Timeouts, Title,
 };
 
 /// A store, and the folder it lives in.
@@ -222,6 +222,7 @@ conformance!(
     an_import_is_all_or_nothing_and_overwrites_nothing,
     jobs_are_visited_in_the_order_of_their_ids,
     what_is_pinned_outlives_every_limit,
+    more_time_is_kept,
     a_log_keeps_so_many_of_each_and_says_what_it_did_not,
     the_newest_messages_of_many_jobs_come_at_once,
 );
@@ -1044,6 +1045,32 @@ async fn what_is_pinned_outlives_every_limit<S: Engine>(f: Fixture<S>) {
     );
     let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
     assert_eq!((report.jobs, report.problems), (2, Vec::new()));
+}
+
+async fn more_time_is_kept<S: Engine>(f: Fixture<S>) {
+    let id = start(&*f.store, 1, "import", 0).await.id;
+    let more = |seconds: u64| {
+        let reason = Some(Reason::new("the disk is slow").unwrap());
+        Command::MoreTime { span: Some(Duration::from_secs(seconds)), reason }
+    };
+    f.store.transact(id, more(3_600), at(700_000)).await.unwrap();
+    let f = f.reopen().await;
+    let given = Some(MoreTime { at: Timestamp(700_000), until: Some(Timestamp(4_300_000)) });
+    assert_eq!(f.store.get(id).await.unwrap().unwrap().more_time, given);
+    let less = f.store.transact(id, more(10), at(700_001)).await;
+    assert!(matches!(less, Err(StoreError::Refused(Refusal::Unchanged { .. }))), "{less:?}");
+    assert_eq!(
+        f.store.transact(id, Command::Sweep, at(4_300_000)).await,
+        Err(StoreError::Refused(Refusal::NotStale))
+    );
+    f.store.transact(id, Command::Sweep, at(4_300_001)).await.unwrap();
+    let f = f.reopen().await;
+    let job = f.store.get(id).await.unwrap().unwrap();
+    assert_eq!((job.status, job.cause(), job.more_time), (Status::Failed, Some(Cause::Timeout), given));
+    let lines = log(&*f.store, id, LogFilter::default()).await;
+    assert!(lines[1].contains("no limit ends it for 60 minutes. the disk is slow"), "{lines:?}");
+    let report = f.store.check(Box::new(|_, _| true)).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
 }
 
 async fn a_log_keeps_so_many_of_each_and_says_what_it_did_not<S: Engine>(f: Fixture<S>) {

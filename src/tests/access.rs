@@ -66,6 +66,7 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
             | "/api/admin/clock/accept"
             | "/api/admin/jobs/emergency-cleanup"
             | "/api/admin/jobs/{id}/abort"
+            | "/api/admin/jobs/{id}/more-time"
             | "/api/admin/jobs/{id}/force-fail"
             | "/api/admin/jobs/{id}/pin"
             | "/api/admin/jobs/{id}/unpin",
@@ -74,6 +75,7 @@ fn takes(method: &str, path: &str) -> Option<Takes> {
             "POST",
             "/rpc/jobs/start"
             | "/rpc/jobs/abort"
+            | "/rpc/jobs/more-time"
             | "/rpc/jobs/force-fail"
             | "/rpc/jobs/pin"
             | "/rpc/jobs/unpin"

@@ -7,6 +7,7 @@ mod events;
 mod health;
 mod list;
 mod messages;
+mod more_time;
 mod openapi;
 mod pins;
 mod probes;

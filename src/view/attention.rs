@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::board::JobRow;
-use super::format::age;
+use super::board::{JobRow, SweepPlan};
+use super::format::{age, ahead};
 use crate::model::{Need, Severity, Status, Timestamp, Trouble, span_words};
 
 /// Why a job needs a person.
@@ -14,12 +14,23 @@ pub struct Attention {
     pub severity: Severity,
     /// Continues the job's name: "has been silent for 11 minutes".
     pub verdict: String,
-    /// The evidence, and what happens if nobody does anything.
+    /// The evidence. What happens if nobody does anything says [`fate`].
     pub evidence: String,
+    /// More time would help.
+    pub may_wait: bool,
     /// Asking it to stop makes no sense any more: only force helps.
     pub only_force: bool,
     /// There is nothing to be done here, only where the process runs.
     pub elsewhere: bool,
+}
+
+impl Attention {
+    /// The evidence, and what happens if nobody does anything.
+    pub fn told(&self, row: &JobRow, now: Timestamp, plan: Option<&SweepPlan>) -> String {
+        let fate = fate(row, now, plan);
+        let space = if fate.is_empty() { "" } else { " " };
+        [&self.evidence, space, &fate].concat()
+    }
 }
 
 /// Why a job needs a person at `now`, where it does.
@@ -47,13 +58,10 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
                 ),
             )
         }
-        Need::RanTooLong => (
-            format!("has run for {running}, longer than it may."),
-            format!("{heard} The next sweep will fail it."),
-        ),
+        Need::RanTooLong => (format!("has run for {running}, longer than it may."), heard),
         Need::Silent => (
             format!("has been silent for {inactive}."),
-            format!("{heard} No message, no step and no progress since. The next sweep will fail it."),
+            format!("{heard} No message, no step and no progress since."),
         ),
         Need::Unheard => {
             let since = row.heartbeat_at.unwrap_or(row.started_at);
@@ -73,34 +81,49 @@ pub fn attention(row: &JobRow, now: Timestamp) -> Option<Attention> {
                 format!("{by} asked {}. {heard}", age(now.since(at))),
             )
         }
-        Need::SilentSoon => (
-            format!("has been silent for {inactive}."),
-            format!("{heard} It counts as stale after {}.", limit(row.activity_timeout_ms)),
-        ),
-        Need::LongSoon => (
-            format!("has run for {running}."),
-            format!("{heard} It may run for {}.", limit(row.run_timeout_ms)),
-        ),
+        Need::SilentSoon => (format!("has been silent for {inactive}."), heard),
+        Need::LongSoon => (format!("has run for {running}."), heard),
         Need::Quiet => (
             format!("has been silent for {inactive}."),
-            format!("{heard} That is longer than {}; nothing ends it.", limit(row.warn_activity_ms)),
+            format!("{heard} {}", long_for(row.warn_activity_ms.or(row.activity_timeout_ms))),
         ),
         Need::Long => (
             format!("has run for {running}."),
-            format!("{heard} That is longer than {}; nothing ends it.", limit(row.warn_run_ms)),
+            format!("{heard} {}", long_for(row.warn_run_ms.or(row.run_timeout_ms))),
         ),
     };
     Some(Attention {
         severity: need.severity(),
         verdict,
         evidence,
+        may_wait: row.watched().may_have_more_time()
+            && !matches!(need, Need::Zombie | Need::Unheard | Need::NotStopping),
         only_force: need != Need::Zombie && row.status == Status::Aborting,
         elsewhere: need == Need::Zombie,
     })
 }
 
-fn limit(ms: Option<u64>) -> String {
-    ms.map(|ms| span_words(Duration::from_millis(ms))).unwrap_or_default()
+fn long_for(ms: Option<u64>) -> String {
+    let usual = span_words(Duration::from_millis(ms.unwrap_or(0)));
+    format!("That is longer than {usual}; nothing ends it.")
+}
+
+/// What happens to a job that needs a person if nobody does anything and nothing more is heard of it; empty where
+/// nothing does.
+fn fate(row: &JobRow, now: Timestamp, plan: Option<&SweepPlan>) -> String {
+    let watched = row.watched();
+    // One that is heard of is not lost.
+    let lost_after = plan.and_then(|plan| plan.lost_after_ms).filter(|_| watched.unheard(now).is_some());
+    match (watched.due(lost_after), plan) {
+        (None, _) => String::new(),
+        (Some(due), Some(plan)) => {
+            format!("The sweep will fail it {}.", ahead(plan.after(due, now).since(now)))
+        }
+        (Some(due), None) if now > due => "The next sweep will fail it.".to_owned(),
+        (Some(due), None) => {
+            format!("It has {} left, then the next sweep will fail it.", span_words(due.since(now)))
+        }
+    }
 }
 
 /// The sentence the overview opens with, and the one under it.
@@ -143,7 +166,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::JobId;
+    use crate::model::{JobId, MoreTime};
 
     const MINUTE: i64 = 60_000;
 
@@ -169,6 +192,7 @@ mod tests {
             grace: None,
             warn_run_ms: None,
             warn_activity_ms: None,
+            more_time: None,
             guessed: false,
             late_writes: 0,
             late_write_at: None,
@@ -182,6 +206,49 @@ mod tests {
         let row = row(Status::Running);
         let at = |minute: i64| attention(&row, Timestamp(minute * MINUTE)).map(|need| need.severity);
         assert_eq!((at(7), at(9), at(11)), (None, Some(Severity::Soon), Some(Severity::Now)));
+    }
+
+    #[test]
+    fn what_the_sweep_will_do_is_said_with_when() {
+        let row = row(Status::Running);
+        let minute = |minute: i64| Timestamp(minute * MINUTE);
+        let plan = SweepPlan { next: minute(3), every_ms: 300_000, lost_after_ms: None };
+        // Silent for ten minutes at 10:00; the sweeps are at 3, 8, 13 and so on.
+        for (now, when) in [(9, "in 4 min"), (11, "in 2 min"), (13, "now")] {
+            assert_eq!(fate(&row, minute(now), Some(&plan)), format!("The sweep will fail it {when}."));
+        }
+        assert_eq!(fate(&row, minute(11), None), "The next sweep will fail it.");
+        assert_eq!(fate(&row, minute(9), None), "It has 60 seconds left, then the next sweep will fail it.");
+        let vouched = JobRow {
+            run_timeout_ms: None,
+            activity_timeout_ms: None,
+            heartbeat_every: Some(5),
+            ..row.clone()
+        };
+        let plan_of_lost = SweepPlan { lost_after_ms: Some(900_000), ..plan };
+        assert_eq!(fate(&vouched, minute(11), Some(&plan_of_lost)), "The sweep will fail it in 7 min.");
+        let heard = JobRow { heartbeat_at: Some(minute(11)), ..vouched };
+        assert_eq!(fate(&heard, minute(11), Some(&plan_of_lost)), "", "it is heard of, and nothing ends it");
+        let given = JobRow { more_time: Some(MoreTime { at: minute(11), until: Some(minute(71)) }), ..row };
+        assert_eq!(attention(&given, minute(11)), None);
+        assert_eq!(fate(&given, minute(11), Some(&plan)), "The sweep will fail it in 1 h.");
+        let freed = JobRow { more_time: Some(MoreTime { at: minute(11), until: None }), ..given };
+        assert_eq!(fate(&freed, minute(11), Some(&plan)), "");
+        let need = attention(&freed, minute(22)).unwrap();
+        assert!(need.evidence.ends_with("longer than 10 minutes; nothing ends it."), "{}", need.evidence);
+        assert!(!need.may_wait, "more than no limit is none");
+    }
+
+    #[test]
+    fn more_time_is_offered_for_what_takes_long_and_for_nothing_else() {
+        let minute = |minute: i64| Timestamp(minute * MINUTE);
+        let running = row(Status::Running);
+        assert!(attention(&running, minute(9)).unwrap().may_wait);
+        assert!(attention(&running, minute(11)).unwrap().may_wait);
+        let unheard = JobRow { heartbeat_every: Some(5), ..row(Status::Running) };
+        assert!(!attention(&unheard, minute(2)).unwrap().may_wait);
+        let stopping = JobRow { abort: Some((minute(1), "anna".to_owned())), ..row(Status::Aborting) };
+        assert!(!attention(&stopping, minute(3)).unwrap().may_wait);
     }
 
     #[test]

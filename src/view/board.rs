@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{duration, percent_text};
 use crate::model::{
-    Counts, Execution, Job, JobId, LastMessage, OutcomeCounts, Status, Timestamp, Trouble, Watched, shorten,
+    Counts, Execution, Job, JobId, LastMessage, MoreTime, OutcomeCounts, Status, Timestamp, Trouble, Watched,
+    shorten,
 };
 
 /// A job that has not ended, as a row of the overview. Also a job that has, while the process it ran in
@@ -51,6 +52,8 @@ pub struct JobRow {
     pub warn_run_ms: Option<u64>,
     /// How long it may be silent before somebody is told, in milliseconds.
     pub warn_activity_ms: Option<u64>,
+    /// Time that was given to it beyond its limits.
+    pub more_time: Option<MoreTime>,
     /// Its number was read out of what it printed.
     pub guessed: bool,
     /// Refused writes of a fenced run, and when the last came.
@@ -88,6 +91,7 @@ impl From<&Job> for JobRow {
             grace: job.spec.grace,
             warn_run_ms: watched.warn_run,
             warn_activity_ms: watched.warn_activity,
+            more_time: watched.more_time,
             guessed: !job.progress_source.is_reported(),
             late_writes: job.late_writes,
             late_write_at: job.late_write_at,
@@ -173,7 +177,29 @@ impl JobRow {
             heartbeat_every: self.heartbeat_every.map(ms),
             grace: self.grace.map(ms),
             late_write_at: self.late_write_at,
+            more_time: self.more_time,
         }
+    }
+}
+
+/// When and how a server ends what is stale or lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepPlan {
+    /// When it sweeps next, by its clock.
+    pub next: Timestamp,
+    /// How far apart its sweeps are, in milliseconds.
+    pub every_ms: u64,
+    /// How long a promised sign of life may be missing, in milliseconds.
+    pub lost_after_ms: Option<u64>,
+}
+
+impl SweepPlan {
+    /// The first sweep at `now` or later that comes after `due`. Pages ask of plans that are some sweeps old.
+    pub fn after(&self, due: Timestamp, now: Timestamp) -> Timestamp {
+        let missed = now.0.max(due.0.saturating_add(1)).saturating_sub(self.next.0).max(0);
+        let every = i64::try_from(self.every_ms).unwrap_or(i64::MAX).max(1);
+        let sweeps = missed / every + i64::from(missed % every > 0);
+        Timestamp(self.next.0.saturating_add(sweeps.saturating_mul(every)))
     }
 }
 
@@ -200,6 +226,8 @@ pub struct BoardView {
     pub max_active: u32,
     /// What is wrong with the system itself, gravest first.
     pub troubles: Vec<Trouble>,
+    /// When stale jobs are ended, where this server does that.
+    pub sweep: Option<SweepPlan>,
 }
 
 impl BoardView {

@@ -21,14 +21,30 @@ pub fn duration(span: Duration) -> String {
     }
 }
 
+/// A span in its largest unit: `12 s`, `4 min`, `3 h`, `2 d`.
+fn about(seconds: u64) -> String {
+    let (size, unit) = match seconds {
+        0..=59 => (1, "s"),
+        60..=3_599 => (60, "min"),
+        3_600..=86_399 => (3_600, "h"),
+        _ => (86_400, "d"),
+    };
+    format!("{} {unit}", seconds / size)
+}
+
 /// How long ago: `just now`, `12 s ago`, `4 min ago`, `3 h ago`, `2 d ago`.
 pub fn age(span: Duration) -> String {
     match span.as_secs() {
         0..=1 => "just now".to_owned(),
-        seconds @ 2..=59 => format!("{seconds} s ago"),
-        seconds @ 60..=3_599 => format!("{} min ago", seconds / 60),
-        seconds @ 3_600..=86_399 => format!("{} h ago", seconds / 3_600),
-        seconds => format!("{} d ago", seconds / 86_400),
+        seconds => about(seconds) + " ago",
+    }
+}
+
+/// How far ahead: `now`, `in 12 s`, `in 4 min`, `in 3 h`, `in 2 d`.
+pub fn ahead(span: Duration) -> String {
+    match span.as_secs() {
+        0..=1 => "now".to_owned(),
+        seconds => "in ".to_owned() + &about(seconds),
     }
 }
 
@@ -138,6 +154,10 @@ mod tests {
         assert_eq!(duration(Duration::from_secs(3_723)), "1:02:03");
         assert_eq!(duration(Duration::from_secs(183_845)), "2 d 03:04");
         assert_eq!(age(Duration::from_secs(252)), "4 min ago");
+        assert_eq!(
+            [1, 2, 59, 3_600, 200_000].map(|seconds| ahead(Duration::from_secs(seconds))),
+            ["now", "in 2 s", "in 59 s", "in 1 h", "in 2 d"]
+        );
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::board::JobRow;
+use super::board::{JobRow, SweepPlan};
 use super::format::duration;
-use crate::model::{Execution, Job, LogCounts, LogLine, Status, StepTree, Timestamp, minutes, shorten};
+use crate::model::{
+    Execution, Job, LogCounts, LogLine, MoreTime, Status, StepTree, Timestamp, minutes, shorten, span_words,
+};
 
 /// What state a step is in, told by glyph, word and hue together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +100,8 @@ pub struct JobPageView {
     pub seq: u64,
     /// Somebody wants it kept.
     pub pinned: bool,
+    /// When stale jobs are ended, where this server does that.
+    pub sweep: Option<SweepPlan>,
 }
 
 /// What a poll of a job brings. Flat, as [`BoardAnswer`](super::BoardAnswer) is.
@@ -130,7 +134,14 @@ pub struct LogAnswer {
 
 impl JobPageView {
     /// Builds the page of a job. `unfolded` shows every step.
-    pub fn new(job: &Job, actions: Vec<Action>, now: Timestamp, build: &str, unfolded: bool) -> Self {
+    pub fn new(
+        job: &Job,
+        actions: Vec<Action>,
+        now: Timestamp,
+        build: &str,
+        sweep: Option<SweepPlan>,
+        unfolded: bool,
+    ) -> Self {
         Self {
             row: JobRow::from(job),
             now,
@@ -146,6 +157,7 @@ impl JobPageView {
             actions,
             seq: job.seq,
             pinned: job.pinned,
+            sweep,
         }
     }
 }
@@ -319,6 +331,13 @@ fn facts(job: &Job) -> Vec<Fact> {
         format!("{}, {}", span(spec.timeouts.run, "run"), span(spec.timeouts.activity, "silence")),
         false,
     );
+    if let Some(MoreTime { at, until }) = job.more_time {
+        let what = until.map_or("none any more, since ".to_owned(), |until| {
+            format!("none for {}, from ", span_words(until.since(at)))
+        });
+        push("More time", what, false, Some(at), false);
+    }
+    let mut add = |name: &str, value: String, mono: bool| push(name, value, mono, None, mono);
     if job.pinned {
         add("Kept", "pinned: no limit of history removes it".to_owned(), false);
     }

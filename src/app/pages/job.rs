@@ -1,12 +1,14 @@
 //! `/admin/jobs/{id}`: one job in full.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
 use leptos_meta::Title;
 use leptos_router::hooks::use_params_map;
 
 use super::log_filters::LogSearch;
 use super::{Visit, page, query, title_text};
-use crate::app::components::{AskDialog, TimeAt, encode, past_address};
+use crate::app::components::{AskDialog, MoreTimeDialog, TimeAt, encode, past_address};
 use crate::app::islands::{
     Begin, CopyLog, Deeds, FactList, JobActions, JobBar, JobHead, JobProps, LineCount, LiveJob, LogKinds,
     LogLines, LogZone, StepCard,
@@ -56,7 +58,7 @@ pub fn JobPage() -> impl IntoView {
             seq => seq.parse().ok().map(From::Line),
         }),
         before: query("before").and_then(|seq| seq.parse().ok()),
-        ask: query("ask").filter(|ask| ask == "abort" || ask == "force-fail"),
+        ask: query("ask").filter(|ask| ["abort", "more-time", "force-fail"].contains(&ask.as_str())),
     };
     page(move |visit| draw(visit, asked))
 }
@@ -105,6 +107,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
     let feature = initial.row.feature.clone();
     let (ended, pinned) = (initial.row.status.is_final(), initial.pinned);
     let input = service.job_input(caller, id).await?;
+    let more_time = service.more_time_offered(caller, id).await?;
     let props = JobProps {
         view: initial,
         lines: log.lines,
@@ -141,7 +144,7 @@ async fn draw(visit: Visit, asked: Asked) -> Result<AnyView, ServiceError> {
                 </div>
                 // Made here and not before: an island finds what its page knows only within it.
                 {again}
-                {can_act.then(|| actions(id, asked_title, ask, dialog_label))}
+                {can_act.then(|| actions(id, asked_title, ask, more_time, dialog_label))}
             </div>
             <div>
                 <JobBar />
@@ -247,17 +250,37 @@ fn pin(id: JobId, pinned: bool) -> impl IntoView {
     }
 }
 
-/// Abort and force-fail, each with the question it asks.
-fn actions(id: JobId, title: String, ask: Option<String>, label: Option<Label>) -> impl IntoView {
-    let (abort, force_fail) = (ask.as_deref() == Some("abort"), ask.as_deref() == Some("force-fail"));
+/// More time, abort and force-fail, each with the question it asks; the mildest first.
+fn actions(
+    id: JobId,
+    title: String,
+    ask: Option<String>,
+    more_time: Option<Duration>,
+    label: Option<Label>,
+) -> impl IntoView {
+    let asks = |what: &str| ask.as_deref() == Some(what);
+    let (abort, force_fail, wait) = (asks("abort"), asks("force-fail"), asks("more-time"));
+    let more_dialog = more_time.map(|usual| {
+        let (title, label) = (title.clone(), label.clone());
+        view! { <MoreTimeDialog id title usual open=wait label /> }
+    });
+    let more_button = more_time.map(|_| {
+        view! {
+            <a class="button mild" data-ask="ask-more-time" href=format!("/admin/jobs/{id}?ask=more-time")>
+                "More time…"
+            </a>
+        }
+    });
     view! {
         <JobActions>
-            <a class="button abort" data-ask="ask-abort" href=format!("/admin/jobs/{id}?ask=abort")>
+            {more_button}
+            <a class="button mild" data-ask="ask-abort" href=format!("/admin/jobs/{id}?ask=abort")>
                 "Abort…"
             </a>
             <a class="button danger" data-ask="ask-force-fail" href=format!("/admin/jobs/{id}?ask=force-fail")>
                 "Force fail…"
             </a>
+            {more_dialog}
             <AskDialog
                 what="abort"
                 id

@@ -1,8 +1,8 @@
-//! `longhaul jobs abort`, `force-fail`, `pin` and `unpin`.
+//! `longhaul jobs abort`, `more-time`, `force-fail`, `pin` and `unpin`.
 
 use serde_json::{Value, json};
 
-use super::{ActArgs, connect, path, resolve};
+use super::{ActArgs, MoreTimeArgs, connect, path, resolve};
 use crate::cli::client::{Acknowledged, CallError, Client, ClientArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::{complain, print};
@@ -12,6 +12,7 @@ use crate::model::JobId;
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
     Abort,
+    MoreTime,
     ForceFail,
     Pin,
     Unpin,
@@ -21,6 +22,7 @@ impl Act {
     fn verb(self) -> &'static str {
         match self {
             Self::Abort => "abort",
+            Self::MoreTime => "more-time",
             Self::ForceFail => "force-fail",
             Self::Pin => "pin",
             Self::Unpin => "unpin",
@@ -30,6 +32,7 @@ impl Act {
     fn done(self) -> &'static str {
         match self {
             Self::Abort => "was asked to stop",
+            Self::MoreTime => "has more time",
             Self::ForceFail => "was force-failed",
             Self::Pin => "is pinned",
             Self::Unpin => "is not pinned",
@@ -40,6 +43,12 @@ impl Act {
 /// As [`run`], for what asks for a reason.
 pub async fn run_with_reason(args: ActArgs, act: Act) -> Result<Exit, CallError> {
     run(&args.client, &args.ids, &json!({"reason": args.reason}), act).await
+}
+
+/// As [`run`], for more time.
+pub async fn run_more_time(args: MoreTimeArgs) -> Result<Exit, CallError> {
+    let body = json!({"seconds": args.span, "reason": args.reason});
+    run(&args.client, &args.ids, &body, Act::MoreTime).await
 }
 
 /// Goes through all jobs, also when one is refused, and exits with the gravest result.

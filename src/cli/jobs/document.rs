@@ -53,6 +53,8 @@ pub struct Document {
     #[serde(default)]
     pub abort: Option<Abort>,
     #[serde(default)]
+    pub more_time: Option<MoreTime>,
+    #[serde(default)]
     pub pinned: bool,
     #[serde(default)]
     pub late_writes: u64,
@@ -74,6 +76,12 @@ pub struct Document {
 pub struct Abort {
     pub reason: String,
     pub by: String,
+}
+
+/// That somebody gave it more time: up to when, or without limit.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MoreTime {
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// What is wrong with it.

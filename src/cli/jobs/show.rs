@@ -101,6 +101,12 @@ fn render(job: &Document, last: &[Line], now: DateTime<Utc>, screen: Screen) -> 
     if let Some(abort) = &job.abort {
         fact("abort", &shown(&format!("asked for by {}: {}", abort.by, abort.reason)));
     }
+    if let Some(given) = &job.more_time {
+        let until = given.until.map_or("no limit ends it".to_owned(), |until| {
+            format!("no limit ends it before {}", moment(until))
+        });
+        fact("more time", &until);
+    }
     if let Some(verdict) = &job.verdict {
         fact("verdict", &shown(&verdict.text));
     }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::model::{Cause, Job, JobId, LogCounts, LogLine, ProgressSource, Status, Timestamp};
 use crate::service::{Caller, Service, ServiceError};
 use crate::store::Newest;
-use crate::view::{JobRow, Severity, attention, iso};
+use crate::view::{JobRow, Severity, SweepPlan, attention, iso};
 
 /// A message of a job.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -175,6 +175,9 @@ pub struct JobDto {
     /// Who asked it to stop, why, and when; null where nobody did.
     #[schema(required = true)]
     pub abort: Option<AbortDto>,
+    /// That somebody gave it more time than its limits; absent where nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_time: Option<MoreTimeDto>,
     /// How many messages were not kept, because the log had as many of that level as it may have.
     pub dropped: TruncatedDto,
     /// Somebody wants it kept: no limit of age or number removes it.
@@ -197,6 +200,17 @@ pub struct AbortDto {
     pub at: String,
 }
 
+/// That somebody gave a job more time. Who, and why, says its log.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MoreTimeDto {
+    /// When it was given.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// No limit ends the job before; null where none does at all any more.
+    #[schema(required = true, format = DateTime)]
+    pub until: Option<String>,
+}
+
 /// How many messages of each level a job carries when it is asked for alone.
 pub const MESSAGES_OF_ONE: usize = 1_000;
 /// How many it carries in a list. `…/messages` has the rest.
@@ -211,8 +225,8 @@ impl JobDto {
         most: usize,
     ) -> Result<Vec<Self>, ServiceError> {
         let newest = service.newest_messages(caller, jobs, most).await?;
-        let now = service.now();
-        Ok(jobs.iter().zip(newest).map(|(job, messages)| Self::with(job, now, messages)).collect())
+        let (now, plan) = (service.now(), service.board().sweep_plan());
+        Ok(jobs.iter().zip(newest).map(|(job, messages)| Self::with(job, now, plan, messages)).collect())
     }
 
     /// A job with its newest messages, `most` of each level.
@@ -223,10 +237,11 @@ impl JobDto {
         most: usize,
     ) -> Result<Self, ServiceError> {
         let newest = service.newest_messages(caller, std::slice::from_ref(job), most).await?;
-        Ok(Self::with(job, service.now(), newest.into_iter().next().unwrap_or_default()))
+        let plan = service.board().sweep_plan();
+        Ok(Self::with(job, service.now(), plan, newest.into_iter().next().unwrap_or_default()))
     }
 
-    fn with(job: &Job, now: Timestamp, messages: Newest) -> Self {
+    fn with(job: &Job, now: Timestamp, plan: Option<SweepPlan>, messages: Newest) -> Self {
         let LogCounts { info, warning, error, .. } = job.counts;
         let left = |count: u64, shown: &[LogLine]| count.saturating_sub(shown.len() as u64);
         let truncated = TruncatedDto {
@@ -236,12 +251,13 @@ impl JobDto {
         };
         let [info_messages, warning_messages, error_messages] =
             messages.map(|lines| lines.into_iter().map(message).collect());
-        let verdict = attention(&JobRow::from(job), now).map(|need| VerdictDto {
+        let row = JobRow::from(job);
+        let verdict = attention(&row, now).map(|need| VerdictDto {
             severity: match need.severity {
                 Severity::Now => Urgency::Now,
                 Severity::Soon => Urgency::Soon,
             },
-            text: format!("{} {} {}", job.title(), need.verdict, need.evidence),
+            text: format!("{} {} {}", job.title(), need.verdict, need.told(&row, now, plan.as_ref())),
         });
         let spec = &job.spec;
         Self {
@@ -283,6 +299,9 @@ impl JobDto {
                 by: abort.by.clone(),
                 at: iso(abort.at),
             }),
+            more_time: job
+                .more_time
+                .map(|given| MoreTimeDto { at: iso(given.at), until: given.until.map(iso) }),
             dropped: TruncatedDto {
                 info: job.dropped.info,
                 warning: job.dropped.warning,

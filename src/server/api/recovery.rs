@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::progress::Reported;
-use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, JobPath, Recover};
+use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, JobPath, OptionalBody, Recover};
 use crate::model::{Job, JobId, Status};
 use crate::service::{CleanupOutcome, CleanupReport};
 
@@ -44,6 +44,44 @@ pub async fn abort(
 ) -> Result<(StatusCode, Json<Reported>), ApiError> {
     let job = app.service.abort(&caller, id, body.reason.unwrap_or_default()).await?;
     Ok((StatusCode::ACCEPTED, Reported::of(&job, "Abort requested")))
+}
+
+/// How much more time, and why.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct MoreTimeBody {
+    /// No limit ends the job within so many seconds from now, up to a year; 0 for no limit at all. As long again
+    /// as its own limit where absent.
+    #[schema(maximum = 31622400, example = 3600)]
+    seconds: Option<u64>,
+    /// Why: up to 1000 characters, kept in the job's log.
+    #[schema(max_length = 1000, example = "the disk is slow today")]
+    reason: Option<String>,
+}
+
+/// Give a job more time
+///
+/// Its limits of run time and silence, and what warns of them, wait until that is over. Never less than it has:
+/// asking for less changes nothing. Ends with a request to stop.
+#[utoipa::path(
+    post,
+    path = "/api/admin/jobs/{id}/more-time",
+    operation_id = "giveMoreTime",
+    tag = "recovery",
+    params(("id" = uuid::Uuid, Path, description = "The job")),
+    request_body = Option<MoreTimeBody>,
+    responses(
+        (status = 200, body = Reported, description = "The job has that time"),
+        (status = 409, body = ErrorBody, description = "`job_finished`: it has ended. `wrong_state`: it does not run, or was asked to stop"),
+    )
+)]
+pub async fn more_time(
+    State(app): State<AppState>,
+    Allowed(caller, _): Allowed<Recover>,
+    JobPath(id): JobPath,
+    OptionalBody(body): OptionalBody<MoreTimeBody>,
+) -> Result<Json<Reported>, ApiError> {
+    let job = app.service.more_time(&caller, id, body.seconds, body.reason).await?;
+    Ok(Reported::of(&job, "Job has more time"))
 }
 
 /// End a job now

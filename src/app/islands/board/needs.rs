@@ -63,9 +63,15 @@ fn need(board: KnownBoard, row: Row) -> impl IntoView {
     let urgent = move || need().is_some_and(|need| need.severity == Severity::Now);
     // The mildest first. What was asked to stop is not asked again; what ended by itself is out of reach.
     let no_action = move || !board.may_recover || need().is_none_or(|need| need.elsewhere);
+    let no_more = move || no_action() || need().is_none_or(|need| !need.may_wait);
     let no_abort = move || no_action() || need().is_some_and(|need| need.only_force);
     let no_force =
         move || no_action() || need().is_some_and(|need| need.severity == Severity::Soon && !need.only_force);
+    let evidence = move || {
+        let (job, now) = (job.read(), board.clock.sure.get());
+        attention(&job, now)
+            .map_or_else(String::new, |need| need.told(&job, now, board.frame.read().sweep.as_ref()))
+    };
     view! {
         <div class="verdict" class:bad=flag(urgent)>
             {move || view! { <Icon glyph=glyph(urgent()) /> }}
@@ -73,11 +79,14 @@ fn need(board: KnownBoard, row: Row) -> impl IntoView {
                 <b>{words(move || visible(&job.read().title, false).into_owned())}</b>
                 " "
                 {words(move || need().map(|need| need.verdict).unwrap_or_default())}
-                <p>{words(move || need().map(|need| need.evidence).unwrap_or_default())}</p>
+                <p>{words(evidence)}</p>
             </div>
             <div class="actions">
                 <a class="button" href=format!("/admin/jobs/{id}")>
                     "Details"
+                </a>
+                <a class="button" href=format!("/admin/jobs/{id}?ask=more-time") hidden=flag(no_more)>
+                    "More time…"
                 </a>
                 <a class="button" href=format!("/admin/jobs/{id}?ask=abort") hidden=flag(no_abort)>
                     "Abort…"

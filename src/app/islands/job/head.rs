@@ -100,7 +100,8 @@ pub fn JobBar() -> impl IntoView {
     let need = move || attention(&known.view.read().row, known.clock.sure.get());
     let under = move || {
         if let Some(need) = need() {
-            return format!("This job {} {}", need.verdict, need.evidence);
+            let (view, now) = (known.view.read(), known.clock.sure.get());
+            return format!("This job {} {}", need.verdict, need.told(&view.row, now, view.sweep.as_ref()));
         }
         let (view, now) = (known.view.read(), known.clock.now.get());
         let row = &view.row;
