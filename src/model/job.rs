@@ -159,8 +159,8 @@ pub struct LastMessage {
     pub level: Level,
     /// The message, shortened to [`Job::LAST_MESSAGE_CHARS`] characters.
     pub text: String,
-    /// Its place in the log; `None` where it was dropped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its place in the log; `None` where it was dropped. Written also then: pages read it by its place.
+    #[serde(default)]
     pub seq: Option<u64>,
 }
 
