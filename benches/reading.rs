@@ -31,6 +31,8 @@ fn generate(file: &Path, jobs: u64, logs: &str, long_log: u64) {
             "--database",
         ])
         .arg(format!("sqlite://{}", partial.display()))
+        // What is measured without a log is measured without labels.
+        .args((logs != "none").then_some("--tags"))
         .status()
         .expect("target/release/examples/generate can be started");
     assert!(made.success(), "the history could not be made");
@@ -65,6 +67,9 @@ async fn requests(http: &mut Http) -> Vec<(&'static str, String)> {
         ("the failed", format!("{list}&status=failed")),
         ("an author's", format!("{list}&author={author}")),
         ("a feature's failed", format!("{list}&feature={feature}&status=failed")),
+        ("a label's", format!("{list}&tag=llm")),
+        ("a rare label's", format!("{list}&tag=seldom")),
+        ("a feature's failed of a label", format!("{list}&tag=nightly&feature={feature}&status=failed")),
         ("exact counts", "/api/admin/jobs/health".to_owned()),
         ("a job", format!("/api/admin/jobs/{id}/progress")),
         ("its log", format!("/api/admin/jobs/{id}/messages?limit=100")),
@@ -73,12 +78,12 @@ async fn requests(http: &mut Http) -> Vec<(&'static str, String)> {
 
 /// The same requests with few jobs and with many, in turns.
 pub async fn history(cache: &Path, scale: u64) -> Vec<Row> {
-    let (few, many) = (cache.join("1000.db"), cache.join(format!("{scale}.db")));
+    let (few, many) = (cache.join("1000-labelled.db"), cache.join(format!("{scale}-labelled.db")));
     generate(&few, 1_000, "short", 0);
     generate(&many, scale, "short", 0);
     let sides = [
-        longhaul(cache, "sqlite://1000.db", true).await,
-        longhaul(cache, &format!("sqlite://{scale}.db"), true).await,
+        longhaul(cache, "sqlite://1000-labelled.db", true).await,
+        longhaul(cache, &format!("sqlite://{scale}-labelled.db"), true).await,
     ];
     let mut https = [sides[0].connect().await, sides[1].connect().await];
     let asked = [requests(&mut https[0]).await, requests(&mut https[1]).await];
@@ -217,9 +222,9 @@ async fn sign_in(service: &Service) -> String {
 
 /// From the start of the process to the first whole overview in a signed-in browser.
 pub async fn start(cache: &Path, scale: u64) -> Vec<Row> {
-    let file = cache.join(format!("{scale}.db"));
+    let file = cache.join(format!("{scale}-labelled.db"));
     generate(&file, scale, "short", 0);
-    let database = format!("sqlite://{scale}.db");
+    let database = format!("sqlite://{scale}-labelled.db");
     let service = longhaul(cache, &database, true).await;
     let cookie = sign_in(&service).await;
     service.stop();

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
 use longhaul::model::{
-    Actor, Author, Command, Context, Event, Feature, Job, JobId, Level, MessageText, NewJob, Reason, Report,
-    ReportItem, Spec, StepSpec, Timestamp, Title,
+    Actor, Author, Command, Context, Event, EventKind, Feature, Job, JobId, Level, MessageText, NewJob,
+    Reason, Report, ReportItem, Spec, StepSpec, Tag, Timestamp, Title,
 };
 use longhaul::store::{ImportedJob, JobStore, PostgresSettings, PostgresStore, SqliteStore};
 use uuid::Builder;
@@ -34,6 +34,9 @@ struct Args {
     /// Which jobs: the same seed makes the same ones
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Give them labels: two in three have one, and one in a thousand has a rare one
+    #[arg(long)]
+    tags: bool,
     /// How long their logs are: none, short (three lines) or real (a dozen on average, some hundreds)
     #[arg(long, default_value = "real")]
     logs: String,
@@ -73,6 +76,7 @@ const ERRORS: [&str; 6] = [
     "Exit code 137",
     "Timed out waiting for the lock on `candidates`",
 ];
+const TAGS: [&str; 8] = ["nightly", "llm", "import", "customer-7", "by-hand", "pilot", "election", "slow"];
 const WORDS: [&str; 16] = [
     "candidates",
     "answers",
@@ -154,6 +158,16 @@ impl Life {
         Ok(Self { job, log: vec![created], now: at, actor })
     }
 
+    /// Gives labels to a job to which nothing has happened yet.
+    fn label(&mut self, tags: &[Tag]) {
+        Arc::make_mut(&mut self.job.spec).tags = tags.to_vec();
+        for event in &mut self.log {
+            if let EventKind::Created { spec, .. } = &mut event.kind {
+                spec.tags = tags.to_vec();
+            }
+        }
+    }
+
     fn then(&mut self, wait: u64, command: Command) -> Outcome<()> {
         self.now += wait as i64;
         let context = Context { actor: self.actor.clone(), at: Timestamp(self.now) };
@@ -183,8 +197,24 @@ fn said(random: &mut Random, level: Level, step: Option<&str>) -> Outcome<Report
     Ok(ReportItem::Message { level, text: MessageText::new(text)?, step: step.map(str::to_owned), key: None })
 }
 
-fn job(random: &mut Random, at: i64, logs: &str) -> Outcome<ImportedJob> {
+/// The labels of a job, from its id: jobs are the same with them and without.
+fn tags(id: JobId) -> Outcome<Vec<Tag>> {
+    let mut random = Random(id.0.as_u128() as u64);
+    let mut tags = Vec::new();
+    if random.below(3) > 0 {
+        tags.push(Tag::new(TAGS[random.skewed(TAGS.len() as u64) as usize])?);
+    }
+    if random.below(1_000) == 0 {
+        tags.push(Tag::new("seldom")?);
+    }
+    Ok(tags)
+}
+
+fn job(random: &mut Random, at: i64, logs: &str, tagged: bool) -> Outcome<ImportedJob> {
     let mut life = Life::begin(random, at)?;
+    if tagged {
+        life.label(&tags(life.job.id)?);
+    }
     let lines = match logs {
         "none" => 0,
         "short" => 3,
@@ -268,7 +298,7 @@ async fn main() -> Outcome<()> {
                     let at =
                         until - span + (number as i128 * i128::from(span) / i128::from(args.jobs)) as i64;
                     // The longest last an hour.
-                    job(&mut random, at - 3_600_000, &args.logs)
+                    job(&mut random, at - 3_600_000, &args.logs, args.tags)
                 })
                 .collect();
             if send.send(batch).is_err() {

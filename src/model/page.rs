@@ -175,7 +175,7 @@ impl FromStr for Cursor {
         let place = |at: &str, id: &str| Some((Timestamp(at.parse().ok()?), JobId(id.parse().ok()?)));
         let parse = || {
             let parts: Vec<&str> = text.get(1..)?.split('.').collect();
-            let &[at, id, ref ended @ ..] = parts.as_slice() else { return None };
+            let [at, id, ended @ ..] = parts.as_slice() else { return None };
             let (at, id) = place(at, id)?;
             match (text.as_bytes().first()?, ended) {
                 (b'p', []) => Some(Self::Past { at, id }),

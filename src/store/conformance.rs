@@ -197,6 +197,7 @@ conformance!(
     whoever_reads_a_list_while_jobs_start_and_end_gets_each_once,
     filters_find_what_they_name,
     a_search_takes_every_character_for_itself,
+    a_label_finds_its_jobs_whatever_becomes_of_them,
     a_log_is_filtered_searched_and_paged,
     logs_match_the_reference,
     counters_are_exact,
@@ -579,7 +580,7 @@ async fn a_job_that_ends_between_two_pages_comes_once<S: Engine>(f: Fixture<S>) 
     let wanted = |filter: &JobFilter| -> Vec<u128> {
         let all: Vec<u128> = (10..310).rev().chain([4, 2, 6, 3, 5, 1]).collect();
         let is = |number: &u128| {
-            (filter.feature.is_none() || number % 2 == 0 || *number < 10)
+            (filter.feature.is_none() || number.is_multiple_of(2) || *number < 10)
                 && (filter.tag.is_none() && filter.text.is_none() || *number >= 10)
         };
         all.into_iter().filter(is).collect()
@@ -706,6 +707,92 @@ async fn filters_find_what_they_name<S: Engine>(f: Fixture<S>) {
     ] {
         assert_eq!(ids(&*f.store, filter.clone()).await, expected, "{filter:?}");
     }
+}
+
+async fn a_label_finds_its_jobs_whatever_becomes_of_them<S: Engine>(f: Fixture<S>) {
+    let some = |text: &str| Some(text.to_owned());
+    let filters = || {
+        let mut filters = Vec::new();
+        for (tag, feature, author, text) in [
+            ("a", None, None, None),
+            ("b", None, None, None),
+            ("nobody's", None, None, None),
+            ("a", some("import"), None, None),
+            ("a", some("nothing"), None, None),
+            ("b", some("export"), some("anna@example.org"), None),
+            ("a", None, some("nobody"), None),
+            ("a", None, None, some("disk")),
+            ("b", some("import"), None, some("DISK")),
+        ] {
+            let filter = JobFilter { tag: some(tag), feature, author, text, ..JobFilter::default() };
+            filters.push(filter.clone());
+            filters.push(JobFilter { only_past: true, ..filter.clone() });
+            for status in [Status::Completed, Status::Failed, Status::Aborted, Status::Running] {
+                filters.push(JobFilter { status: Some(status), ..filter.clone() });
+            }
+        }
+        filters
+    };
+    let agrees = async |store: &S, when: &str| {
+        let size = PageSize::new(Some(200)).unwrap();
+        let all = store.list(JobFilter::default(), None, size).await.unwrap().jobs;
+        for filter in filters() {
+            let expected: Vec<u128> =
+                all.iter().filter(|job| matches(job, &filter)).map(|job| number(job)).collect();
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = store.list(filter.clone(), after, PageSize::new(Some(3)).unwrap()).await.unwrap();
+                found.extend(page.jobs.iter().map(|job| number(job)));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, expected, "{when}: {filter:?}");
+        }
+        let report = store.check(Box::new(|_, _| true)).await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new(), "{when}");
+    };
+    let id = |number: u128| JobId(Uuid::from_u128(number << 64));
+    for number in 1..=24 {
+        let mut new = job(number, if number % 2 == 0 { "import" } else { "export" });
+        let tags: &[&str] = [&["a"][..], &["b"], &["a", "b", "a"], &[]][number as usize % 4];
+        new.spec.tags = tags.iter().map(|tag| Tag::new(*tag).unwrap()).collect();
+        new.spec.execution = Execution::InProcess;
+        new.spec.heartbeat_every = Some(5);
+        f.store.create(new, CreateRules::default(), at(number as i64)).await.unwrap();
+    }
+    agrees(&f.store, "none has ended").await;
+    for number in 1..=18 {
+        let give_up = Command::GiveUp { after: Duration::ZERO };
+        let end = [COMPLETE, fail("no disk"), give_up][number as usize % 3].clone();
+        f.store.transact(id(number), end, at(60_000 + number as i64 / 4)).await.unwrap();
+    }
+    let f = f.reopen().await;
+    agrees(&f.store, "most have").await;
+    for number in [2, 5, 6] {
+        // Two that were lost come back, one of them to end at once; one is pinned, one sent to the queue again.
+        let _ = f.store.transact(id(number), report(vec![said(Level::Info, "back")]), at(70_000)).await;
+    }
+    f.store.transact(id(5), COMPLETE, at(70_001)).await.unwrap();
+    f.store.transact(id(3), Command::Pin, at(70_002)).await.unwrap();
+    let again = Command::Retry { reason: Reason::new("again").unwrap() };
+    f.store.transact(id(4), again, at(70_003)).await.unwrap();
+    agrees(&f.store, "some came back").await;
+    let jobs = f.store.jobs_by_id(None, 100).await.unwrap();
+    let mut whole = Vec::new();
+    for job in jobs {
+        let log = f.store.events(job.id, 0, 100).await.unwrap();
+        whole.push(ImportedJob { job, log });
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = S::make(elsewhere.path()).await;
+    other.import(whole).await.unwrap();
+    agrees(&other, "elsewhere").await;
+    f.store.prune(6, None, 500).await.unwrap();
+    agrees(&f.store, "some are removed").await;
+    while f.store.prune(0, None, 500).await.unwrap().more {}
+    agrees(&f.store, "only what is pinned is left").await;
 }
 
 /// U+0000 ends a text for one database, and cannot be stored in the other, which has a stand-in for it.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::CreateRules;
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec, Status};
+use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
 
 /// A job after a command, and what led there.
 pub struct Decided {
@@ -45,8 +45,8 @@ pub struct Pending<N> {
     pub n: N,
     /// The job.
     pub job: Arc<Job>,
-    /// Its status when the transaction began; `None` for a new job.
-    pub before: Option<Status>,
+    /// The job when the transaction began; `None` for a new one.
+    pub before: Option<Arc<Job>>,
     /// The entries to keep in its log.
     pub events: Vec<Event>,
     /// The indexes of the steps that changed.
@@ -67,7 +67,7 @@ impl<N> Pending<N> {
     pub fn stored(n: N, job: Arc<Job>) -> Self {
         Self {
             n,
-            before: Some(job.status),
+            before: Some(Arc::clone(&job)),
             job,
             events: Vec::new(),
             touched: BTreeSet::new(),
@@ -110,6 +110,11 @@ pub fn ended(before: Option<&Job>, after: &Job) -> impl Iterator<Item = (i64, St
     let ends = after.status.is_final() && (came_back.is_some() || had_ended.is_none());
     let now = after.ended_at.filter(|_| ends).map(|at| (at.day(), after.status, 1));
     no_longer.into_iter().chain(now)
+}
+
+/// Where a job stands in the lists by label: with its outcome, and when it ended. Only ended jobs do that have labels.
+pub fn by_tag(job: &Job) -> Option<(Status, Timestamp)> {
+    job.ended_at.filter(|_| !job.spec.tags.is_empty()).map(|at| (job.status, at))
 }
 
 /// A refusal, and the job with the late write counted where it was one.

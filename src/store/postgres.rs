@@ -151,7 +151,7 @@ impl JobStore for PostgresStore {
     ) -> Result<JobPage, StoreError> {
         // What has ended since a list of open jobs was begun is looked through as well.
         let since = after.is_some_and(|after| after.ended().is_some());
-        if filter.text.is_some() || filter.tag.is_some() || since {
+        if filter.text.is_some() || since {
             return self.search.look(async |moment| reader::list(moment, &filter, after, size).await).await;
         }
         let mut db = self.db().await?;

@@ -222,7 +222,7 @@ impl JobStore for SqliteStore {
     ) -> Result<JobPage, StoreError> {
         // What has ended since a list of open jobs was begun is looked through as well.
         let since = after.is_some_and(|after| after.ended().is_some());
-        let looks = filter.text.is_some() || filter.tag.is_some() || since;
+        let looks = filter.text.is_some() || since;
         self.look(looks, move |_, _, db| lists::list(db, &filter, after, size)).await
     }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::connect::{ANSWERS_WITHIN, DbError, answered_within, unavailable};
 use super::job_columns::{ChangedJobs, NewJobs};
 use super::reader;
-use super::rows::{self, EventColumns, Statements, StepColumns, get};
+use super::rows::{self, EventColumns, Statements, StepColumns, TagColumns, get};
 use super::text::{original, stored};
 use super::writer::{Doubtful, Failure, Op, Session, commit};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
@@ -423,7 +423,7 @@ impl Batch {
         writes: &'a Writes,
     ) -> Vec<Sent<'a, Vec<Row>>> {
         let Session { client, statements, .. } = session;
-        let Writes { numbers, new, changed, events, steps, replaced, ended } = writes;
+        let Writes { numbers, new, changed, events, steps, replaced, unlisted, listed, ended } = writes;
         let mut flight: Vec<Sent<'a, Vec<Row>>> = Vec::with_capacity(self.jobs.len() + 8);
         if !new.is_empty() {
             flight.push(Box::pin(async move {
@@ -440,6 +440,18 @@ impl Batch {
         if !events.is_empty() {
             flight.push(Box::pin(async move {
                 events.write(client, statements).await?;
+                Ok(Vec::new())
+            }));
+        }
+        if !unlisted.is_empty() {
+            flight.push(Box::pin(async move {
+                unlisted.remove(client, statements).await?;
+                Ok(Vec::new())
+            }));
+        }
+        if !listed.is_empty() {
+            flight.push(Box::pin(async move {
+                listed.write(client, statements).await?;
                 Ok(Vec::new())
             }));
         }
@@ -499,6 +511,9 @@ struct Writes {
     steps: StepColumns,
     /// Jobs whose steps are all new.
     replaced: Vec<i64>,
+    /// Places in the lists by label that are no more, and those that are new.
+    unlisted: TagColumns,
+    listed: TagColumns,
     /// How many ended on which day, by status.
     ended: BTreeMap<(i64, i64), i64>,
 }
@@ -507,9 +522,16 @@ impl Writes {
     fn add(&mut self, pending: &Pending) -> Result<(), StoreError> {
         let (n, job) = (pending.n, &pending.job);
         self.numbers.push(n);
-        match pending.before {
+        match &pending.before {
             None => self.new.push(n, job)?,
             Some(_) => self.changed.push(n, job)?,
+        }
+        let before = pending.before.as_deref();
+        if before.and_then(ledger::by_tag) != ledger::by_tag(job) {
+            if let Some(before) = before {
+                self.unlisted.push(n, before);
+            }
+            self.listed.push(n, job);
         }
         for event in &pending.events {
             self.events.push(n, event)?;

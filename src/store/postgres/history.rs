@@ -17,7 +17,7 @@ use super::batch::{BEGIN, Sent, count, in_order};
 use super::connect::{ANSWERS_WITHIN, DatabaseAddress, DbError, answered_within, unavailable};
 use super::job_columns::NewJobs;
 use super::node_view::NodeView;
-use super::rows::{self, EventColumns, Statements, StepColumns, get};
+use super::rows::{self, EventColumns, Statements, StepColumns, TagColumns, get};
 use super::writer::{Doubtful, Session, commit, fate, in_doubt};
 use crate::model::{Counts, Job, JobId, Refusal, Timestamp};
 use crate::store::record::status_number;
@@ -43,7 +43,7 @@ const TAKES_AT_MOST: Duration = Duration::from_secs(15 * 60);
 /// "LHpr".
 const PRUNE_LOCK: i64 = 0x4c48_7072;
 
-const OLDEST: &str = "select n, id, feature, status, ended_at, seq from job where ended_at is not null \
+const OLDEST: &str = "select n, id, feature, status, ended_at, seq, tags from job where ended_at is not null \
     and not pinned order by ended_at, id limit $1 for update skip locked";
 
 /// Removes and imports.
@@ -154,6 +154,7 @@ async fn prune(
     let over = counts.past().saturating_sub(keep).saturating_sub(get::<i64>(&pinned, 0)? as u64);
     let oldest = client.query(OLDEST, &[&(most as i64)]).await?;
     let (mut numbers, mut ids, mut entries) = (Vec::new(), Vec::new(), 0);
+    let mut unlisted = TagColumns::default();
     let mut counters: BTreeMap<(String, i64), i64> = BTreeMap::new();
     let mut full = oldest.len() >= most;
     for row in &oldest {
@@ -168,8 +169,12 @@ async fn prune(
             break;
         }
         entries += get::<i64>(row, 5)? as u64;
-        numbers.push(get::<i64>(row, 0)?);
-        ids.push(get::<Uuid>(row, 1)?);
+        let (n, id) = (get::<i64>(row, 0)?, get::<Uuid>(row, 1)?);
+        for tag in rows::tags_in(get(row, 6)?) {
+            unlisted.push_place(n, (get(row, 3)?, ended_at, id), tag.to_owned());
+        }
+        numbers.push(n);
+        ids.push(id);
         *counters.entry((get(row, 2)?, i64::from(get::<i16>(row, 3)?))).or_default() -= 1;
     }
     if ids.is_empty() {
@@ -186,6 +191,9 @@ async fn prune(
         removal(&statements.drop_jobs),
     ];
     in_order(flight).await?;
+    if !unlisted.is_empty() {
+        unlisted.remove(client, statements).await?;
+    }
     let none: Vec<i64> = Vec::new();
     let removed = ids.iter().copied().map(JobId).collect();
     let pruned = Pruned { jobs: ids.len() as u64, more: full };
@@ -206,11 +214,15 @@ async fn import(session: &Session, node: Uuid, jobs: &[ImportedJob]) -> Result<(
     let numbers = drawn.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
     let mut counters: BTreeMap<(String, i64), i64> = BTreeMap::new();
     let mut ended: BTreeMap<(i64, i64), i64> = BTreeMap::new();
-    let mut new = NewJobs::default();
+    let (mut new, mut listed) = (NewJobs::default(), TagColumns::default());
     for (ImportedJob { job, .. }, &n) in jobs.iter().zip(&numbers) {
         new.push(n, job)?;
+        listed.push(n, job);
     }
     new.write(client, statements).await?;
+    if !listed.is_empty() {
+        listed.write(client, statements).await?;
+    }
     for (ImportedJob { job, log }, &n) in jobs.iter().zip(&numbers) {
         for part in log.chunks(ENTRIES_AT_ONCE) {
             let mut events = EventColumns::default();

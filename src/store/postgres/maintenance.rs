@@ -80,6 +80,18 @@ pub(super) async fn check(
             get::<i64>(row, 2)?
         ));
     }
+    let labels = "select label, status, ended_at, id, n, feature from job cross join lateral \
+        unnest(string_to_array(trim(both chr(31) from tags), chr(31))) as label \
+        where ended_at is not null and tags <> ''";
+    let listed = "select tag, status, ended_at, id, job, feature from job_tag";
+    let astray = format!(
+        "select (select count(*) from ({labels} except {listed}) missing) + \
+         (select count(*) from ({listed} except {labels}) more)"
+    );
+    let astray: i64 = get(&db.query_one(&astray, &[]).await.map_err(unavailable)?, 0)?;
+    if astray > 0 {
+        report.problems.push(format!("{astray} labels are not listed as the jobs that have ended have them"));
+    }
     let mut go_on = progress(1, total);
     let mut last = 0_i64;
     loop {

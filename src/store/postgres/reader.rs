@@ -216,16 +216,16 @@ async fn last_ended(db: &impl GenericClient) -> Result<Option<EndedBefore>, Stor
         .transpose()
 }
 
-/// What the jobs must be.
-fn job_conditions(filter: &JobFilter) -> Conditions {
+/// What the jobs must be. `by_tag` has seen to label and feature.
+fn job_conditions(filter: &JobFilter, by_tag: bool) -> Conditions {
     let mut where_ = Conditions { text: "true".to_owned(), values: Vec::new() };
-    if let Some(feature) = &filter.feature {
+    if let (Some(feature), false) = (&filter.feature, by_tag) {
         where_.and("feature = ?", [text(feature)]);
     }
     if let Some(author) = &filter.author {
         where_.and("author = ?", [text(author)]);
     }
-    if let Some(tag) = &filter.tag {
+    if let (Some(tag), false) = (&filter.tag, by_tag) {
         let tag = format!("{}{}{}", rows::TAG_END, rows::tag_key(tag), rows::TAG_END);
         where_.and("position(? in tags) > 0", [value(tag)]);
     }
@@ -254,7 +254,16 @@ fn queries(
     limit: usize,
 ) -> (Conditions, Vec<String>, &'static str) {
     let column = if open { "created_at" } else { "ended_at" };
-    let mut where_ = job_conditions(filter);
+    let by_tag = filter.tag.as_ref().filter(|_| !open);
+    let mut where_ = job_conditions(filter, by_tag.is_some());
+    // What is said of the job, and what of its place in the list.
+    let job = std::mem::replace(&mut where_.text, "true".to_owned());
+    if let Some(tag) = by_tag {
+        where_.and("tag = ?", [value(rows::tag_key(tag))]);
+        if let Some(feature) = &filter.feature {
+            where_.and("feature = ?", [text(feature)]);
+        }
+    }
     if let Some(Cursor::Open { at, id, .. } | Cursor::Past { at, id }) = after {
         where_.and(&format!("({column}, id) < (?, ?)"), [value(at.0), value(id.0)]);
     }
@@ -264,9 +273,9 @@ fn queries(
         let last = where_.values.len();
         format!("(${}, ${last})", last - 1)
     });
-    // The index by feature or author has the outcome before the time, so that it serves both alone and
+    // The index by label, feature or author has the outcome before the time, so that it serves both alone and
     // together: a page is merged from one of each outcome.
-    let by_name = !open && (filter.feature.is_some() || filter.author.is_some());
+    let by_name = !open && (by_tag.is_some() || filter.feature.is_some() || filter.author.is_some());
     let statuses: Vec<Option<Status>> = match filter.status {
         None if by_name => Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect(),
         status => vec![status],
@@ -290,8 +299,17 @@ fn queries(
     }
     where_.values.push(value(limit as i64));
     let order = format!("order by {column} desc, id desc limit ${}", where_.values.len());
-    let parts =
-        parts.iter().map(|part| format!("(select * from job where {part} and {} {order})", where_.text));
+    let parts = parts.iter().map(|part| match by_tag {
+        // The places in order, and to each its job: as many as are wanted, and not all that have the label.
+        Some(_) => format!(
+            "(select job.* from (select * from job_tag where {part} and {}) listed cross join lateral \
+             (select * from job where n = listed.job and {job} offset 0) job \
+             order by listed.ended_at desc, listed.id desc limit ${})",
+            where_.text,
+            where_.values.len()
+        ),
+        None => format!("(select * from job where {part} and {job} and {} {order})", where_.text),
+    });
     let parts = parts.collect();
     (Conditions { text: order, values: where_.values }, parts, column)
 }

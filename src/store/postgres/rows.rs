@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
 
 use super::connect::{DbError, unavailable};
 use super::job_columns;
 use super::text::{ESCAPE, original, stored};
 use crate::model::{Counts, Event, Job, LineKind, LogLine, Status, Step, StepTree, Tag, Timestamp, Weight};
 use crate::store::StoreError;
+use crate::store::ledger::by_tag;
 use crate::store::record::{self, EntryColumns};
 
 pub(super) fn unreadable(error: impl std::fmt::Display) -> StoreError {
@@ -93,6 +95,11 @@ pub(super) fn tags(tags: &[Tag]) -> String {
     joined
 }
 
+/// The labels in a job's column of them.
+pub(super) fn tags_in(column: &str) -> impl Iterator<Item = &str> {
+    column.split(TAG_END).filter(|tag| !tag.is_empty())
+}
+
 /// A label as it stands between two [`TAG_END`], none of which is in it.
 pub(super) fn tag_key(tag: &str) -> String {
     stored(tag).replace(TAG_END, &format!("{ESCAPE}1"))
@@ -151,6 +158,11 @@ statements! {
         started_at = excluded.started_at, ended_at = excluded.ended_at";
     put_events = "insert into event (job, seq, at, kind, text, step, data) select * from unnest($1::bigint[], \
         $2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[])";
+    put_tags = "insert into job_tag (tag, status, ended_at, id, job, feature) select * from \
+        unnest($1::text[], $2::smallint[], $3::bigint[], $4::uuid[], $5::bigint[], $6::text[]) on conflict do nothing";
+    drop_tags = "delete from job_tag using unnest($1::text[], $2::smallint[], $3::bigint[], $4::uuid[]) \
+        as gone (tag, status, ended_at, id) where job_tag.tag = gone.tag and job_tag.status = gone.status \
+        and job_tag.ended_at = gone.ended_at and job_tag.id = gone.id";
     put_key = "insert into idempotency (key, fingerprint, job, at) values ($1, $2, $3, $4) \
         on conflict (key) do update set fingerprint = excluded.fingerprint, job = excluded.job, at = excluded.at";
     add_counters = "insert into counter (slot, feature, status, n) \
@@ -219,6 +231,55 @@ impl StepColumns {
                 ],
             )
             .await?;
+        Ok(())
+    }
+}
+
+/// Places in the lists by label, a column each.
+#[derive(Default)]
+pub(super) struct TagColumns {
+    tag: Vec<String>,
+    status: Vec<i16>,
+    ended_at: Vec<i64>,
+    id: Vec<Uuid>,
+    job: Vec<i64>,
+    feature: Vec<String>,
+}
+
+impl TagColumns {
+    /// Adds the places of a job, where it has any.
+    pub(super) fn push(&mut self, n: i64, job: &Job) {
+        let Some((status, at)) = by_tag(job) else { return };
+        let feature = stored(job.spec.feature.as_str());
+        for tag in &job.spec.tags {
+            self.push_place(n, (record::status_number(status) as i16, at.0, job.id.0), tag_key(tag.as_str()));
+            self.feature.push(feature.clone().into_owned());
+        }
+    }
+
+    /// Adds a place that is to be removed.
+    pub(super) fn push_place(&mut self, n: i64, (status, at, id): (i16, i64, Uuid), tag: String) {
+        self.tag.push(tag);
+        self.status.push(status);
+        self.ended_at.push(at);
+        self.id.push(id);
+        self.job.push(n);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tag.is_empty()
+    }
+
+    pub(super) async fn write(&self, client: &Client, statements: &Statements) -> Result<(), DbError> {
+        let places: [&(dyn ToSql + Sync); 6] =
+            [&self.tag, &self.status, &self.ended_at, &self.id, &self.job, &self.feature];
+        client.execute(&statements.put_tags, &places).await?;
+        Ok(())
+    }
+
+    pub(super) async fn remove(&self, client: &Client, statements: &Statements) -> Result<(), DbError> {
+        let places: [&(dyn ToSql + Sync); 4] = [&self.tag, &self.status, &self.ended_at, &self.id];
+        client.execute(&statements.drop_tags, &places).await?;
         Ok(())
     }
 }

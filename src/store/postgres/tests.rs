@@ -187,6 +187,32 @@ async fn a_database_of_a_newer_version_or_of_somebody_else_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_of_jobs_that_are_there_are_listed_by_the_upgrade_and_looked_at_by_the_check() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let store = open(cluster, &database, "a").await;
+    for number in 1..=4 {
+        let mut new = job(number, "import");
+        new.spec.tags.push(Tag::new(format!("of \0{number}")).unwrap());
+        store.create(new, CreateRules::default(), context()).await.unwrap();
+    }
+    for number in 1..=3 {
+        store.transact(JobId(Uuid::from_u128(number << 64)), COMPLETE, context()).await.unwrap();
+    }
+    let listed = "select tag, status, ended_at, id, job, feature from job_tag order by tag, id";
+    let before = cluster.ask(&database, listed);
+    store.close().await;
+    // As it was before.
+    cluster.ask(&database, "drop table job_tag; delete from refinery_schema_history where version = 4");
+    let store = open(cluster, &database, "a").await;
+    assert_eq!(cluster.ask(&database, listed), before);
+    let problems = async || store.check(Box::new(|_, _| true)).await.unwrap().problems;
+    assert_eq!(problems().await, Vec::<String>::new());
+    cluster.ask(&database, "delete from job_tag where job = (select min(n) from job where ended_at is not null) and tag = 'nightly'");
+    assert_eq!(problems().await, ["1 labels are not listed as the jobs that have ended have them"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_start_together_make_one_schema() {
     let cluster = Cluster::shared();
     let database = cluster.database();
@@ -233,13 +259,16 @@ async fn hot_queries_go_by_an_index() {
     store.transact(past, COMPLETE, context()).await.unwrap();
     let statuses = Status::ALL.into_iter().map(Some).chain([None]);
     for status in statuses {
-        for (feature, author) in
-            [(None, None), (Some("import"), None), (None, Some("anna")), (Some("import"), Some("anna"))]
+        let names =
+            [(None, None), (Some("import"), None), (None, Some("anna")), (Some("import"), Some("anna"))];
+        for ((feature, author), tag) in
+            names.into_iter().flat_map(|names| [(names, None), (names, Some("nightly"))])
         {
             let filter = JobFilter {
                 status,
                 feature: feature.map(str::to_owned),
                 author: author.map(str::to_owned),
+                tag: tag.map(str::to_owned),
                 ..JobFilter::default()
             };
             let size = PageSize::new(Some(1)).unwrap();
@@ -267,7 +296,7 @@ async fn hot_queries_go_by_an_index() {
     store.transact(id, abort, context()).await.unwrap();
     store.close().await;
     let log = cluster.log();
-    for table in ["job", "event", "step", "idempotency", "change"] {
+    for table in ["job", "job_tag", "event", "step", "idempotency", "change"] {
         assert!(log.contains(&format!(" on {table}")), "statements on {table} were explained");
         let scan = format!("Seq Scan on {table} ");
         let found =

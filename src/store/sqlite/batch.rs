@@ -238,7 +238,7 @@ impl<'a> Batch<'a> {
             let job = &pending.job;
             let n = match pending.n {
                 Some(n) => {
-                    rows::update_job(self.db, n, pending.before, job)?;
+                    rows::update_job(self.db, n, pending.before.as_deref(), job)?;
                     n
                 }
                 None => rows::insert_job(self.db, self.interned, job)?,

@@ -1,7 +1,7 @@
 //! Lists of jobs: keyset pages over indexes.
 //!
 //! A page is found in two steps: the places of its jobs, which an index has in order, then the jobs. A list
-//! by feature or by author is one query per outcome, merged here, so that the same index serves a feature
+//! by label, feature or author is one query per outcome, merged here, so that the same index serves a feature
 //! alone and a feature with an outcome. Which index answers is not left to the planner, who has no
 //! statistics: a `+` keeps a condition from choosing.
 
@@ -159,7 +159,9 @@ fn ended_since(
     limit: usize,
 ) -> Result<Vec<Place>, StoreError> {
     let last = rows::number_of(db, ended.id).map_err(unavailable)?.unwrap_or(i64::MAX);
-    let Some(mut query) = conditions(db, filter, None).map_err(unavailable)? else { return Ok(Vec::new()) };
+    let Some(mut query) = conditions(db, filter, By::End).map_err(unavailable)? else {
+        return Ok(Vec::new());
+    };
     query.and("ended_at is not null and (ended_at, n) > (?, ?)", [Sql::from(ended.at.0), Sql::from(last)]);
     let text = format!("select n, id, ended_at, numbers from job where {}", query.text);
     let after_n = rows::number_of(db, after_id).map_err(unavailable)?;
@@ -187,35 +189,51 @@ fn ended_since(
     Ok(newest.into_iter().map(|Reverse(place)| place).collect())
 }
 
-/// What the jobs must be, each as a condition that chooses no index. `but` has been seen to. `None` where nothing can
-/// match.
-fn conditions(
-    db: &Connection,
-    filter: &JobFilter,
-    but: Option<&str>,
-) -> rusqlite::Result<Option<Conditions>> {
+/// The index that finds ended jobs, together with their outcome.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By<'a> {
+    /// A label's, which has the feature too.
+    Tag(&'a str),
+    /// A feature's.
+    Feature(i64),
+    /// An author's.
+    Author(i64),
+    /// That of all, or of those that did not complete.
+    End,
+}
+
+/// What the jobs must be, each as a condition that chooses no index, but for what an index has seen to. `None` where
+/// nothing can match.
+fn conditions(db: &Connection, filter: &JobFilter, by: By<'_>) -> rusqlite::Result<Option<Conditions>> {
     let mut where_ = Conditions { text: "true".to_owned(), values: Vec::new() };
-    for (column, wanted) in [("feature", &filter.feature), ("author", &filter.author)] {
-        let Some(wanted) = wanted.as_ref().filter(|_| but != Some(column)) else { continue };
+    if let (Some(wanted), false) = (&filter.feature, matches!(by, By::Feature(_))) {
         // A name that no job ever had.
         let Some(number) = interned::name_number(db, wanted)? else { return Ok(None) };
-        where_.and(&format!("+{column} = ?"), [Sql::from(number)]);
+        let of = if matches!(by, By::Tag(_)) { "listed" } else { "job" };
+        where_.and(&format!("+{of}.feature = ?"), [Sql::from(number)]);
     }
-    if let Some(tag) = &filter.tag {
+    if let (Some(wanted), false) = (&filter.author, matches!(by, By::Author(_))) {
+        let Some(number) = interned::name_number(db, wanted)? else { return Ok(None) };
+        where_.and("+job.author = ?", [Sql::from(number)]);
+    }
+    if let (Some(tag), false) = (&filter.tag, matches!(by, By::Tag(_))) {
         // As they are written: a value that SQLite makes of them ends with a U+0000.
         where_.and(
-            "exists (select 1 from json_each(more, '$.tags') where more -> fullkey = ?)",
-            [Sql::from(tag_key(tag))],
+            "exists (select 1 from json_each(case when json_valid(job.more) then job.more end, '$.tags') as label \
+             where job.more -> label.fullkey = ?)",
+            [Sql::from(rows::tag_key(tag))],
         );
     }
     if let Some(text) = &filter.text {
-        let (has, values) = contains("title", text);
+        let (has, values) = contains("job.title", text);
         let (names, of_name) = contains("text", text);
-        let error = contains("error", text).0;
+        let error = contains("job.error", text).0;
         let names = format!("(select n from name where {names})");
         let (low, high) = id_range(text);
         where_.and(
-            &format!("({has} or feature in {names} or author in {names} or {error} or id between ? and ?)"),
+            &format!(
+                "({has} or job.feature in {names} or job.author in {names} or {error} or job.id between ? and ?)"
+            ),
             [values.clone(), of_name.clone(), of_name, values]
                 .concat()
                 .into_iter()
@@ -233,64 +251,81 @@ pub(super) fn queries(
     open: bool,
     limit: usize,
 ) -> rusqlite::Result<Vec<Conditions>> {
-    let column = if open { "created_at" } else { "ended_at" };
-    // The column whose index finds the jobs, together with their outcome. A feature finds more closely than an
-    // author, and either than an outcome.
-    let names = [("feature", &filter.feature), ("author", &filter.author)];
-    let by_name = names.into_iter().filter(|_| !open).find_map(|(by, wanted)| Some((by, wanted.as_ref()?)));
-    let by_name = match by_name {
-        None => None,
-        Some((by, wanted)) => match interned::name_number(db, wanted)? {
-            Some(number) => Some((by, number)),
+    // A label finds more closely than a feature, that than an author, and either than an outcome.
+    let by = match (&filter.tag, &filter.feature, &filter.author) {
+        _ if open => By::End,
+        (Some(tag), _, _) => By::Tag(tag),
+        (None, Some(feature), _) => match interned::name_number(db, feature)? {
+            Some(number) => By::Feature(number),
             None => return Ok(Vec::new()),
         },
+        (None, None, Some(author)) => match interned::name_number(db, author)? {
+            Some(number) => By::Author(number),
+            None => return Ok(Vec::new()),
+        },
+        (None, None, None) => By::End,
     };
-    let Some(mut where_) = conditions(db, filter, by_name.map(|(by, _)| by))? else { return Ok(Vec::new()) };
-    where_.and(&format!("ended_at {} null", if open { "is" } else { "is not" }), []);
-    if let Some((at, id)) = section.after {
+    let Some(mut where_) = conditions(db, filter, by)? else { return Ok(Vec::new()) };
+    let (at, n) = match by {
+        By::Tag(tag) => {
+            where_.and("listed.tag = ?", [Sql::from(rows::tag_key(tag))]);
+            ("listed.ended_at", "listed.job")
+        }
+        _ => {
+            where_.and(&format!("job.ended_at {} null", if open { "is" } else { "is not" }), []);
+            (if open { "job.created_at" } else { "job.ended_at" }, "job.n")
+        }
+    };
+    if let Some((time, id)) = section.after {
         match rows::number_of(db, id)? {
-            Some(n) => where_.and(&format!("({column}, n) < (?, ?)"), [Sql::from(at.0), Sql::from(n)]),
+            Some(number) => where_.and(&format!("({at}, {n}) < (?, ?)"), [time.0, number].map(Sql::from)),
             // It is gone since. Jobs of one moment are numbered as their ids are, or nearly.
             None => where_.and(
-                &format!("{column} <= ? and ({column} < ? or id < ?)"),
-                [Sql::from(at.0), Sql::from(at.0), Sql::from(id.0.as_bytes().to_vec())],
+                &format!("{at} <= ? and ({at} < ? or job.id < ?)"),
+                [Sql::from(time.0), Sql::from(time.0), Sql::from(id.0.as_bytes().to_vec())],
             ),
         }
     }
-    if let Some(EndedBefore { at, id }) = section.ended {
-        let n = rows::number_of(db, id)?.unwrap_or(i64::MAX);
-        where_.and(&format!("({column}, n) <= (?, ?)"), [Sql::from(at.0), Sql::from(n)]);
+    if let Some(EndedBefore { at: time, id }) = section.ended {
+        let number = rows::number_of(db, id)?.unwrap_or(i64::MAX);
+        where_.and(&format!("({at}, {n}) <= (?, ?)"), [time.0, number].map(Sql::from));
     }
     let statuses: Vec<Option<Status>> = match filter.status {
-        None if by_name.is_some() => {
+        None if by != By::End => {
             Status::ALL.into_iter().filter(|status| status.is_final()).map(Some).collect()
         }
         status => vec![status],
+    };
+    let from = match by {
+        By::Tag(_) if where_.text.contains("job.") => {
+            "job_tag as listed cross join job on job.n = listed.job"
+        }
+        By::Tag(_) => "job_tag as listed",
+        _ => "job",
     };
     let query = |status: Option<Status>| {
         let mut text = where_.text.clone();
         if let Some(status) = status {
             let number = status_number(status);
-            text.push_str(&match (by_name, status) {
+            text.push_str(&match (by, status) {
                 // As the index has it.
-                (Some((column, name)), _) => format!(" and {column} * 8 + status = {}", name * 8 + number),
-                // Said outright, so that the index over those that did not complete can be used.
-                (None, Status::Failed | Status::Aborted) => {
-                    format!(" and status = {number} and status > 4")
+                (By::Tag(_), _) => format!(" and listed.status = {number}"),
+                (By::Feature(name), _) => {
+                    format!(" and job.feature * 8 + job.status = {}", name * 8 + number)
                 }
-                _ => format!(" and +status = {number}"),
+                (By::Author(name), _) => format!(" and job.author * 8 + job.status = {}", name * 8 + number),
+                // Said outright, so that the index over those that did not complete can be used.
+                (By::End, Status::Failed | Status::Aborted) => {
+                    format!(" and job.status = {number} and job.status > 4")
+                }
+                _ => format!(" and +job.status = {number}"),
             });
         }
         let text =
-            format!("select {column}, n from job where {text} order by {column} desc, n desc limit {limit}");
+            format!("select {at}, {n} from {from} where {text} order by {at} desc, {n} desc limit {limit}");
         Conditions { text, values: where_.values.clone() }
     };
     Ok(statuses.into_iter().map(query).collect())
-}
-
-/// A label as it is written and looked for: as JSON.
-fn tag_key(tag: &str) -> String {
-    serde_json::Value::from(tag).to_string()
 }
 
 /// Between which ids lie those that begin with a text. Nothing lies between two that are the wrong way round.

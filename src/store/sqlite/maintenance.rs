@@ -54,6 +54,25 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
     if astray > 0 {
         report.problems.push(format!("{astray} jobs are listed under another feature or author than theirs"));
     }
+    // Of a job whose JSON cannot be read nothing is known; it is named below.
+    let labels = "select job.more -> label.fullkey, job.status, job.ended_at, job.n, job.feature \
+        from job, json_each(case when json_valid(job.more) then job.more end, '$.tags') as label \
+        where job.ended_at is not null and job.more is not null";
+    let listed = "select tag, status, ended_at, job, feature from job_tag \
+        where job not in (select n from job where not json_valid(more))";
+    let astray: i64 = db
+        .query_row(
+            &format!(
+                "select (select count(*) from ({labels} except {listed})) + \
+                 (select count(*) from ({listed} except {labels}))"
+            ),
+            [],
+            |row| row.get(0),
+        )
+        .map_err(unavailable)?;
+    if astray > 0 {
+        report.problems.push(format!("{astray} labels are not listed as the jobs that have ended have them"));
+    }
     go_on &= progress(2, total);
 
     let mut reader = rows::JobReader::new(&db);
@@ -203,7 +222,8 @@ mod tests {
 
     use super::*;
     use crate::library::Jobs;
-    use crate::store::{JobStore, SqliteStore};
+    use crate::model::{Actor, Author, Command, Context, Feature, NewJob, Spec, Tag, Timestamp};
+    use crate::store::{CreateRules, JobStore, SqliteStore};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_check_names_what_cannot_be_read_and_looks_at_the_rest() {
@@ -227,5 +247,35 @@ mod tests {
         assert_eq!((report.jobs, report.events, report.problems.len()), (4, 12, 2), "{report:?}");
         assert!(report.problems[0].starts_with(&format!("Job {plain} cannot be read: ")), "{report:?}");
         assert!(report.problems[1].starts_with(&format!("The log of job {} cannot", ended[2])), "{report:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_check_finds_labels_that_are_not_listed_and_those_that_are_too_much() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let store = Arc::new(SqliteStore::open(&path).unwrap());
+        let context = || Context { actor: Actor::user("anna"), at: Timestamp(5) };
+        for number in 1..=3_u128 {
+            let spec = Spec {
+                tags: vec![Tag::new("nightly").unwrap(), Tag::new("llm").unwrap()],
+                ..Spec::new(Feature::new("import").unwrap(), Author::new("anna").unwrap(), "user:anna")
+            };
+            let new =
+                NewJob { id: JobId(uuid::Uuid::from_u128(number << 64)), spec, enqueue: false, run_at: None };
+            let id = store.create(new, CreateRules::default(), context()).await.unwrap().job.id;
+            store.transact(id, Command::Complete { epoch: None, output: None }, context()).await.unwrap();
+        }
+        let problems = async || store.check(Box::new(|_, _| true)).await.unwrap().problems;
+        assert_eq!(problems().await, Vec::<String>::new());
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch("delete from job_tag where job = 2 and tag = '\"llm\"'").unwrap();
+        let one = "1 labels are not listed as the jobs that have ended have them";
+        assert_eq!(problems().await, [one]);
+        db.execute_batch("update job_tag set status = 5 where job = 1 and tag = '\"llm\"'").unwrap();
+        assert_eq!(problems().await, [one.replace('1', "3")]);
+        // What history removes takes its labels along.
+        db.execute_batch("delete from job_tag where status = 5").unwrap();
+        assert_eq!(store.prune(0, None, 9).await.unwrap().jobs, 3);
+        assert_eq!(problems().await, Vec::<String>::new());
     }
 }

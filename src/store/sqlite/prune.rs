@@ -90,6 +90,9 @@ impl Batch<'_> {
                 continue;
             }
             self.jobs.remove(&id);
+            if bytes > 0 {
+                rows::unlist_by_tag(self.db, n).map_err(unavailable)?;
+            }
             self.change("delete from job where n = ?1", n)?;
             left.take(0, u64::from(bytes));
             self.remove_rows(n, &mut left)?;

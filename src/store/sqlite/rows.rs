@@ -18,6 +18,7 @@ use crate::model::{
     Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree, Timestamp, Title, Weight, shorten,
 };
 use crate::store::StoreError;
+use crate::store::ledger::by_tag;
 use crate::store::record::{self, Document, DocumentOf, status_number};
 
 /// The status with that number.
@@ -263,23 +264,64 @@ pub(super) fn insert_job(db: &Connection, interned: &mut Interned, job: &Job) ->
         ])
     })
     .map_err(unavailable)?;
-    Ok(db.last_insert_rowid())
+    let n = db.last_insert_rowid();
+    list_by_tag(db, n, None, job)?;
+    Ok(n)
+}
+
+/// A label as it is written and looked for: as JSON.
+pub(super) fn tag_key(tag: &str) -> String {
+    serde_json::Value::from(tag).to_string()
+}
+
+/// Brings the lists by label up to date with a job that is written. `before` is how it stood in the row.
+fn list_by_tag(db: &Connection, n: i64, before: Option<&Job>, job: &Job) -> Result<(), StoreError> {
+    let [stood, stands] = [before, Some(job)].map(|job| job.and_then(by_tag));
+    if stood == stands {
+        return Ok(());
+    }
+    let put = "insert or ignore into job_tag (tag, status, ended_at, job, feature) \
+               select ?1, ?2, ?3, n, feature from job where n = ?4";
+    for (statement, place) in [(DROP_TAG, stood), (put, stands)] {
+        let Some((status, at)) = place else { continue };
+        let mut change = db.prepare_cached(statement).map_err(unavailable)?;
+        for tag in &job.spec.tags {
+            change
+                .execute(params![tag_key(tag.as_str()), status_number(status), at.0, n])
+                .map_err(unavailable)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a job out of the list of a label.
+const DROP_TAG: &str = "delete from job_tag where tag = ?1 and status = ?2 and ended_at = ?3 and job = ?4";
+
+/// The labels of the ended job in row `?1`, as they are listed.
+pub(super) const TAGS_OF: &str = "select job.more -> label.fullkey, job.status, job.ended_at \
+    from job, json_each(case when json_valid(job.more) then job.more end, '$.tags') as label where job.n = ?1";
+
+/// Takes an ended job that is about to be removed out of the lists by label.
+pub(super) fn unlist_by_tag(db: &Connection, n: i64) -> rusqlite::Result<()> {
+    let mut find = db.prepare_cached(TAGS_OF)?;
+    let mut rows = find.query([n])?;
+    let mut drop = db.prepare_cached(DROP_TAG)?;
+    while let Some(row) = rows.next()? {
+        drop.execute(params![row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, n])?;
+    }
+    Ok(())
 }
 
 /// Brings a job's row up to date. What was asked for at its start never changes and is not written.
 ///
-/// `before` is its status in the row. While a run only reports, no indexed column changes, and none is named:
+/// `before` is how it stood in the row. While a run only reports, no indexed column changes, and none is named:
 /// SQLite takes an entry out of each index over a column that is written and puts it back, the same or not.
-pub(super) fn update_job(
-    db: &Connection,
-    n: i64,
-    before: Option<Status>,
-    job: &Job,
-) -> Result<(), StoreError> {
+pub(super) fn update_job(db: &Connection, n: i64, before: Option<&Job>, job: &Job) -> Result<(), StoreError> {
+    list_by_tag(db, n, before, job)?;
     let document = document_of(job)?;
     let numbers = numbers_of(job);
     let error = job.error.as_deref();
-    if before == Some(job.status) && !job.status.is_final() {
+    if before.map(|before| before.status) == Some(job.status) && !job.status.is_final() {
         db.prepare_cached("update job set progress = ?2, numbers = ?3, error = ?4, more = ?5 where n = ?1")
             .and_then(|mut update| update.execute(params![n, job.progress, numbers, error, document]))
     } else {

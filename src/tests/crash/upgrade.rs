@@ -2,7 +2,7 @@
 //! never there, and is done at the next opening.
 //!
 //! `upgrade/v1.sql` is a database as a release with schema 1 left it (`sqlite3 FILE .dump` after a few
-//! requests), and stays as it is once that is released: an edit to its migration shows here. The second migration
+//! requests), and stays as it is once that is released: an edit to its migration shows here. The last migration
 //! is made up, so that the next upgrade can be rehearsed before there is one: it changes a table, fills a
 //! column, and makes more, so that there are many ways to be half done.
 
@@ -24,6 +24,10 @@ use super::{Dice, seed, setting};
 const PREVIOUS: &str = include_str!("upgrade/v1.sql");
 const FIRST: &str = include_str!("../../store/migrations/sqlite/V1__jobs_and_accounts.sql");
 const SECOND: &str = include_str!("../../store/migrations/sqlite/V2__accounts_by_id.sql");
+const THIRD: &str = include_str!("../../store/migrations/sqlite/V3__jobs_by_tag.sql");
+/// Labels of ended jobs, of which that dump has none.
+const LABELLED: &str = r#"update job set more = '{"tags":["night","50%\u0000"],"output":[1,2]}' where n = 3;
+    update event set data = replace(data, '"owner":', '"tags":["night","50%\u0000"],"owner":') where job = 3;"#;
 const LATER: &str = "alter table job add column later text;
     update job set later = feature;
     create index job_later on job (later);
@@ -35,6 +39,7 @@ const LATER: &str = "alter table job add column later text;
 fn previous(path: &Path) {
     let db = Connection::open(path).unwrap();
     db.execute_batch(PREVIOUS).unwrap();
+    db.execute_batch(LABELLED).unwrap();
     // What a dump leaves out.
     db.execute_batch(&format!("pragma application_id = {}; pragma journal_mode = wal", 0x4c48_4a42)).unwrap();
 }
@@ -44,7 +49,8 @@ fn to_come(later: &str) -> Runner {
     Runner::new(&[
         Migration::unapplied("V1__jobs_and_accounts", FIRST).unwrap(),
         Migration::unapplied("V2__accounts_by_id", SECOND).unwrap(),
-        Migration::unapplied("V3__later", later).unwrap(),
+        Migration::unapplied("V3__jobs_by_tag", THIRD).unwrap(),
+        Migration::unapplied("V4__later", later).unwrap(),
     ])
 }
 
@@ -82,6 +88,9 @@ async fn is_as_it_was_and_works_on(store: &SqliteStore) {
     let report = store.check(Box::new(|_, _| true)).await.unwrap();
     assert_eq!((report.jobs, report.problems), (6, Vec::new()));
     assert_eq!((store.counts().active(), store.counts().past()), (2, 4));
+    let filter = JobFilter { tag: Some("50%\0".to_owned()), ..JobFilter::default() };
+    let page = store.list(filter, None, PageSize::default()).await.unwrap();
+    assert_eq!(page.jobs.iter().map(|job| job.spec.feature.as_str()).collect::<Vec<_>>(), ["export"]);
     assert_eq!(store.tokens().await.unwrap().len(), 1);
     let all = store.jobs_by_id(None, 10).await.unwrap();
     let at = |ms: i64| Some(Timestamp(1_795_493_175_000 + ms));
@@ -128,12 +137,12 @@ async fn the_upgrade_to_a_release_to_come_keeps_everything_and_is_not_undone() {
     is_as_it_was_and_works_on(&store).await;
     store.close().await;
     drop(store);
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(4));
     assert!(
-        matches!(SqliteStore::open(&path), Err(OpenError::TooNew { found: 3, .. })),
+        matches!(SqliteStore::open(&path), Err(OpenError::TooNew { found: 4, .. })),
         "this release is older"
     );
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3), "and keeps its hands off");
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(4), "and keeps its hands off");
 }
 
 /// A migration that fails at its last word leaves the old version whole, for the old release and the next.
@@ -151,7 +160,7 @@ async fn a_migration_that_fails_was_never_there() {
     drop(store);
     let error = SqliteStore::open_with_migrations(&path, &to_come(&broken)).err().expect("nor now");
     assert!(error.to_string().contains("nowhere"), "{error}");
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3));
     let store = SqliteStore::open_with_migrations(&path, &to_come(LATER)).unwrap();
     is_as_it_was_and_works_on(&store).await;
     store.close().await;
@@ -179,8 +188,16 @@ fn version(db: &Connection) -> Result<u32, String> {
     if tables("'account_2', 'session_2', 'sign_in_link_2'")? != 0 || accounts != u32::from(version > 1) {
         return Err("accounts are half by name and half by id".to_owned());
     }
+    // One of the ended jobs has two labels.
+    let listed = match tables("'job_tag'")? {
+        0 => 0,
+        _ => count("select count(*) from job_tag where job = 3")?,
+    };
+    if listed != if version > 2 { 2 } else { 0 } {
+        return Err(format!("{listed} labels are listed in version {version}"));
+    }
     match (version, column, made, filled) {
-        (1 | 2, 0, 0, 0) | (3, 1, 2, 12) => Ok(version),
+        (1..=3, 0, 0, 0) | (4, 1, 2, 12) => Ok(version),
         half => Err(format!("version, tables, column, tables and rows: {half:?}")),
     }
 }
@@ -196,9 +213,9 @@ fn recorded(path: &Path, upgrade: impl FnOnce()) -> (Vec<u8>, Vec<Entry>) {
 
 /// Cuts the power everywhere in an upgrade. Returns how often the file was of which version, and how often
 /// half.
-fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Image)) -> [u64; 4] {
+fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Image)) -> [u64; 5] {
     let (seed, points) = (seed(), journal.len() as u64 + 1);
-    let (mut player, mut found) = (Player::over(before.to_vec()), [0; 4]);
+    let (mut player, mut found) = (Player::over(before.to_vec()), [0; 5]);
     for point in 0..points {
         if point > 0 {
             player.play(&journal[point as usize - 1]);
@@ -208,7 +225,7 @@ fn cut(before: &[u8], journal: &[Entry], cuts: u64, mut each: impl FnMut(u64, Im
             let read = image::open(image.clone()).map_err(|error| error.to_string());
             match read.and_then(|db| version(&db)) {
                 Ok(version) => found[version as usize - 1] += 1,
-                Err(_) => found[3] += 1,
+                Err(_) => found[4] += 1,
             }
             each(number, image);
         }
@@ -226,7 +243,7 @@ fn an_upgrade_cut_short_by_a_power_cut_is_done_at_the_next_opening() {
         runtime.block_on(store.close());
     });
     let resumed = folder.path().join("resumed.db");
-    let [old, second, new, half] =
+    let [old, second, third, new, half] =
         cut(&before, &journal, setting("LONGHAUL_UPGRADE_CUTS", 2_000), |number, image| {
             if number % 50 > 0 {
                 return;
@@ -241,9 +258,9 @@ fn an_upgrade_cut_short_by_a_power_cut_is_done_at_the_next_opening() {
             let store = SqliteStore::open_with_migrations(&resumed, &to_come(LATER)).unwrap();
             runtime.block_on(store.close());
             drop(store);
-            assert_eq!(version(&Connection::open(&resumed).unwrap()), Ok(3), "cut {number}, seed {}", seed());
+            assert_eq!(version(&Connection::open(&resumed).unwrap()), Ok(4), "cut {number}, seed {}", seed());
         });
-    assert_eq!((second, half), (0, 0), "{old} were of the old version, {new} of the new");
+    assert_eq!((second, third, half), (0, 0, 0), "{old} were of the old version, {new} of the new");
     assert!(old > 100 && new > 100, "{old} were of the old version, {new} of the new");
 }
 

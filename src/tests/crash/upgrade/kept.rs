@@ -159,7 +159,7 @@ async fn a_file_that_an_older_server_has_open_is_not_upgraded_under_it() {
     assert_eq!(schema(), Value::Integer(0), "it keeps its hands off");
     drop(server);
     let accounts = SqliteAccounts::open(&path).unwrap();
-    assert_eq!(schema(), Value::Integer(2));
+    assert_eq!(schema(), Value::Integer(3));
     assert_eq!(accounts.tokens().await.unwrap().len(), 0);
     // And beside a server of this release nothing stands in the way.
     let store = SqliteStore::open(&path).unwrap();
