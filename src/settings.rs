@@ -77,7 +77,7 @@ const KNOWN: [SettingSpec; 24] = [
         "max-log-lines",
         "N",
         "1000000",
-        "The most infos, warnings and errors each that a job's log keeps (memory: keeps 100000)",
+        "The most infos, warnings and errors each that a job's log keeps from its beginning, beside the last 1000 (memory: keeps 100000)",
     ),
     known(
         "job-timeout",

@@ -21,6 +21,7 @@ use super::log_line::LineKind;
 use super::refusal::{Ended, Refusal};
 use super::status::Status;
 use super::step_tree::StepTree;
+use super::tail::Tails;
 use super::text::{Invalid, shorten};
 use super::time::Timestamp;
 
@@ -429,7 +430,7 @@ impl Job {
         self.revision += 1;
         let recorded = event.seq.is_some();
         if let Some(seq) = event.seq {
-            self.seq = seq;
+            self.seq = self.seq.max(seq);
             self.counts.count(event.kind.line_kind());
         }
         if event.source == EventSource::Run && self.status.is_active() {
@@ -444,11 +445,22 @@ impl Job {
             EventKind::ClockDoubted { .. } => self.clock_doubted = true,
             EventKind::Due => self.status = Status::Queued,
             EventKind::Claimed => self.begin_attempt(event.at),
+            EventKind::LeftOut { level, count } => {
+                let tail = self.tails.of_mut(*level);
+                // It takes the place of the one before.
+                self.counts.take_back(LineKind::System, tail.is_marked().into());
+                let lines = tail.leave_out(event.seq.unwrap_or(0));
+                self.counts.take_back(LineKind::from(*level), lines);
+                self.dropped.set(*level, *count);
+                return touched;
+            }
             EventKind::Message { level, text, key, .. } => {
                 self.message_key = self.message_key.max(key.unwrap_or(0));
-                if !recorded {
-                    self.dropped.count(*level);
-                    self.unrecorded_drops = true;
+                if let Some(seq) = event
+                    .seq
+                    .filter(|_| self.counts.of(LineKind::from(*level)) > u64::from(self.spec.max_lines))
+                {
+                    self.tails.of_mut(*level).add(seq, event.at);
                 }
                 if *level == Level::Error {
                     self.last_error = Some(Arc::from(text.as_str()));
@@ -630,16 +642,17 @@ struct Entries<'a> {
     doubted: bool,
     next: u64,
     events: Vec<Event>,
-    /// The lines the log has with these entries, and the messages it has not.
+    /// The lines the log has with these entries, the messages it has not, and what it keeps of its end.
     kept: LogCounts,
     dropped: Dropped,
+    tails: Tails,
 }
 
 impl<'a> Entries<'a> {
     fn new(job: &'a Job, at: Timestamp) -> Self {
-        let (kept, dropped) = (job.counts, job.dropped);
+        let (kept, dropped, tails) = (job.counts, job.dropped, job.tails.clone());
         let (run_at, doubted) = (at, job.clock_doubted);
-        Self { job, at, run_at, doubted, next: job.seq + 1, events: Vec::new(), kept, dropped }
+        Self { job, at, run_at, doubted, next: job.seq + 1, events: Vec::new(), kept, dropped, tails }
     }
 
     /// What the run says from here on happened then, as far as that can be.
@@ -664,19 +677,25 @@ impl<'a> Entries<'a> {
         Event { seq, at: if heard.is_some() { self.run_at } else { self.at }, source, kind, heard }
     }
 
-    /// Records a message while the log has room for its level. Beyond, the newest are dropped and counted,
-    /// so that infos never crowd out an error, and what was recorded stays. That it begins is said at once.
+    /// Records a message. Where the log has as many of its level as it may have, the oldest of those beyond are left
+    /// out when they are too many: what was recorded at the beginning stays, and infos never crowd out an error.
     fn message(&mut self, level: Level, kind: EventKind) {
-        if self.kept.of(LineKind::from(level)) < u64::from(self.job.spec.max_lines) {
-            self.record(EventSource::Run, kind);
+        let full = self.kept.of(LineKind::from(level)) >= u64::from(self.job.spec.max_lines);
+        let seq = self.next;
+        self.record(EventSource::Run, kind);
+        if !full {
             return;
         }
-        let first = self.dropped.of(level) == 0;
-        self.dropped.count(level);
-        self.project(kind);
-        if first {
-            self.record(EventSource::Run, EventKind::Truncated { dropped: self.dropped });
-        }
+        let at = self.events.last().map_or(self.at, |message| message.at);
+        let tail = self.tails.of_mut(level);
+        let Some((until, at)) = tail.add(seq, at) else { return };
+        let lines = tail.leave_out(until);
+        self.kept.take_back(LineKind::from(level), lines);
+        let count = self.dropped.of(level) + lines;
+        self.dropped.set(level, count);
+        let source = EventSource::Actor(Actor::system("log"));
+        let kind = EventKind::LeftOut { level, count };
+        self.events.push(Event { seq: Some(until), at, source, kind, heard: None });
     }
 
     fn record(&mut self, source: EventSource, kind: EventKind) {
@@ -694,8 +713,8 @@ impl<'a> Entries<'a> {
         self.record(source, EventKind::Failed { cause, error, repeated: false, next: Status::Failed });
     }
 
-    /// Records what changed since it was last recorded, the numbers that moved and the messages that were
-    /// dropped, so that the log of an ended job holds its last state.
+    /// Records what changed since it was last recorded, the numbers that moved and the messages that an older
+    /// version dropped, so that the log of an ended job holds its last state.
     fn settle(&mut self) {
         if self.job.unrecorded_drops {
             self.record(EventSource::Run, EventKind::Truncated { dropped: self.job.dropped });

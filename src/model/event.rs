@@ -228,8 +228,15 @@ pub enum EventKind {
         /// The status before.
         before: Status,
     },
-    /// The log is full: some messages were not kept. Said with the first that was dropped of a level, and
-    /// when the attempt ends.
+    /// The log is full, and messages of a level were left out here: between those it has from its beginning and
+    /// the newest. It takes the place of the last of them (see `model/tail.rs`).
+    LeftOut {
+        /// Of which level.
+        level: Level,
+        /// How many so far, over all attempts.
+        count: u64,
+    },
+    /// The log is full: some messages were not kept. What older versions said, which kept none of the newest.
     Truncated {
         /// How many so far, over all attempts.
         dropped: Dropped,
@@ -243,7 +250,7 @@ pub enum EventKind {
 /// An entry of a job's log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Its place in the job's log, from 1 without gaps. `None` for a change to the projection alone: a
+    /// Its place in the job's log, from 1; without gaps but where a full log left messages out. `None` for a change to the projection alone: a
     /// heartbeat, or a number reported less than a second after the last that was recorded.
     pub seq: Option<u64>,
     /// When it happened: by the server's clock, or by the runner's where that is believed. By the server's, it
@@ -284,6 +291,7 @@ impl EventKind {
             | Self::Aborted
             | Self::Completed { .. }
             | Self::Failed { .. }
+            | Self::LeftOut { .. }
             | Self::Truncated { .. } => LineKind::System,
         }
     }
@@ -369,6 +377,10 @@ impl Event {
             EventKind::Failed { error, .. } => format!("{error} (will be tried again)"),
             EventKind::Retried { reason, .. } => {
                 format!("{by} sent it to the queue again: {}", reason.as_str())
+            }
+            EventKind::LeftOut { level, count } => {
+                let lines = Dropped::only(*level, *count);
+                format!("{lines} were left out here. The log is full: it has those before, and the newest")
             }
             EventKind::Truncated { dropped } => {
                 format!("The log is full. Counted and not kept: {dropped}")

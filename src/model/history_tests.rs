@@ -35,12 +35,24 @@ fn run(job: &mut Job, log: &mut Vec<Event>, command: Command, context: &Context)
     let events = job.decide(command, context)?;
     assert!(!events.is_empty(), "an accepted command has an effect");
     for event in events {
+        let left_out = job.tails.leaves_out(&event);
         job.apply(&event);
-        if let Some(seq) = event.seq {
-            assert_eq!(seq, log.len() as u64 + 1, "the log has no gap");
-            log.push(event);
+        let Some(seq) = event.seq else { continue };
+        match left_out {
+            Some(left_out) => {
+                log.retain(|event| !left_out.takes(event));
+                let place = log.partition_point(|event| event.seq < Some(seq));
+                log.insert(place, event);
+            }
+            None => {
+                assert_eq!(seq, job.seq);
+                log.push(event);
+            }
         }
     }
+    assert!(log.is_sorted_by_key(|event| event.seq) && log.last().unwrap().seq == Some(job.seq));
+    let places = log.len() as u64 + job.empty_places();
+    assert!(places == job.seq || job.unrecorded_drops, "the log has no gap but those it tells of");
     Ok(())
 }
 
@@ -468,27 +480,150 @@ fn recorded_part(job: &Job) -> Job {
         revision: 0,
         progress_at: None,
         last_error: None,
-        // A message that was dropped is counted, and nothing more is known of it.
-        last_message: job.last_message.clone().filter(|_| job.dropped.is_none()),
         ..job.clone()
     }
 }
 
+/// A job whose log keeps so many messages of each level from its beginning.
+fn short(max_lines: u32) -> (Job, Vec<Event>) {
+    let spec = Spec { max_lines, ..spec(Execution::External, 1) };
+    let new = NewJob { id: JobId(Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
+    let (job, created) = Job::create(new, &at(0)).unwrap();
+    (job, vec![created])
+}
+
+/// Reports so many messages in one go.
+fn messages(level: Level, texts: impl Iterator<Item = u64>) -> Command {
+    let said = |number: u64| ReportItem::Message {
+        level,
+        text: MessageText::new(number.to_string()).unwrap(),
+        step: None,
+        key: None,
+    };
+    Command::Report(Report { epoch: None, items: texts.map(said).collect() })
+}
+
+fn texts(log: &[Event], wanted: Level) -> Vec<u64> {
+    let text = |event: &Event| match &event.kind {
+        EventKind::Message { level, text, .. } if *level == wanted => text.as_str().parse().ok(),
+        _ => None,
+    };
+    log.iter().filter_map(text).collect()
+}
+
 #[test]
-fn a_full_log_keeps_what_it_has_counts_what_comes_and_still_hears_of_errors() {
-    let (mut job, mut log) = started(Execution::External);
-    Arc::make_mut(&mut job.spec).max_lines = 2;
-    for ms in 1..=5 {
-        must(&mut job, &mut log, message(Level::Info, "tick"), ms);
-    }
-    must(&mut job, &mut log, message(Level::Error, "disk full"), 6);
-    assert_eq!((job.counts.info, job.dropped.info, job.counts.error), (2, 3, 1));
-    assert_eq!(job.activity_at, Timestamp(6));
+fn a_full_log_keeps_its_beginning_and_its_end_says_what_it_left_out_and_still_hears_of_errors() {
+    let (mut job, mut log) = short(2);
+    must(&mut job, &mut log, messages(Level::Info, 1..=1_101), 1);
+    assert_eq!(
+        (job.counts.info, job.dropped.info),
+        (1_101, 0),
+        "as many as it keeps at its end, and some more"
+    );
+    must(&mut job, &mut log, message(Level::Error, "7"), 2);
+    must(&mut job, &mut log, messages(Level::Info, 1_102..=1_102), 3);
+    assert_eq!((job.counts.info, job.dropped.info, job.counts.error), (1_002, 100, 1));
+    assert_eq!(texts(&log, Level::Info), [1, 2].into_iter().chain(103..=1_102).collect::<Vec<_>>());
+    let gap = &log[3];
+    assert_eq!(
+        gap.sentence(),
+        "100 infos were left out here. The log is full: it has those before, and the newest"
+    );
+    assert_eq!((gap.seq, gap.at), (Some(103), Timestamp(1)), "where and when the last of them was");
+    assert_eq!(job.activity_at, Timestamp(3));
+    // Many at once, and others in between.
+    must(&mut job, &mut log, messages(Level::Warning, 1..=5_000), 4);
+    must(&mut job, &mut log, messages(Level::Info, 1_103..=9_999), 5);
+    let warnings = texts(&log, Level::Warning);
+    assert_eq!((warnings[1], *warnings.last().unwrap()), (2, 5_000));
+    assert!((1_002..1_102).contains(&warnings.len()) && warnings[2..].is_sorted_by(|a, b| a + 1 == *b));
+    assert_eq!(warnings.len() as u64 + job.dropped.warning, 5_000);
+    assert_eq!(texts(&log, Level::Info).len() as u64 + job.dropped.info, 9_999);
+    assert_eq!(texts(&log, Level::Error), [7]);
+    let gaps: Vec<String> =
+        log.iter().map(Event::sentence).filter(|line| line.contains("left out here")).collect();
+    assert_eq!(gaps.len(), 2, "one of each level: {gaps:?}");
+    assert!(gaps.contains(&format!(
+        "{} infos were left out here. The log is full: it has those before, and the newest",
+        job.dropped.info
+    )));
     must(&mut job, &mut log, fail("no disk"), 7);
-    let said: Vec<String> = log.iter().map(Event::sentence).filter(|line| line.contains("full.")).collect();
-    assert_eq!(said.len(), 2, "when it began, and how many at the end: {said:?}");
-    assert!(said[1].contains("3 infos"), "{said:?}");
-    assert_eq!(Job::replay(job.id, &log).unwrap().dropped, job.dropped);
+    assert_eq!(recorded_part(&Job::replay(job.id, &log).unwrap()), recorded_part(&job));
+}
+
+#[test]
+fn a_key_that_came_is_known_though_its_message_was_left_out() {
+    let (mut job, mut log) = short(0);
+    let keyed = |keys: std::ops::RangeInclusive<u64>| {
+        let said = |key: u64| ReportItem::Message {
+            level: Level::Info,
+            text: MessageText::new(key.to_string()).unwrap(),
+            step: None,
+            key: Some(key),
+        };
+        Command::Report(Report { epoch: None, items: keys.map(said).collect() })
+    };
+    must(&mut job, &mut log, keyed(1..=3_000), 1);
+    let before = log.clone();
+    must(&mut job, &mut log, keyed(1..=3_000), 2);
+    assert_eq!(log, before);
+    must(&mut job, &mut log, keyed(2_999..=3_001), 3);
+    assert_eq!(texts(&log, Level::Info).last(), Some(&3_001));
+    assert_eq!(texts(&log, Level::Info).len() as u64 + job.dropped.info, 3_001);
+}
+
+/// What an older version had dropped has no place in the log, and its number is kept.
+#[test]
+fn a_log_that_was_full_before_goes_on_with_an_end() {
+    let (mut job, mut log) = short(2);
+    must(&mut job, &mut log, messages(Level::Info, 1..=2), 1);
+    job.dropped.info = 40;
+    job.unrecorded_drops = true;
+    must(&mut job, &mut log, messages(Level::Info, 3..=1_102), 2);
+    assert_eq!(job.dropped.info, 140);
+    let gap = log.iter().find(|event| matches!(event.kind, EventKind::LeftOut { .. })).unwrap();
+    assert!(gap.sentence().starts_with("140 infos were left out here"), "{}", gap.sentence());
+}
+
+proptest! {
+    /// However messages come and whatever comes between them: the first and the last are there, in order, the log
+    /// says how many are not, and is bounded.
+    #[test]
+    fn a_log_of_any_length_has_its_beginning_and_its_end(
+        max_lines in 0..150_u32,
+        bursts in prop::collection::vec((0..3_usize, 1..700_u64, any::<bool>()), 1..14),
+    ) {
+        let (mut job, mut log) = short(max_lines);
+        let levels = [Level::Info, Level::Warning, Level::Error];
+        let (mut sent, mut ms) = ([0; 3], 0);
+        for (which, count, progress_too) in bursts {
+            ms += 1_500;
+            must(&mut job, &mut log, messages(levels[which], sent[which] + 1..=sent[which] + count), ms);
+            sent[which] += count;
+            if progress_too {
+                must(&mut job, &mut log, progress(None, ms as f64 / 1e6), ms);
+            }
+        }
+        let most = u64::from(max_lines);
+        for (level, sent) in levels.into_iter().zip(sent) {
+            let texts = texts(&log, level);
+            let head = most.min(sent);
+            prop_assert!(texts[..head as usize].iter().copied().eq(1..=head));
+            let tail = &texts[head as usize..];
+            prop_assert!(tail.iter().copied().eq(sent + 1 - tail.len() as u64..=sent), "the newest, without a gap");
+            prop_assert!(tail.len() as u64 >= (sent - head).min(Tail::LINES));
+            prop_assert!((tail.len() as u64) < Tail::LINES + Tail::STRIDE);
+            prop_assert_eq!(texts.len() as u64 + job.dropped.of(level), sent);
+            prop_assert_eq!(job.counts.of(level.into()), texts.len() as u64);
+        }
+        let replayed = Job::replay(job.id, &log).unwrap();
+        prop_assert_eq!((replayed.counts, replayed.dropped, replayed.seq), (job.counts, job.dropped, job.seq));
+        prop_assert_eq!(&replayed.tails, &job.tails);
+        let times = log.iter().map(|event| event.at);
+        prop_assert!(times.is_sorted(), "the gap is as old as what is left out");
+        must(&mut job, &mut log, COMPLETE, ms);
+        prop_assert_eq!(recorded_part(&Job::replay(job.id, &log).unwrap()), recorded_part(&job));
+    }
 }
 
 #[test]
@@ -907,7 +1042,7 @@ proptest! {
                     }
                 }
             }
-            let most = u64::from(job.spec.max_lines);
+            let most = u64::from(job.spec.max_lines) + Tail::LINES + Tail::STRIDE;
             let failures = log.iter().filter(|event| matches!(event.kind, EventKind::Failed { .. })).count();
             prop_assert!(job.counts.info <= most && job.counts.warning <= most, "the log is bounded");
             prop_assert!(job.counts.error <= most + failures as u64, "but for how each attempt ended");

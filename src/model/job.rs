@@ -14,6 +14,7 @@ use super::limits::{MoreTime, Timeouts};
 use super::log_line::LineKind;
 use super::status::Status;
 use super::step_tree::StepTree;
+use super::tail::Tails;
 use super::text::{Author, Feature, Reason, Tag, Title};
 use super::time::Timestamp;
 
@@ -159,7 +160,7 @@ pub struct LastMessage {
     pub level: Level,
     /// The message, shortened to [`Job::LAST_MESSAGE_CHARS`] characters.
     pub text: String,
-    /// Its place in the log; `None` where it was dropped. Written also then: pages read it by its place.
+    /// Its place in the log; `None` where an older version dropped it. Written also then: pages read it by its place.
     #[serde(default)]
     pub seq: Option<u64>,
 }
@@ -198,18 +199,28 @@ impl LogCounts {
     }
 
     pub(super) fn count(&mut self, kind: LineKind) {
-        match kind {
-            LineKind::Info => self.info += 1,
-            LineKind::Warning => self.warning += 1,
-            LineKind::Error => self.error += 1,
-            LineKind::System => self.system += 1,
-            LineKind::Operator => self.operator += 1,
-            LineKind::Progress => {}
-        }
+        self.change(kind, |count| count + 1);
+    }
+
+    /// Takes so many lines of that kind back.
+    pub(super) fn take_back(&mut self, kind: LineKind, lines: u64) {
+        self.change(kind, |count| count.saturating_sub(lines));
+    }
+
+    fn change(&mut self, kind: LineKind, by: impl FnOnce(u64) -> u64) {
+        let count = match kind {
+            LineKind::Info => &mut self.info,
+            LineKind::Warning => &mut self.warning,
+            LineKind::Error => &mut self.error,
+            LineKind::System => &mut self.system,
+            LineKind::Operator => &mut self.operator,
+            LineKind::Progress => return,
+        };
+        *count = by(*count);
     }
 }
 
-/// How many messages were not kept, because the log had as many of that level as it may have.
+/// How many messages were left out of the log, because it had as many of that level as it may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// Infos.
@@ -235,11 +246,18 @@ impl Dropped {
         *self == Self::default()
     }
 
-    pub(super) fn count(&mut self, level: Level) {
+    /// Of one level.
+    pub(super) fn only(level: Level, count: u64) -> Self {
+        let mut dropped = Self::default();
+        dropped.set(level, count);
+        dropped
+    }
+
+    pub(super) fn set(&mut self, level: Level, count: u64) {
         match level {
-            Level::Info => self.info += 1,
-            Level::Warning => self.warning += 1,
-            Level::Error => self.error += 1,
+            Level::Info => self.info = count,
+            Level::Warning => self.warning = count,
+            Level::Error => self.error = count,
         }
     }
 }

@@ -32,7 +32,7 @@ pub mod types {
 
     pub use crate::model::{
         AbortRequest, Author, Cause, Dropped, Execution, Feature, LastMessage, LogCounts, MoreTime,
-        ProgressSource, Spec, Status, Tag, Timeouts, Timestamp, Title,
+        ProgressSource, Spec, Status, Tag, Tails, Timeouts, Timestamp, Title,
     };
 }
 
@@ -65,7 +65,8 @@ macro_rules! job_fields {
                 queue: String = "default".to_owned();
                 /// Higher goes first within a queue.
                 priority: i32 = 0;
-                /// The most messages of each level that its log keeps.
+                /// The most messages of each level that its log keeps from its beginning; of those beyond it keeps the
+                /// newest ([`Tail::LINES`](super::Tail::LINES)).
                 #[serde(default = "Spec::default_max_lines", skip_serializing_if = "Spec::is_default_max_lines")]
                 max_lines: u32 = Spec::MAX_LINES;
             }
@@ -174,10 +175,13 @@ macro_rules! job_fields {
                 /// The job's own number moved since it was recorded.
                 #[serde(default, skip_serializing_if = "is_default")]
                 unrecorded_whole: bool = false;
-                /// How many messages were not kept.
+                /// How many messages were left out of the log.
                 #[serde(default, skip_serializing_if = "is_default")]
                 dropped: Dropped = Dropped::default();
-                /// Some of them were dropped since the log last said so.
+                /// What a full log keeps of its end.
+                #[serde(default, skip_serializing_if = "is_default")]
+                tails: Tails = Tails::default();
+                /// Some messages were dropped since the log last said so: by an older version, which kept no end.
                 #[serde(default, skip_serializing_if = "is_default")]
                 unrecorded_drops: bool = false;
                 /// Why the last run ended, where it did not end by its own word.

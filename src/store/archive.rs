@@ -13,7 +13,8 @@
 //! A job is everything the store keeps of it, and is followed by its whole log. Jobs come in the order of
 //! their ids and keys in a fixed order, so that two stores with the same jobs export the same bytes. The last
 //! line tells a whole file from one that was cut off. A job that history removed while it was being written
-//! is taken back by `{"gone":{"id":"…"}}`, and an import leaves it out.
+//! is taken back by `{"gone":{"id":"…"}}`, and an import leaves it out; so is one whose log, being full, left lines out
+//! meanwhile, which then comes once more.
 //!
 //! An import believes nothing: each job must be what its log says, or it is refused. Given up: accounts,
 //! idempotency keys and the counters of past days, which are not jobs. A backup has them.
@@ -37,6 +38,8 @@ const VERSION: u32 = 1;
 const JOBS: usize = 50;
 /// Log entries are read and written this many at a time.
 const CHUNK: usize = 1_000;
+/// A job is begun again so often whose log, being full, left lines out while it was written.
+const AGAIN: u32 = 3;
 /// An import writes this many jobs, or entries, in one transaction. A log longer than that is one of its own.
 const BATCH_JOBS: usize = 500;
 const BATCH_EVENTS: usize = 20_000;
@@ -84,9 +87,25 @@ pub struct Exporter {
     /// The last job that was read.
     last: Option<JobId>,
     waiting: VecDeque<Arc<Job>>,
-    /// The job being written, and the last entry of its log that was.
-    current: Option<(Arc<Job>, u64)>,
+    current: Option<Current>,
     moved: Moved,
+}
+
+/// A job being written.
+struct Current {
+    job: Arc<Job>,
+    /// The last entry of its log that was.
+    reached: u64,
+    /// How many were.
+    written: u64,
+    /// How often it was begun again.
+    again: u32,
+}
+
+impl Current {
+    fn of(job: Arc<Job>) -> Self {
+        Self { job, reached: 0, written: 0, again: 0 }
+    }
 }
 
 impl Exporter {
@@ -120,10 +139,10 @@ impl Exporter {
             if self.ended {
                 return Ok(Some(text).filter(|text| !text.is_empty()));
             }
-            if let Some((job, seq)) = self.current.take() {
-                self.go_on(&job, seq, &mut text).await?;
+            if let Some(current) = self.current.take() {
+                self.go_on(current, &mut text).await?;
             } else if let Some(job) = self.waiting.pop_front() {
-                self.go_on(&job, 0, &mut text).await?;
+                self.go_on(Current::of(job), &mut text).await?;
             } else {
                 let page = self.store.jobs_by_id(self.last, JOBS).await?;
                 match page.last() {
@@ -141,34 +160,52 @@ impl Exporter {
     }
 
     /// Writes more of a job: its line before its first entries, then as many as fit.
-    async fn go_on(&mut self, job: &Arc<Job>, after: u64, text: &mut String) -> Result<(), StoreError> {
-        // What is recorded after the job was read belongs to a job that is not the one we write.
-        let limit = usize::try_from(job.seq - after).unwrap_or(CHUNK).min(CHUNK);
-        let events = match self.store.events(job.id, after, limit).await {
+    async fn go_on(&mut self, current: Current, text: &mut String) -> Result<(), StoreError> {
+        let Current { job, reached, written, again } = current;
+        let limit = usize::try_from(job.seq - reached).unwrap_or(CHUNK).min(CHUNK);
+        let mut events = match self.store.events(job.id, reached, limit).await {
             Ok(events) => events,
             Err(StoreError::Refused(Refusal::NotFound { .. })) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let reached = events.last().and_then(|event| event.seq);
-        let Some(reached) = reached else {
-            if after > 0 {
-                // Its first entries are written, and its last are no more.
-                self.moved.jobs -= 1;
-                self.moved.events -= after;
-                put(text, &Line::Gone(Gone { id: job.id }))?;
-            }
+        let more = events.len() == limit;
+        // What is recorded after the job was read belongs to a job that is not the one we write.
+        events.retain(|event| event.seq <= Some(job.seq));
+        if events.is_empty() && written == 0 {
             return Ok(());
-        };
-        if after == 0 {
-            self.moved.jobs += 1;
-            put(text, &Line::Job(Box::new(JobRecord::from(&**job))))?;
         }
+        if written == 0 {
+            self.moved.jobs += 1;
+            put(text, &Line::Job(Box::new(JobRecord::from(&*job))))?;
+        }
+        let reached = events.last().and_then(|event| event.seq).unwrap_or(reached);
+        let written = written + events.len() as u64;
         self.moved.events += events.len() as u64;
         for event in events {
             put(text, &Line::Event(EventRecord::from(event)))?;
         }
-        if reached < job.seq {
-            self.current = Some((Arc::clone(job), reached));
+        if more && reached < job.seq {
+            self.current = Some(Current { job, reached, written, again });
+            return Ok(());
+        }
+        // History may have removed it meanwhile, and a log that is full leaves lines out while it grows.
+        let stands = self.store.get(job.id).await?;
+        let moved = |stands: &Arc<Job>| stands.tails.moved_since(&job.tails);
+        if reached == job.seq && !stands.as_ref().is_some_and(moved) {
+            return Ok(());
+        }
+        self.moved.jobs -= 1;
+        self.moved.events -= written;
+        put(text, &Line::Gone(Gone { id: job.id }))?;
+        match stands {
+            Some(job) if again < AGAIN => {
+                self.current = Some(Current { again: again + 1, ..Current::of(job) });
+            }
+            Some(job) => tracing::warn!(
+                job = %job.id,
+                "A job whose log is full goes on too quickly to be exported. Export again when it has ended"
+            ),
+            None => {}
         }
         Ok(())
     }

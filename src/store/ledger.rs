@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::CreateRules;
-use crate::model::{Command, Context, Counts, Event, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
+use crate::model::{
+    Command, Context, Counts, Event, EventKind, Job, JobId, LeftOut, NewJob, Refusal, Spec, Status, Timestamp,
+};
 
 /// A job after a command, and what led there.
 pub struct Decided {
@@ -13,6 +15,8 @@ pub struct Decided {
     pub job: Arc<Job>,
     /// The entries to keep in its log.
     pub events: Vec<Event>,
+    /// The entries that go from its log, because it is full.
+    pub left_out: Vec<LeftOut>,
     /// The indexes of the steps that changed.
     pub touched: Vec<usize>,
 }
@@ -23,9 +27,13 @@ pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Decided, R
     match job.decide(command, context) {
         Ok(mut events) => {
             let mut next = job.clone();
-            let touched = events.iter().flat_map(|event| next.apply(event)).collect();
+            let (mut touched, mut left_out) = (Vec::new(), Vec::new());
+            for event in &events {
+                left_out.extend(next.tails.leaves_out(event));
+                touched.extend(next.apply(event));
+            }
             events.retain(|event| event.seq.is_some());
-            Ok(Decided { job: Arc::new(next), events, touched })
+            Ok(Decided { job: Arc::new(next), events, left_out, touched })
         }
         Err(refusal) => {
             // An operator who comes second is no sign of a process that lives on.
@@ -49,6 +57,8 @@ pub struct Pending<N> {
     pub before: Option<Arc<Job>>,
     /// The entries to keep in its log.
     pub events: Vec<Event>,
+    /// The entries that go from its log, because it is full, before those are added.
+    pub left_out: Vec<LeftOut>,
     /// The indexes of the steps that changed.
     pub touched: BTreeSet<usize>,
     /// An attempt began afresh: the steps that are stored are an earlier one's.
@@ -70,6 +80,7 @@ impl<N> Pending<N> {
             before: Some(Arc::clone(&job)),
             job,
             events: Vec::new(),
+            left_out: Vec::new(),
             touched: BTreeSet::new(),
             steps_replaced: false,
             changed: false,
@@ -86,7 +97,8 @@ impl<N> Pending<N> {
                 }
                 self.changed = true;
                 self.job = Arc::clone(&turn.job);
-                self.events.extend(turn.events);
+                add_to_log(&mut self.events, turn.events, &turn.left_out);
+                self.left_out.extend(turn.left_out);
                 self.touched.extend(turn.touched);
                 Ok(turn.job)
             }
@@ -98,6 +110,17 @@ impl<N> Pending<N> {
                 Err(refused.refusal)
             }
         }
+    }
+}
+
+/// Adds entries to a log, or to what is to be added to one, and takes out those that go because it is full.
+pub fn add_to_log(log: &mut Vec<Event>, events: Vec<Event>, left_out: &[LeftOut]) {
+    log.extend(events);
+    for left_out in left_out {
+        log.retain(|event| !left_out.takes(event));
+    }
+    if !left_out.is_empty() {
+        log.sort_by_key(|event| event.seq);
     }
 }
 
@@ -173,19 +196,26 @@ pub struct Replay {
     id: JobId,
     job: Option<Job>,
     entries: u64,
+    /// The place of the last of them.
+    last: u64,
+    /// An older version dropped messages, which never had a place.
+    dropped: bool,
     broken: bool,
 }
 
 impl Replay {
     /// Of a job of which nothing is known yet.
     pub fn new(id: JobId) -> Self {
-        Self { id, job: None, entries: 0, broken: false }
+        Self { id, job: None, entries: 0, last: 0, dropped: false, broken: false }
     }
 
     /// The next entry of the log.
     pub fn add(&mut self, event: &Event) {
         self.entries += 1;
-        self.broken |= event.seq != Some(self.entries);
+        let seq = event.seq.unwrap_or(0);
+        self.broken |= seq <= self.last;
+        self.last = seq;
+        self.dropped |= matches!(event.kind, EventKind::Truncated { .. });
         match &mut self.job {
             Some(job) => {
                 job.apply(event);
@@ -200,6 +230,7 @@ impl Replay {
     /// The next entry of the log, which cannot be read.
     pub fn skip(&mut self) {
         self.entries += 1;
+        self.last += 1;
         self.broken = true;
     }
 
@@ -208,7 +239,7 @@ impl Replay {
         self.entries
     }
 
-    /// Whether the log has no gap and says of the job what is kept of it: all but heartbeats, late writes
+    /// Whether the log has no gap but those of which it says how many messages they had, and says of the job what is kept of it: all but heartbeats, late writes
     /// and numbers that were not recorded.
     pub fn agrees_with(&self, job: &Job) -> bool {
         let Some(replayed) = &self.job else { return false };
@@ -220,6 +251,8 @@ impl Replay {
         // Tables keep a timeout in whole milliseconds; entries of older versions may say more.
         let asked = |job: &Job| Spec { timeouts: job.spec.timeouts.whole(), ..(*job.spec).clone() };
         let dropped = !job.status.is_final() || replayed.dropped == job.dropped;
-        !self.broken && dropped && said(replayed) == said(job) && asked(replayed) == asked(job)
+        let (missing, left_out) = (self.last.saturating_sub(self.entries), replayed.empty_places());
+        let whole = missing == left_out || self.dropped && missing <= left_out;
+        !self.broken && whole && dropped && said(replayed) == said(job) && asked(replayed) == asked(job)
     }
 }

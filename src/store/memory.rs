@@ -17,7 +17,7 @@ use super::{
     StoreProgress, ledger, sent_bytes,
 };
 use crate::model::{
-    Command, Context, Counts, Cursor, EndedBefore, Event, Job, JobFilter, JobId, LogLine, NewJob,
+    Command, Context, Counts, Cursor, EndedBefore, Event, Job, JobFilter, JobId, LeftOut, LogLine, NewJob,
     OutcomeCounts, PageSize, Refusal, Status, Timestamp,
 };
 
@@ -72,7 +72,7 @@ impl MemoryStore {
 }
 
 impl Tables {
-    fn put(&mut self, job: Arc<Job>, events: Vec<Event>) {
+    fn put(&mut self, job: Arc<Job>, events: Vec<Event>, left_out: &[LeftOut]) {
         let before = self.jobs.get(&job.id).map(|entry| Arc::clone(&entry.job));
         if before.as_ref().map(|before| before.status) != Some(job.status) {
             self.shift(&job, before.as_ref().map(|before| before.status), Some(job.status));
@@ -86,7 +86,7 @@ impl Tables {
         let entry =
             self.jobs.entry(job.id).or_insert_with(|| StoredJob { job: Arc::clone(&job), log: Vec::new() });
         entry.job = job;
-        entry.log.extend(events);
+        ledger::add_to_log(&mut entry.log, events, left_out);
     }
 
     fn shift(&mut self, job: &Job, from: Option<Status>, to: Option<Status>) {
@@ -175,7 +175,7 @@ impl JobStore for MemoryStore {
         if let Some(key) = rules.idempotency {
             tables.keys.insert(key.key, (key.fingerprint, job.id, context.at));
         }
-        tables.put(Arc::clone(&job), vec![event]);
+        tables.put(Arc::clone(&job), vec![event], &[]);
         tables.publish(vec![Arc::clone(&job)], Vec::new());
         Ok(Created { job, replayed: false })
     }
@@ -186,14 +186,14 @@ impl JobStore for MemoryStore {
         match ledger::turn(&job, command, &context) {
             Ok(turn) => {
                 let ended = turn.job.status.is_final() && !job.status.is_final();
-                tables.put(Arc::clone(&turn.job), turn.events);
+                tables.put(Arc::clone(&turn.job), turn.events, &turn.left_out);
                 let removed = if ended { tables.prune(self.max_past, None, usize::MAX) } else { Vec::new() };
                 tables.publish(vec![Arc::clone(&turn.job)], removed);
                 Ok(turn.job)
             }
             Err(refused) => {
                 if let Some(job) = refused.counted {
-                    tables.put(Arc::clone(&job), Vec::new());
+                    tables.put(Arc::clone(&job), Vec::new(), &[]);
                     tables.publish(vec![job], Vec::new());
                 }
                 Err(refused.refusal.into())
@@ -252,7 +252,7 @@ impl JobStore for MemoryStore {
         }
         let changed: Vec<Arc<Job>> = jobs.iter().map(|imported| Arc::clone(&imported.job)).collect();
         for ImportedJob { job, log } in jobs {
-            tables.put(job, log);
+            tables.put(job, log, &[]);
         }
         let count = changed.len() as u64;
         tables.publish(changed, Vec::new());

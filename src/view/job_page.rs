@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::board::{JobRow, SweepPlan};
-use super::format::duration;
+use super::format::{duration, thousands};
 use crate::model::{
-    Execution, Job, LogCounts, LogLine, MoreTime, Status, StepTree, Timestamp, minutes, shorten, span_words,
+    Execution, Job, LogCounts, LogLine, MoreTime, Status, StepTree, Tail, Timestamp, minutes, shorten,
+    span_words,
 };
 
 /// What state a step is in, told by glyph, word and hue together.
@@ -342,8 +343,12 @@ fn facts(job: &Job) -> Vec<Fact> {
         add("Kept", "pinned: no limit of history removes it".to_owned(), false);
     }
     if !job.dropped.is_none() {
-        let most = spec.max_lines;
-        add("Log", format!("{} not kept: it holds {most} of each at most", job.dropped), false);
+        let (first, last) = (thousands(spec.max_lines.into()), thousands(Tail::LINES));
+        add(
+            "Log",
+            format!("{} left out: it keeps the first {first} of each and the last {last}", job.dropped),
+            false,
+        );
     }
     if !spec.tags.is_empty() {
         let tags: Vec<&str> = spec.tags.iter().map(crate::model::Tag::as_str).collect();

@@ -15,7 +15,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{
     LogClock, Screen, bar, between, columns_of, moment, padded, percent, print, print_json, span,
 };
-use crate::model::{JobId, Status, shorten, visible};
+use crate::model::{Dropped, JobId, Status, shorten, visible};
 
 pub async fn run(args: ShowArgs) -> Result<Exit, CallError> {
     let client = connect(&args.client)?;
@@ -119,10 +119,8 @@ fn render(job: &Document, last: &[Line], now: DateTime<Utc>, screen: Screen) -> 
     }
     let Truncated { info, warning, error } = job.dropped;
     if info + warning + error > 0 {
-        fact(
-            "not kept",
-            &format!("{info} infos, {warning} warnings, {error} errors that came when its log was full"),
-        );
+        let left_out = Dropped { info, warning, error };
+        fact("left out", &format!("{left_out} between the first and the last: its log is full"));
     }
     if !job.steps.is_empty() {
         text.push_str("\nSteps\n");
@@ -228,7 +226,10 @@ mod tests {
         let text = render(&job, &job.last_lines(2).unwrap(), now, PLAIN);
         assert!(text.starts_with("Nightly \\e[2J  running\n"), "{text}");
         assert!(text.contains("  activity  5 s ago\n"), "{text}");
-        assert!(text.contains("  not kept  7 infos, 0 warnings, 1 errors"), "{text}");
+        assert!(
+            text.contains("  left out  7 infos and 1 error between the first and the last: its log is full"),
+            "{text}"
+        );
         assert!(text.contains("  fenced    3 late writes"), "{text}");
         assert!(text.contains("✓ load     ████████████████ 100 %  42 s\n"), "{text}");
         assert!(text.contains("    ▸ parse  ████████░░░░░░░░  50 %\n"), "{text}");

@@ -178,7 +178,7 @@ pub struct JobDto {
     /// That somebody gave it more time than its limits; absent where nobody did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more_time: Option<MoreTimeDto>,
-    /// How many messages were not kept, because the log had as many of that level as it may have.
+    /// How many messages were left out of the log, which is full: between the first of that level and the last 1000.
     pub dropped: TruncatedDto,
     /// Somebody wants it kept: no limit of age or number removes it.
     pub pinned: bool,

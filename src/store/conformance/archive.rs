@@ -101,6 +101,40 @@ pub(super) async fn what_is_exported_and_imported_is_the_same_to_the_byte<S: Eng
     }
 }
 
+/// A log that is full leaves lines out while it is read; what is exported is one moment of it, or nothing.
+pub(super) async fn a_full_log_that_goes_on_is_exported_as_it_was_at_one_moment<S: Engine>(f: Fixture<S>) {
+    let Fixture { store, folder } = f;
+    let id = start_short(&*store, 2_000).await;
+    say(&*store, id, 1..=4_000).await;
+    let mut sent = 4_000;
+    for (busy, jobs) in [(1..2, 1), (1..100, 0)] {
+        let whole: Arc<dyn JobStore> = Arc::clone(&store) as Arc<dyn JobStore>;
+        let (mut exporter, mut text, mut pieces) =
+            (Exporter::new(Arc::clone(&whole), false), String::new(), 0);
+        while let Some(piece) = exporter.next().await.unwrap() {
+            text.push_str(&piece);
+            if busy.contains(&pieces) {
+                say(&*store, id, sent + 1..=sent + 300).await;
+                sent += 300;
+            }
+            pieces += 1;
+        }
+        assert!(text.contains("{\"gone\":"), "it was begun again");
+        let elsewhere = tempfile::tempdir_in(folder.path()).unwrap().keep();
+        let other: Arc<dyn JobStore> = Arc::new(S::make(&elsewhere).await);
+        assert_eq!(import(&other, &text).await.unwrap().jobs, jobs);
+        if jobs == 1 {
+            assert_eq!(other.get(id).await.unwrap(), store.get(id).await.unwrap());
+            assert_eq!(exported(&other).await, exported(&whole).await);
+        }
+        no_problems(&other).await;
+    }
+}
+
+async fn say(store: &impl JobStore, id: JobId, numbers: std::ops::RangeInclusive<u64>) {
+    store.transact(id, lines(Level::Info, numbers), at(1)).await.unwrap();
+}
+
 fn moved_of(text: &str) -> String {
     let of = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
     format!("{{\"jobs\":{},\"events\":{}}}", of("{\"job\""), of("{\"event\""))

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::connect::{ANSWERS_WITHIN, DbError, answered_within, unavailable};
 use super::job_columns::{ChangedJobs, NewJobs};
 use super::reader;
-use super::rows::{self, EventColumns, Statements, StepColumns, TagColumns, get};
+use super::rows::{self, EventColumns, LeftOutColumns, Statements, StepColumns, TagColumns, get};
 use super::text::{original, stored};
 use super::writer::{Doubtful, Failure, Op, Session, commit};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
@@ -423,7 +423,8 @@ impl Batch {
         writes: &'a Writes,
     ) -> Vec<Sent<'a, Vec<Row>>> {
         let Session { client, statements, .. } = session;
-        let Writes { numbers, new, changed, events, steps, replaced, unlisted, listed, ended } = writes;
+        let Writes { numbers, new, changed, left_out, events, steps, replaced, unlisted, listed, ended } =
+            writes;
         let mut flight: Vec<Sent<'a, Vec<Row>>> = Vec::with_capacity(self.jobs.len() + 8);
         if !new.is_empty() {
             flight.push(Box::pin(async move {
@@ -435,6 +436,16 @@ impl Batch {
             flight.push(Box::pin(async move {
                 changed.write(client, statements).await?;
                 Ok(Vec::new())
+            }));
+        }
+        if !left_out.is_empty() {
+            for statement in [&statements.drop_infos, &statements.drop_others] {
+                flight.push(Box::pin(async move {
+                    client.query(statement, &left_out.messages()).await.map_err(DbError::from)
+                }));
+            }
+            flight.push(Box::pin(async move {
+                client.query(&statements.drop_markers, &left_out.markers()).await.map_err(DbError::from)
             }));
         }
         if !events.is_empty() {
@@ -507,6 +518,7 @@ struct Writes {
     numbers: Vec<i64>,
     new: NewJobs,
     changed: ChangedJobs,
+    left_out: LeftOutColumns,
     events: EventColumns,
     steps: StepColumns,
     /// Jobs whose steps are all new.
@@ -532,6 +544,9 @@ impl Writes {
                 self.unlisted.push(n, before);
             }
             self.listed.push(n, job);
+        }
+        for left_out in &pending.left_out {
+            self.left_out.push(n, left_out);
         }
         for event in &pending.events {
             self.events.push(n, event)?;

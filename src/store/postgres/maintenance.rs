@@ -117,15 +117,13 @@ pub(super) async fn check(
             let (n, id) = job_columns::identity(row)?;
             last = n;
             let mut replay = Replay::new(id);
-            let mut unread = None;
+            let (mut unread, mut read_to) = (None, 0_i64);
             loop {
                 let sql = "select seq, at, kind, text, step, data from event where job = $1 and seq > $2 \
                            order by seq limit $3";
-                let log = db
-                    .query(sql, &[&n, &(replay.entries() as i64), &(ENTRIES as i64)])
-                    .await
-                    .map_err(unavailable)?;
+                let log = db.query(sql, &[&n, &read_to, &(ENTRIES as i64)]).await.map_err(unavailable)?;
                 for row in &log {
+                    read_to = get(row, 0)?;
                     match rows::event(row) {
                         Ok(event) => replay.add(&event),
                         // It is what was looked for; the rest may be sound.

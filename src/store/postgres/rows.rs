@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::connect::{DbError, unavailable};
 use super::job_columns;
 use super::text::{ESCAPE, original, stored};
-use crate::model::{Counts, Event, Job, LineKind, LogLine, Status, Step, StepTree, Tag, Timestamp, Weight};
+use crate::model::{
+    Counts, Event, Job, LeftOut, LineKind, LogLine, Status, Step, StepTree, Tag, Timestamp, Weight,
+};
 use crate::store::StoreError;
 use crate::store::ledger::by_tag;
 use crate::store::record::{self, EntryColumns};
@@ -158,6 +160,15 @@ statements! {
         started_at = excluded.started_at, ended_at = excluded.ended_at";
     put_events = "insert into event (job, seq, at, kind, text, step, data) select * from unnest($1::bigint[], \
         $2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[])";
+    drop_infos = "delete from event using unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[]) \
+        as gone (job, kind, after, until) where event.job = gone.job and event.kind = gone.kind and event.kind = 0 \
+        and event.seq > gone.after and event.seq <= gone.until and (event.data is null or event.data not like '{%')";
+    /// The same, where they are few among many others.
+    drop_others = "delete from event using unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[]) \
+        as gone (job, kind, after, until) where event.job = gone.job and event.kind = gone.kind and event.kind <> 0 \
+        and event.seq > gone.after and event.seq <= gone.until and (event.data is null or event.data not like '{%')";
+    drop_markers = "delete from event using unnest($1::bigint[], $2::bigint[]) as gone (job, seq) \
+        where event.job = gone.job and event.seq = gone.seq";
     put_tags = "insert into job_tag (tag, status, ended_at, id, job, feature) select * from \
         unnest($1::text[], $2::smallint[], $3::bigint[], $4::uuid[], $5::bigint[], $6::text[]) on conflict do nothing";
     drop_tags = "delete from job_tag using unnest($1::text[], $2::smallint[], $3::bigint[], $4::uuid[]) \
@@ -232,6 +243,45 @@ impl StepColumns {
             )
             .await?;
         Ok(())
+    }
+}
+
+/// Entries that go from logs because these are full, a column each.
+#[derive(Default)]
+pub(super) struct LeftOutColumns {
+    job: Vec<i64>,
+    kind: Vec<i16>,
+    after: Vec<i64>,
+    until: Vec<i64>,
+    marked: Vec<i64>,
+    marker: Vec<i64>,
+}
+
+impl LeftOutColumns {
+    pub(super) fn push(&mut self, n: i64, left_out: &LeftOut) {
+        self.job.push(n);
+        self.kind.push(LineKind::from(left_out.level) as i16);
+        self.after.push(left_out.after as i64);
+        self.until.push(left_out.until as i64);
+        if let Some(marker) = left_out.marker {
+            self.marked.push(n);
+            self.marker.push(marker as i64);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.job.is_empty()
+    }
+
+    /// What `drop_infos` and `drop_others` take. Messages of a run have a key beside their line or nothing, other
+    /// entries JSON: the error that a run ended with is no message.
+    pub(super) fn messages(&self) -> [&(dyn ToSql + Sync); 4] {
+        [&self.job, &self.kind, &self.after, &self.until]
+    }
+
+    /// What `drop_markers` takes.
+    pub(super) fn markers(&self) -> [&(dyn ToSql + Sync); 2] {
+        [&self.marked, &self.marker]
     }
 }
 

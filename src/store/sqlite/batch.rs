@@ -244,6 +244,9 @@ impl<'a> Batch<'a> {
                 None => rows::insert_job(self.db, self.interned, job)?,
             };
             pending.n = Some(n);
+            for left_out in &pending.left_out {
+                entries::leave_out(self.db, n, left_out).map_err(unavailable)?;
+            }
             for event in &pending.events {
                 entries::put_event(&mut put_event, n, event)?;
             }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::lists::Section;
 use super::reader::Conditions;
-use super::{lists, logs, open, rows};
+use super::{entries, lists, logs, open, rows};
 use crate::model::{EndedBefore, JobFilter, JobId, LineKind, LogFilter, Status, Timestamp};
 use crate::store::{LogFrom, LogQuery};
 
@@ -199,6 +199,8 @@ fn whatever_is_asked_for_by_name_is_found_by_name() {
         // What retention asks with every batch.
         ("select count(*) from job where pinned = 1", "job_pinned"),
         (lists::LAST_ENDED, "job_past"),
+        (entries::DROP_INFOS, "PRIMARY KEY (job=? AND seq>? AND seq<?)"),
+        (entries::DROP_OTHERS, "event_kind (job=? AND kind=? AND seq>? AND seq<?)"),
         (
             "select n from job where ended_at is not null and pinned = 0 order by ended_at, n limit ?1",
             "job_past",
