@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
+use super::database_file::DatabaseFile;
 use super::{OpenError, SqliteStore, blocking, open, unavailable};
 use crate::model::{Role, Timestamp};
 use crate::store::StoreError;
@@ -30,11 +31,20 @@ impl SqliteAccounts {
 /// Whatever has a connection for accounts.
 trait HasAccounts: Send + Sync + 'static {
     fn connection(&self) -> &Arc<Mutex<Connection>>;
+
+    /// The file, where it is held open for long.
+    fn file(&self) -> Option<Arc<DatabaseFile>> {
+        None
+    }
 }
 
 impl HasAccounts for SqliteStore {
     fn connection(&self) -> &Arc<Mutex<Connection>> {
         &self.accounts
+    }
+
+    fn file(&self) -> Option<Arc<DatabaseFile>> {
+        self.place.clone()
     }
 }
 
@@ -52,16 +62,25 @@ async fn with<T: Send + 'static>(
     blocking(move || work(&db.lock().unwrap_or_else(PoisonError::into_inner)).map_err(unavailable)).await
 }
 
-/// The same in one transaction, in which nobody else writes: neither here nor in another process.
+/// The same for what is written, in one transaction, in which nobody else writes: neither here nor in another process.
+/// Refused where the file's name leads elsewhere by now: it would be lost with the end of the server.
 async fn within<T: Send + 'static>(
     store: &impl HasAccounts,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    with(store, |db| {
-        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-        let done = work(&transaction)?;
-        transaction.commit()?;
-        Ok(done)
+    let (db, file) = (Arc::clone(store.connection()), store.file());
+    blocking(move || {
+        let db = db.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lost) = file.and_then(|file| file.lost()) {
+            return Err(StoreError::Unavailable(lost));
+        }
+        let written = || {
+            let transaction = Transaction::new_unchecked(&db, TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        written().map_err(unavailable)
     })
     .await
 }
@@ -261,7 +280,7 @@ impl<S: HasAccounts> AccountStore for S {
     }
 
     async fn forget_sessions(&self, before: Timestamp) -> Result<(), StoreError> {
-        with(self, move |db| db.execute("delete from session where expires_at < ?1", [before.0]).map(drop))
+        within(self, move |db| db.execute("delete from session where expires_at < ?1", [before.0]).map(drop))
             .await
     }
 
@@ -285,7 +304,7 @@ impl<S: HasAccounts> AccountStore for S {
 
     async fn remove_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
         let hash = *hash;
-        with(self, move |db| db.execute("delete from session where hash = ?1", [hash]).map(drop)).await
+        within(self, move |db| db.execute("delete from session where hash = ?1", [hash]).map(drop)).await
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {

@@ -164,8 +164,11 @@ mod tests {
     use std::time::Duration;
 
     use crate::library::Jobs;
-    use crate::model::Limits;
-    use crate::store::{OpenError, SqliteStore, StoreError};
+    use crate::model::{Limits, Role, Timestamp};
+    use crate::store::{
+        AccountChange, AccountStore, By, Grounds, LinkRecord, OpenError, SessionRecord, SqliteStore,
+        StoreError, TokenRecord, UserRecord,
+    };
 
     use super::*;
 
@@ -203,6 +206,66 @@ mod tests {
         }
         is_lost(&jobs, "removed or renamed").await;
         assert!(!path.exists(), "and none is begun in its place");
+    }
+
+    /// A session, a password, a link: who has it believes that it stands.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nor_are_accounts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let add = |name: &str| AccountChange::AddUser(UserRecord::new(name, Role::Viewer, Timestamp(1)));
+        store.change(add("anna"), By::Owner).await.unwrap();
+        let anna = store.user("anna").await.unwrap().unwrap();
+        let session = |hash| SessionRecord {
+            hash: [hash; 32],
+            account: anna.id,
+            password_number: 0,
+            created_at: Timestamp(1),
+            expires_at: Timestamp(9),
+            address: String::new(),
+            agent: String::new(),
+        };
+        assert!(store.add_session(session(1)).await.unwrap());
+        let away = folder.path().join("away");
+        std::fs::rename(&path, &away).unwrap();
+        {
+            let link = LinkRecord { hash: [4; 32], account: anna.id, expires_at: Timestamp(9) };
+            let token = TokenRecord {
+                name: "ci".to_owned(),
+                hash: [2; 32],
+                role: Role::Viewer,
+                act_as: false,
+                created_at: Timestamp(1),
+                expires_at: None,
+            };
+            for change in [
+                add("maria"),
+                AccountChange::AddToken(token),
+                AccountChange::PutLink(link),
+                AccountChange::SetRole { account: anna.id, role: Role::Admin },
+                AccountChange::RemoveUser { account: anna.id },
+            ] {
+                let refused = store.change(change, By::Owner).await.unwrap_err();
+                assert!(format!("{refused:?}").contains("removed or renamed"), "{refused:?}");
+            }
+            let set = store.set_password("x".to_owned(), Grounds::Owner { account: anna.id }).await.map(drop);
+            let refused = [
+                set,
+                store.add_session(session(3)).await.map(drop),
+                store.forget_sessions(Timestamp(99)).await,
+                store.remove_session(&[1; 32]).await,
+                store.put_device([5; 32], anna.id, Timestamp(1)).await,
+            ];
+            for refused in refused {
+                assert!(matches!(refused, Err(StoreError::Unavailable(said)) if said.contains("renamed")));
+            }
+        }
+        // The file is back, and nothing of it was done.
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(store.session(&[1; 32]).await.unwrap(), Some((session(1), anna.clone())));
+        assert_eq!(store.users().await.unwrap(), [anna]);
+        store.change(add("maria"), By::Owner).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
