@@ -26,22 +26,18 @@ type Compressed<S> = Compression<S, And<DefaultPredicate, SizeAbove>>;
 #[derive(Clone)]
 pub struct CompressLayer;
 
-impl<S: Clone> Layer<S> for CompressLayer {
+impl<S> Layer<S> for CompressLayer {
     type Service = Compress<S>;
 
     fn layer(&self, inner: S) -> Compress<S> {
         let predicate = DefaultPredicate::new().and(SizeAbove::new(MIN_SIZE));
-        let compressed = CompressionLayer::new().compress_when(predicate).layer(inner.clone());
-        Compress { plain: inner, compressed }
+        Compress(CompressionLayer::new().compress_when(predicate).layer(inner))
     }
 }
 
 /// A service whose answers to GET are compressed where the client can read that.
 #[derive(Clone)]
-pub struct Compress<S> {
-    plain: S,
-    compressed: Compressed<S>,
-}
+pub struct Compress<S>(Compressed<S>);
 
 impl<S> Service<Request> for Compress<S>
 where
@@ -53,16 +49,15 @@ where
     type Future = Either<S::Future, BoxFuture<'static, Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        std::task::ready!(self.plain.poll_ready(context))?;
-        self.compressed.poll_ready(context)
+        self.0.poll_ready(context)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
         if request.method() == Method::GET {
-            let answer = self.compressed.call(request);
+            let answer = self.0.call(request);
             Either::Right(answer.map_ok(|response| response.map(Body::new)).boxed())
         } else {
-            Either::Left(self.plain.call(request))
+            Either::Left(self.0.get_mut().call(request))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::to_bytes;
@@ -148,7 +149,7 @@ fn own(method: &Method, headers: &HeaderMap, public: Option<&Origin>) -> Result<
 
 /// Makes a page of a refusal that a browser would show as JSON. Knows the build.
 #[derive(Clone)]
-pub struct PageLayer(pub String);
+pub struct PageLayer(pub Arc<str>);
 
 impl<S> Layer<S> for PageLayer {
     type Service = Pages<S>;
@@ -162,7 +163,7 @@ impl<S> Layer<S> for PageLayer {
 #[derive(Clone)]
 pub struct Pages<S> {
     inner: S,
-    build: String,
+    build: Arc<str>,
 }
 
 impl<S> Service<Request> for Pages<S>
@@ -182,7 +183,7 @@ where
         if !wants_html(request.uri().path(), request.headers()) {
             return Either::Left(self.inner.call(request));
         }
-        let (answer, build) = (self.inner.call(request), self.build.clone());
+        let (answer, build) = (self.inner.call(request), Arc::clone(&self.build));
         Either::Right(async move { Ok(as_page(answer.await?, &build).await) }.boxed())
     }
 }

@@ -123,7 +123,7 @@ pub fn build(app: AppState) -> Site {
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(CompressLayer)
-        .layer(PageLayer(app.service.board().build().to_owned()))
+        .layer(PageLayer(app.service.board().build().into()))
         .layer(OwnFormsLayer(app.settings.public_origin()))
         .layer(GateLayer(app))
         .layer(IntakeLayer::new(IntakeLimits::default()))
