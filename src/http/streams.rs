@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most streams of one credential.
 const MOST_OF_ONE: usize = 32;
-/// The most streams.
-const MOST: usize = 1_000;
+/// The most streams: half as many as there may be connections, for a page that listens has another to ask on.
+const MOST: usize = 2_000;
 
 /// Who listens.
 #[derive(Clone, Default)]

@@ -8,26 +8,29 @@
 //!
 //! A connection that waits for something from its client waits for a limited time: for the next request, for the
 //! rest of a head, for its answer to be read. (For the rest of a body see `intake`.)
+//!
+//! Most connections do nothing most of the time: they wait for their next request, or for the next event of a
+//! stream. Hyper keeps a buffer for reading and one for writing, 8 KiB each, for as long as it has a connection.
+//! So it is lent one for a request and its answer, and gives it back ([`conversation`]); what waits has no buffers,
+//! and a stream of events is written without it.
+
+mod conversation;
+mod endless;
+mod watched;
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::io::{self, ErrorKind, IoSlice};
-use std::pin::{Pin, pin};
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::Request;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
+
+pub use endless::Endless;
 
 use super::router::Site;
 use crate::http::PeerAddress;
@@ -60,8 +63,6 @@ impl ConnectionLimits {
 
 /// Files that are none of the connections': the database, the log, what jobs have open.
 const OTHER_FILES: u64 = 128;
-/// The most a connection reads ahead, and so the longest head.
-const READ_AHEAD: usize = 32 * 1024;
 /// A server that may open no file waits so long before it tries again.
 const NO_FILES_WAIT: Duration = Duration::from_millis(50);
 
@@ -92,23 +93,29 @@ pub fn make_room(wanted: usize) -> usize {
     room.min(wanted)
 }
 
-/// What a connection is doing.
+/// What a connection is doing: waiting for a request, reading its head, answering it. An answer that never ends
+/// is sent without hyper as soon as its head is out.
 const WAITING: u8 = 0;
 const IN_HEAD: u8 = 1;
 const IN_REQUEST: u8 = 2;
+const IN_ENDLESS: u8 = 3;
 
 /// What is to be known of a connection to close it for another.
 #[derive(Default)]
 struct Door {
     /// The request is here whole, and its answer is being made.
     busy: AtomicBool,
-    close: CancellationToken,
+    close: Notify,
 }
 
 /// One connection, as its parts see it.
 pub struct Connection {
     doing: AtomicU8,
     door: Arc<Door>,
+    /// The request was read to its end.
+    read: AtomicBool,
+    /// All that was said of the answer is on its way.
+    sent: AtomicBool,
     signed_in: AtomicBool,
     number: u64,
     all: Arc<Connections>,
@@ -122,9 +129,32 @@ impl Connection {
         }
     }
 
+    /// A request has begun, which has a body or has not.
+    fn begins(&self, has_body: bool) {
+        self.doing.store(IN_REQUEST, Ordering::Relaxed);
+        self.read.store(!has_body, Ordering::Relaxed);
+        self.door.busy.store(!has_body, Ordering::Relaxed);
+    }
+
     /// A request is here with its body.
     fn body_is_here(&self) {
+        self.read.store(true, Ordering::Relaxed);
         self.door.busy.store(true, Ordering::Relaxed);
+    }
+
+    /// What is to be sent has been said. `next`: what the connection does when it is on its way.
+    fn said(&self, next: u8) {
+        self.sent.store(false, Ordering::Relaxed);
+        self.doing.store(next, Ordering::Relaxed);
+    }
+
+    fn is(&self, doing: u8) -> bool {
+        self.doing.load(Ordering::Relaxed) == doing
+    }
+
+    /// Whether nothing of a request or of its answer is under way any more.
+    fn is_at_rest(&self) -> bool {
+        self.is(WAITING) && self.read.load(Ordering::Relaxed) && self.sent.load(Ordering::Relaxed)
     }
 }
 
@@ -165,6 +195,8 @@ impl Connections {
         Some(Arc::new(Connection {
             doing: AtomicU8::new(WAITING),
             door,
+            read: AtomicBool::new(false),
+            sent: AtomicBool::new(false),
             signed_in: AtomicBool::new(false),
             number,
             all: Arc::clone(self),
@@ -182,7 +214,7 @@ fn close_one(strangers: &mut BTreeMap<u64, Arc<Door>>) -> bool {
     let idle = strangers.iter().find(|(_, door)| !door.busy.load(Ordering::Relaxed));
     let Some(number) = idle.map(|(number, _)| *number) else { return false };
     if let Some(door) = strangers.remove(&number) {
-        door.close.cancel();
+        door.close.notify_one();
     }
     true
 }
@@ -190,6 +222,7 @@ fn close_one(strangers: &mut BTreeMap<u64, Arc<Door>>) -> bool {
 /// Serves until it is told to stop, and then until every connection has come to its end.
 pub async fn serve(listener: TcpListener, site: Site, limits: ConnectionLimits, stop: CancellationToken) {
     let (all, tasks) = (Connections::new(limits), TaskTracker::new());
+    let site = Arc::new(site);
     let mut number = 0;
     loop {
         let accepted = tokio::select! {
@@ -211,7 +244,13 @@ pub async fn serve(listener: TcpListener, site: Site, limits: ConnectionLimits, 
         let Some(connection) = all.add(number) else { continue };
         // Small answers, at once.
         let _ = stream.set_nodelay(true);
-        tasks.spawn(answer(stream, PeerAddress(peer.ip()), connection, site.clone(), stop.clone()));
+        tasks.spawn(conversation::hold(
+            stream,
+            PeerAddress(peer.ip()),
+            connection,
+            Arc::clone(&site),
+            stop.clone(),
+        ));
     }
     drop(listener);
     tasks.close();
@@ -224,215 +263,4 @@ fn is_the_clients(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
     )
-}
-
-async fn answer(
-    stream: TcpStream,
-    peer: PeerAddress,
-    connection: Arc<Connection>,
-    site: Site,
-    stop: CancellationToken,
-) {
-    let limits = connection.all.limits;
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&connection), limits));
-    let of = Arc::clone(&connection);
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        of.doing.store(IN_REQUEST, Ordering::Relaxed);
-        let waits_for_body = !request.body().is_end_stream();
-        of.door.busy.store(!waits_for_body, Ordering::Relaxed);
-        let mut request: Request = if waits_for_body {
-            let of = Arc::clone(&of);
-            request.map(|body| Body::new(Arriving { body, connection: of }))
-        } else {
-            request.map(|_| Body::empty())
-        };
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(Arc::clone(&of));
-        let (site, of) = (site.clone(), Arc::clone(&of));
-        async move {
-            let answer = site.oneshot(request).await?;
-            of.door.busy.store(false, Ordering::Relaxed);
-            Ok::<_, std::convert::Infallible>(answer.map(|body| Leaving { body, connection: of }))
-        }
-    });
-    let mut served = pin!(
-        hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle)
-            .max_buf_size(READ_AHEAD)
-            .serve_connection(io, service)
-    );
-    let mut stopping = pin!(stop.cancelled());
-    let mut told = false;
-    loop {
-        tokio::select! {
-            // What went wrong with a connection is the client's affair.
-            _ = &mut served => return,
-            () = connection.door.close.cancelled() => return,
-            () = &mut stopping, if !told => {
-                told = true;
-                served.as_mut().graceful_shutdown();
-            }
-        }
-    }
-}
-
-/// The body of a request as it arrives.
-struct Arriving {
-    body: Incoming,
-    connection: Arc<Connection>,
-}
-
-impl hyper::body::Body for Arriving {
-    type Data = hyper::body::Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.connection.body_is_here();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The body of an answer, with whose end the connection waits for the next request.
-struct Leaving {
-    body: Body,
-    connection: Arc<Connection>,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.connection.doing.store(WAITING, Ordering::Relaxed);
-    }
-}
-
-impl hyper::body::Body for Leaving {
-    type Data = hyper::body::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A time after which something is given up. Costs nothing until it is set.
-#[derive(Default)]
-struct Deadline(Option<Pin<Box<Sleep>>>);
-
-impl Deadline {
-    fn clear(&mut self) {
-        self.0 = None;
-    }
-
-    /// Sets it, unless it is set, and looks whether it has passed.
-    fn poll(&mut self, context: &mut Context<'_>, within: Duration) -> Poll<io::Error> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + within)));
-        ready!(sleep.as_mut().poll(context));
-        Poll::Ready(io::Error::from(ErrorKind::TimedOut))
-    }
-}
-
-/// A stream that is given up where a head does not go on, or an answer is not read.
-struct Watched {
-    stream: TcpStream,
-    connection: Arc<Connection>,
-    limits: ConnectionLimits,
-    head: Deadline,
-    unread: Deadline,
-}
-
-impl Watched {
-    fn new(stream: TcpStream, connection: Arc<Connection>, limits: ConnectionLimits) -> Self {
-        Self { stream, connection, limits, head: Deadline::default(), unread: Deadline::default() }
-    }
-
-    /// What became of an attempt to write: where nothing could be, not for ever.
-    fn written<T>(&mut self, context: &mut Context<'_>, tried: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if tried.is_ready() {
-            self.unread.clear();
-            return tried;
-        }
-        self.unread.poll(context, self.limits.unread).map(Err)
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let doing = &this.connection.doing;
-        if read.is_ready() && buffer.filled().len() > before {
-            let _ = doing.compare_exchange(WAITING, IN_HEAD, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        if doing.load(Ordering::Relaxed) != IN_HEAD {
-            this.head.clear();
-            return read;
-        }
-        // The time runs from the first byte, however many come one by one.
-        match this.head.poll(context, this.limits.head) {
-            Poll::Ready(late) => Poll::Ready(Err(late)),
-            Poll::Pending => read,
-        }
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let tried = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.written(context, tried)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let tried = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.written(context, tried)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

@@ -178,3 +178,102 @@ async fn a_server_that_stops_lets_go_of_the_idle_and_ends_what_is_under_way() {
     let refused = eventually("nobody listens", async || TcpStream::connect(address).await.err());
     assert_eq!(refused.await.kind(), std::io::ErrorKind::ConnectionRefused);
 }
+
+/// Reads answers until so many have come.
+async fn answers(socket: &mut TcpStream, count: usize) -> String {
+    let mut said = String::new();
+    let mut bytes = vec![0; 64 * 1024];
+    while said.matches("HTTP/1.1 ").count() < count || !said.ends_with("ok\n") {
+        let read = tokio::time::timeout(Duration::from_secs(10), socket.read(&mut bytes));
+        let read = read.await.expect("an answer was due").unwrap();
+        assert!(read > 0, "it was closed after: {said}");
+        said.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_answered_in_their_order_however_they_arrive() {
+    let (app, anon, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    let (address, _) = app.listen_within(FEW).await;
+    let health = get("/healthz", &anon, "");
+    let nothing = get("/no-such-path", &reporter, "");
+    let said = r#"{"type":"info","message":"hello"}"#;
+    let post = |client: &Client, more: &str, body: &str| {
+        let ((name, value), path) = (client.credential_header().unwrap(), job.at("message"));
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\n{name}: {value}\r\nContent-Type: application/json\r\n{more}\r\n{body}"
+        )
+    };
+    let whole = post(&reporter, &format!("Content-Length: {}\r\n", said.len()), said);
+    let in_chunks = format!("{:x}\r\n{said}\r\n0\r\n\r\n", said.len());
+    let chunked = post(&reporter, "Transfer-Encoding: chunked\r\n", &in_chunks);
+    // All at once, in two halves cut anywhere, and byte by byte.
+    let all = [&health, &whole, &nothing, &chunked, &health].map(String::as_str).concat();
+    let bytes = all.as_bytes();
+    let statuses = ["200", "200", "404", "200", "200"];
+    let mut ways: Vec<Vec<&[u8]>> = vec![vec![bytes], bytes.chunks(1).collect()];
+    for cut in [1, health.len() - 1, health.len(), health.len() + whole.len() - 3, bytes.len() - 1] {
+        ways.push(vec![&bytes[..cut], &bytes[cut..]]);
+    }
+    let mut socket = connect(address, "").await;
+    socket.set_nodelay(true).unwrap();
+    for parts in ways {
+        let pause = Duration::from_millis(if parts.len() > 2 { 0 } else { 20 });
+        for part in parts {
+            socket.write_all(part).await.unwrap();
+            tokio::time::sleep(pause).await;
+        }
+        let said = answers(&mut socket, statuses.len()).await;
+        let came: Vec<_> = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        assert_eq!(came, statuses, "{said}");
+    }
+    // What is refused unread ends the connection: what follows is its body, and no request.
+    let refused = post(&viewer, "Content-Length: 500000\r\n", "[");
+    socket.write_all(refused.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 403");
+    let _ = socket.write_all(health.as_bytes()).await;
+    let rest = read(&mut socket, Duration::from_secs(10)).await.expect("it is closed");
+    assert!(!rest.contains("HTTP/1.1 200"), "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_events_is_sent_as_its_listener_can_read_it() {
+    let (app, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    let (address, _) = app.listen_within(FEW).await;
+    let ask = get("/api/admin/jobs/events", &viewer, "");
+    let until = async |socket: &mut TcpStream, what: &str| {
+        let mut said = String::new();
+        let mut bytes = [0; 4_096];
+        while !said.contains(what) {
+            let read = tokio::time::timeout(Duration::from_secs(10), socket.read(&mut bytes));
+            let read = read.await.expect("an event was due").unwrap();
+            assert!(read > 0, "it was closed after: {said}");
+            said.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+        said
+    };
+    // In chunks; whoever says something meanwhile is not answered, and hears on.
+    let mut new = connect(address, &ask).await;
+    let head = until(&mut new, "\n\n\r\n").await;
+    assert!(head.to_lowercase().contains("transfer-encoding: chunked"), "{head}");
+    new.write_all(ask.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    reporter.post(&job.at("message"), json!({"type": "info", "message": "x"})).await;
+    let event = until(&mut new, "\n\n\r\n").await;
+    let (size, piece) = event.split_once("\r\n").unwrap();
+    assert_eq!(usize::from_str_radix(size, 16).unwrap(), piece.len() - 2, "{event}");
+    assert!(piece.starts_with("event: revision\nid: ") && piece.contains(&job.id), "{event}");
+    // An older client knows no chunks.
+    let mut old = connect(address, &ask.replace("HTTP/1.1", "HTTP/1.0")).await;
+    let head = until(&mut old, "\n\n").await;
+    assert!(!head.to_lowercase().contains("chunked") && head.contains("\r\n\r\nevent: revision\n"), "{head}");
+    // Whoever goes is let go of, and whoever stays is told of the end.
+    drop(old);
+    app.closing.cancel();
+    assert!(read(&mut new, Duration::from_secs(5)).await.expect("it ends").ends_with("0\r\n\r\n"));
+}

@@ -4,25 +4,26 @@
 //! lost event costs nothing, and a slow reader gets one event for many changes. A stream ends after a
 //! while, and within seconds where its listener is shut out; browsers come back by themselves.
 
-use std::convert::Infallible;
-use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::sse::Event;
-use axum::response::{IntoResponse, Sse};
-use futures::Stream;
+use axum::response::IntoResponse;
+use futures::stream::unfold;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, MissedTickBehavior};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
 use utoipa::IntoParams;
 
-use crate::http::{ApiError, AppState, ErrorBody, Params, SignedIn, credential};
+use crate::engine::Board;
+use crate::http::{ApiError, AppState, ErrorBody, Listening, Params, SignedIn, credential};
 use crate::model::{JobId, Permission};
+use crate::server::connections::Endless;
 use crate::service::{Credential, ServiceError};
 
 /// Changes within this time are one event.
@@ -80,83 +81,123 @@ pub async fn events(
         )
         .retry_after(30)
     })?;
-    let shown = credential(&app.settings, &headers);
-    let board = app.service.board().clone();
-    let mut heard = board.revisions();
+    let board = Arc::clone(app.service.board());
     // Where the client left off, if it was with this run of the server.
-    let mut seen = headers
+    let seen = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .and_then(|id| id.split_once('-'))
         .filter(|(boot, _)| *boot == board.boot())
         .and_then(|(_, revision)| revision.parse::<u64>().ok());
-    let closing = app.closing.clone();
-    let stream = stream_of(move |emit: Sender<Result<Event, Infallible>>| async move {
-        let _listening = listening;
-        let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let end = tokio::time::sleep(LASTS);
-        tokio::pin!(end);
-        // From the last thing that was sent: changes of other jobs are nothing the listener hears.
-        let beat = tokio::time::sleep(BEAT);
-        tokio::pin!(beat);
-        loop {
-            let revision = *heard.borrow_and_update();
-            if seen != Some(revision) {
-                let changed = seen.and_then(|seen| board.changed_since(seen));
-                let wanted = match (&changed, params.job) {
-                    (Some(ids), Some(job)) => ids.contains(&job),
-                    _ => true,
-                };
-                seen = Some(revision);
-                if wanted {
-                    let jobs = changed.filter(|ids| ids.len() <= MAX_NAMED);
-                    let data = json!({"revision": revision, "boot": board.boot(), "jobs": jobs});
-                    let event = Event::default()
-                        .event("revision")
-                        .id(format!("{}-{revision}", board.boot()))
-                        .data(data.to_string());
-                    // One who does not read is not waited for beyond the stream's time.
-                    tokio::select! {
-                        sent = emit.send(Ok(event)) => if sent.is_err() { return },
-                        () = &mut end => return,
-                        () = closing.cancelled() => return,
-                    }
-                    beat.as_mut().reset(Instant::now() + BEAT);
-                    tokio::time::sleep(GATHER).await;
-                }
-            }
-            tokio::select! {
-                changed = heard.changed() => if changed.is_err() { return },
-                // Seen by the browser's code, as a comment would not be, nor an event whose data is empty.
-                () = &mut beat => {
-                    tokio::select! {
-                        sent = emit.send(Ok(beat_of(board.boot(), revision))) => {
-                            if sent.is_err() { return }
-                        }
-                        () = &mut end => return,
-                        () = closing.cancelled() => return,
-                    }
-                    beat.as_mut().reset(Instant::now() + BEAT);
-                }
-                _ = look.tick() => if !may_listen(&app, shown.as_ref()).await { return },
-                () = &mut end => return,
-                () = closing.cancelled() => return,
-                () = emit.closed() => return,
-            }
-        }
-    });
-    // A proxy that gathers or packs what it passes on would deliver it when it is of no use any more.
-    let unbuffered = [
+    let now = Instant::now();
+    let listener = Listener {
+        shown: credential(&app.settings, &headers),
+        heard: board.revisions(),
+        job: params.job,
+        seen,
+        quiet_until: now,
+        beat_at: now + BEAT,
+        look_at: now + LOOK,
+        ends_at: now + LASTS,
+        timer: Box::pin(sleep_until(now + BEAT)),
+        board,
+        app,
+        _listening: listening,
+    };
+    let events = unfold(listener, |mut listener| async { Some((listener.next().await?, listener)) });
+    let heads = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        // A proxy that gathers or packs what it passes on would deliver it when it is of no use any more.
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
     ];
-    Ok((unbuffered, Sse::new(stream)).into_response())
+    Ok((heads, Endless::answer(events)))
+}
+
+/// One who listens. There may be thousands, so it has one timer for all it waits for.
+struct Listener {
+    app: AppState,
+    board: Arc<Board>,
+    shown: Option<Credential>,
+    job: Option<JobId>,
+    heard: watch::Receiver<u64>,
+    /// The newest revision that was told of, or that is none of the listener's business.
+    seen: Option<u64>,
+    /// What changes before is told of then, together.
+    quiet_until: Instant,
+    /// From the last thing that was sent: changes of other jobs are nothing the listener hears.
+    beat_at: Instant,
+    look_at: Instant,
+    ends_at: Instant,
+    timer: Pin<Box<Sleep>>,
+    _listening: Listening,
+}
+
+impl Listener {
+    /// What is sent next; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let now = Instant::now();
+            if now >= self.ends_at {
+                return None;
+            }
+            if now >= self.look_at {
+                // A future of its own, and not a part of each listener's that is waiting.
+                if !Box::pin(may_listen(&self.app, self.shown.as_ref())).await {
+                    return None;
+                }
+                self.look_at = Instant::now() + LOOK;
+                continue;
+            }
+            if now >= self.quiet_until
+                && let Some(news) = self.news()
+            {
+                self.quiet_until = now + GATHER;
+                self.beat_at = now + BEAT;
+                return Some(news);
+            }
+            if now >= self.beat_at {
+                self.beat_at = now + BEAT;
+                return Some(beat_of(self.board.boot(), *self.heard.borrow()));
+            }
+            let due = self.seen != Some(*self.heard.borrow());
+            let until = self.beat_at.min(self.look_at).min(self.ends_at);
+            let until = if due { until.min(self.quiet_until) } else { until };
+            if self.timer.deadline() != until {
+                self.timer.as_mut().reset(until);
+            }
+            tokio::select! {
+                changed = self.heard.changed(), if !due => changed.ok()?,
+                () = &mut self.timer => {}
+                () = self.app.closing.cancelled() => return None,
+            }
+        }
+    }
+
+    /// What has changed, where it has.
+    fn news(&mut self) -> Option<Bytes> {
+        let revision = *self.heard.borrow_and_update();
+        if self.seen == Some(revision) {
+            return None;
+        }
+        let changed = self.seen.and_then(|seen| self.board.changed_since(seen));
+        self.seen = Some(revision);
+        if let (Some(ids), Some(job)) = (&changed, self.job)
+            && !ids.contains(&job)
+        {
+            return None;
+        }
+        let jobs = changed.filter(|ids| ids.len() <= MAX_NAMED);
+        let boot = self.board.boot();
+        let data = json!({"revision": revision, "boot": boot, "jobs": jobs});
+        Some(Bytes::from(format!("event: revision\nid: {boot}-{revision}\ndata: {data}\n\n")))
+    }
 }
 
 /// What a quiet stream sends. With data, for a browser tells nobody of an event that has none.
-fn beat_of(boot: &str, revision: u64) -> Event {
-    Event::default().event("beat").data(json!({"revision": revision, "boot": boot}).to_string())
+fn beat_of(boot: &str, revision: u64) -> Bytes {
+    let data = json!({"revision": revision, "boot": boot});
+    Bytes::from(format!("event: beat\ndata: {data}\n\n"))
 }
 
 /// Whether whoever listens may still do so. While the store does not answer, nobody knows better.
@@ -166,14 +207,4 @@ async fn may_listen(app: &AppState, shown: Option<&Credential>) -> bool {
         Ok(caller) => caller.must(Permission::Read).is_ok(),
         Err(error) => error != ServiceError::Unauthenticated,
     }
-}
-
-/// A stream of what a task emits. The task ends when nobody listens any more.
-fn stream_of<T: Send + 'static, Work>(work: impl FnOnce(Sender<T>) -> Work) -> impl Stream<Item = T>
-where
-    Work: Future<Output = ()> + Send + 'static,
-{
-    let (emit, emitted) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(work(emit));
-    ReceiverStream::new(emitted)
 }
