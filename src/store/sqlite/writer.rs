@@ -12,6 +12,15 @@
 //! the disk knows, so memory is made from it; and a rollback that failed too cannot leave a transaction open
 //! that would refuse all others until a restart.
 //!
+//! The sync of a batch is waited for before the next batch is begun, though its core could decide that one
+//! meanwhile. The next batch's pages would lie in the log behind pages whose sync may yet fail. When it does, the
+//! operating system calls them clean, so the next sync succeeds without having written them: a power cut would
+//! then take the failed batch out of the middle of the log, and with it every commit behind it, though those had
+//! been acknowledged. It would be right only if after a failed sync everything behind it were withdrawn, what
+//! was acknowledged written anew by a checkpoint, and the connection made anew; and that is rare, hard to test,
+//! and where a mistake loses acknowledged work. What is given up for it is at most the share of time that the
+//! core waits for the disk, a tenth where a sync takes 0.1 ms.
+//!
 //! Before each batch it looks whether the file that is open is still the one at its path (`place`).
 
 use std::collections::HashMap;
