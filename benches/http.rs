@@ -14,6 +14,7 @@ pub struct Http {
     stream: TcpStream,
     buffer: Vec<u8>,
     request: Vec<u8>,
+    port: u16,
     credential: String,
 }
 
@@ -29,8 +30,8 @@ impl Http {
     pub async fn connect(port: u16, credential: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
         stream.set_nodelay(true)?;
-        let (buffer, request) = (Vec::with_capacity(65_536), Vec::with_capacity(4_096));
-        Ok(Self { stream, buffer, request, credential: credential.to_owned() })
+        let (buffer, request) = (Vec::with_capacity(4_096), Vec::with_capacity(1_024));
+        Ok(Self { stream, buffer, request, port, credential: credential.to_owned() })
     }
 
     pub async fn get(&mut self, path: &str) -> io::Result<Answer<'_>> {
@@ -53,7 +54,8 @@ impl Http {
         self.request.clear();
         write!(
             self.request,
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\n{}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            self.port,
             self.credential,
             body.len()
         )?;

@@ -82,3 +82,22 @@ pub fn memory_of(process: u32) -> (u64, u64) {
     };
     (of("VmRSS"), of("RssAnon"))
 }
+
+/// The most a process has held in memory since that was asked to be forgotten, in bytes.
+pub fn peak_of(process: u32) -> u64 {
+    let text = line_of(&format!("/proc/{process}/status"), "VmHWM");
+    text.trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1_024
+}
+
+/// Lets what a process has held at most begin anew from what it holds.
+pub fn forget_peak(process: u32) {
+    std::fs::write(format!("/proc/{process}/clear_refs"), "5").expect("the peak is forgotten");
+}
+
+/// Lets this process open as many files as the system allows: thousands of connections.
+pub fn open_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    raised.expect("the system lets files be opened");
+}

@@ -9,9 +9,12 @@
 //! target, with the libraries of the tests, over the one that is to be measured.
 #![expect(clippy::expect_used, reason = "a measurement that cannot be made ends with a sentence")]
 
+mod crowd;
 mod http;
 mod lifecycle;
+mod live;
 mod machine;
+mod paired;
 mod postgres;
 mod reading;
 mod report;
@@ -26,12 +29,19 @@ use report::Row;
 
 #[derive(Parser)]
 struct Args {
-    /// Only these, with commas: race, single, lists, history, search, size, start, postgres
+    /// Only these, with commas: race, single, lists, history, search, size, start, live, dashboards, crowd,
+    /// searches, large, postgres
     #[arg(long)]
     only: Option<String>,
     /// How many finished jobs a long history has
     #[arg(long, default_value_t = 1_000_000)]
     scale: u64,
+    /// Only the lifecycle race against another build, in pairs: its binary
+    #[arg(long)]
+    against: Option<PathBuf>,
+    /// How many pairs
+    #[arg(long, default_value_t = 9)]
+    pairs: usize,
     /// Without BullMQ and Redis
     #[arg(long)]
     alone: bool,
@@ -59,7 +69,12 @@ async fn main() {
         report::write(name, &machine, conditions, &rows);
     };
     let folder = || Folder::new(&root);
+    machine::open_many_files();
     machine::keep_to_load_core(true);
+    if let Some(other) = args.against {
+        let rows = paired::race(&folder().0, &other, args.pairs).await;
+        return told("paired", "64 connections; each pair in the order ABBA", rows);
+    }
     if wanted("race") {
         let folder = folder();
         let conditions =
@@ -92,8 +107,25 @@ async fn main() {
     if wanted("start") {
         told("start", "server on both cores, signed in", reading::start(&cache, args.scale).await);
     }
+    machine::keep_to_load_core(false);
+    if wanted("live") {
+        let conditions = "server, browser and load share both cores; one dashboard in Chromium";
+        told("live", conditions, live::paint(&folder().0, 100, 800).await);
+    }
+    if wanted("dashboards") {
+        let conditions = "signed in, each with its stream and its polls; a change a second";
+        told("dashboards", conditions, live::memory(&folder().0).await);
+    }
+    if wanted("crowd") {
+        told("crowd", "server and load share both cores", crowd::connections(&folder().0).await);
+    }
+    if wanted("searches") {
+        told("searches", "server and load share both cores", crowd::searches(&folder().0).await);
+    }
+    if wanted("large") {
+        told("large", "server and load share both cores", crowd::large(&folder().0).await);
+    }
     if wanted("postgres") {
-        machine::keep_to_load_core(false);
         let conditions = "database, server and load share both cores; synchronous_commit on";
         told("postgres", conditions, postgres::against_pgbench(&folder().0).await);
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http::Http;
 use crate::machine::memory_of;
 use crate::report::{Row, percentiles};
-use crate::server::{PASSWORD, Service, launch, longhaul};
+use crate::server::{Service, launch, longhaul, sign_in};
 
 /// Makes a history. Returns whether it was there.
 fn generate(file: &Path, jobs: u64, logs: &str, long_log: u64) {
@@ -203,21 +203,6 @@ pub async fn search(cache: &Path) -> Vec<Row> {
     );
     service.stop();
     rows
-}
-
-async fn sign_in(service: &Service) -> String {
-    let mut http =
-        Http::connect(service.port, "Sec-Fetch-Site: same-origin").await.expect("it takes connections");
-    let form = format!("name=admin&password={}", PASSWORD.replace(' ', "+"));
-    let answer = http
-        .send("POST", "/rpc/session/sign-in", "application/x-www-form-urlencoded", form.as_bytes())
-        .await
-        .expect("an answer");
-    let cookie = answer.head.lines().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("set-cookie").then(|| value.split(';').next().unwrap_or("").to_owned())
-    });
-    format!("Cookie: {}", cookie.expect("a session"))
 }
 
 /// From the start of the process to the first whole overview in a signed-in browser.

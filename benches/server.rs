@@ -80,8 +80,19 @@ pub fn binary() -> PathBuf {
 
 /// Starts Longhaul on a database, and does not wait.
 pub fn launch(folder: &Path, database: &str, pin: bool, password: Option<&str>) -> Service {
+    launch_program(&binary(), folder, database, pin, password, &[])
+}
+
+fn launch_program(
+    program: &Path,
+    folder: &Path,
+    database: &str,
+    pin: bool,
+    password: Option<&str>,
+    settings: &[(&str, &str)],
+) -> Service {
     let port = free_port();
-    let program = std::path::absolute(binary()).expect("the binary has a path");
+    let program = std::path::absolute(program).expect("the binary has a path");
     let process = pinned(&program.to_string_lossy(), pin)
         .envs(password.map(|password| ("LONGHAUL_ADMIN_PASSWORD", password)))
         .arg("serve")
@@ -94,6 +105,7 @@ pub fn launch(folder: &Path, database: &str, pin: bool, password: Option<&str>) 
         .env("LONGHAUL_MAX_PAST_JOBS", "100000000")
         .env("LONGHAUL_MAX_PAST_AGE", "0")
         .env("LONGHAUL_LOG", "error")
+        .envs(settings.iter().copied())
         .stdout(Stdio::null())
         .spawn()
         .expect("target/release/longhaul can be started: make build");
@@ -102,9 +114,41 @@ pub fn launch(folder: &Path, database: &str, pin: bool, password: Option<&str>) 
 
 /// Starts Longhaul on a database, and waits until it answers.
 pub async fn longhaul(folder: &Path, database: &str, pin: bool) -> Service {
-    let service = launch(folder, database, pin, Some(PASSWORD));
+    longhaul_with(folder, database, pin, &[]).await
+}
+
+/// The same, set up otherwise.
+pub async fn longhaul_with(folder: &Path, database: &str, pin: bool, settings: &[(&str, &str)]) -> Service {
+    longhaul_of(&binary(), folder, database, pin, settings).await
+}
+
+/// The same, of another build.
+pub async fn longhaul_of(
+    program: &Path,
+    folder: &Path,
+    database: &str,
+    pin: bool,
+    settings: &[(&str, &str)],
+) -> Service {
+    let service = launch_program(program, folder, database, pin, Some(PASSWORD), settings);
     assert!(answers(service.port, "/readyz").await, "the server never became ready");
     service
+}
+
+/// Signs in as a browser does. Answers the header that shows it.
+pub async fn sign_in(service: &Service) -> String {
+    let mut http =
+        Http::connect(service.port, "Sec-Fetch-Site: same-origin").await.expect("it takes connections");
+    let form = format!("name=admin&password={}", PASSWORD.replace(' ', "+"));
+    let answer = http
+        .send("POST", "/rpc/session/sign-in", "application/x-www-form-urlencoded", form.as_bytes())
+        .await
+        .expect("an answer");
+    let cookie = answer.head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("set-cookie").then(|| value.split(';').next().unwrap_or("").to_owned())
+    });
+    format!("Cookie: {}", cookie.expect("a session"))
 }
 
 /// Starts Redis, which writes its log to the disk every second, and the service over it.
