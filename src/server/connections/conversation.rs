@@ -132,7 +132,7 @@ pub(super) async fn hold(
                             }
                             None => {
                                 connection.sent.store(false, Ordering::Relaxed);
-                                io.put_back(parts.read_buf);
+                                io.put_back(&parts.read_buf);
                                 Now::Resting(io)
                             }
                         };

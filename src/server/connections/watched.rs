@@ -51,9 +51,10 @@ impl Watched {
         Self { stream, connection, ahead: Bytes::new(), head, unread }
     }
 
-    /// Gives back what was read beyond the end of a request.
-    pub(super) fn put_back(&mut self, ahead: Bytes) {
-        self.ahead = ahead;
+    /// Gives back what was read beyond the end of a request. A copy: it is a part of a large buffer, though it be
+    /// an empty one.
+    pub(super) fn put_back(&mut self, ahead: &[u8]) {
+        self.ahead = Bytes::copy_from_slice(ahead);
     }
 
     /// Whether anything has come, to be read; false at the stream's end.
