@@ -221,7 +221,7 @@ pub async fn paint(folder: &Path, dashboards: usize, writes: u64) -> Vec<Row> {
         for number in from + 1..=from + count {
             // Writes come when they come, and not when the last one was painted.
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            tokio::time::sleep(Duration::from_millis(120 + (seed >> 33) % 200)).await;
+            tokio::time::sleep(Duration::from_millis(100 + (seed >> 33) % 150)).await;
             acknowledged.push((number, writing.write(number).await));
         }
         let seen = page.close().await;

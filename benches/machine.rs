@@ -101,3 +101,14 @@ pub fn open_many_files() {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     raised.expect("the system lets files be opened");
 }
+
+/// How long a process has had a core, all its threads together.
+pub fn core_time_of(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}

@@ -110,7 +110,7 @@ async fn main() {
     machine::keep_to_load_core(false);
     if wanted("live") {
         let conditions = "server, browser and load share both cores; one dashboard in Chromium";
-        told("live", conditions, live::paint(&folder().0, 100, 800).await);
+        told("live", conditions, live::paint(&folder().0, 100, 480).await);
     }
     if wanted("dashboards") {
         let conditions = "signed in, each with its stream and its polls; a change a second";

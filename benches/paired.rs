@@ -1,4 +1,5 @@
 //! Two builds in the lifecycle race, turn by turn: what a change is worth, when the machine moves more than it.
+//! The time a lifecycle has a core for moves less than the rate.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::lifecycle::load;
+use crate::machine::core_time_of;
 use crate::report::Row;
 use crate::server::{binary, longhaul_of};
 use crate::writing::median;
@@ -38,14 +40,18 @@ pub async fn race(folder: &Path, other: &Path, pairs: usize) -> Vec<Row> {
     for (name, program) in [("ours", binary()), ("theirs", other.to_owned()), ("again", binary())] {
         let place = folder.join(name);
         std::fs::create_dir_all(&place).expect("a folder for the server");
-        sides.push((longhaul_of(&program, &place, "sqlite://jobs.db", true, &[]).await, Vec::new(), None));
+        let service = longhaul_of(&program, &place, "sqlite://jobs.db", true, &[]).await;
+        sides.push((service, Vec::new(), None, Vec::new()));
     }
     let mut errors = 0;
     for pair in 0..pairs {
         let order = if pair % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
         for side in order {
-            let (service, rates, all) = &mut sides[side];
+            let (service, rates, all, core) = &mut sides[side];
+            let before = core_time_of(service.id());
             let measured = load(service, 64, WARM_UP, SPAN).await;
+            let spent = core_time_of(service.id()).saturating_sub(before);
+            core.push(spent.as_secs_f64() * 1e6 / measured.acknowledged.max(1) as f64);
             rates.push(measured.rate());
             errors += measured.errors;
             match all {
@@ -54,22 +60,30 @@ pub async fn race(folder: &Path, other: &Path, pairs: usize) -> Vec<Row> {
             }
         }
     }
-    let ratios = |one: usize, other: usize| -> Vec<f64> {
-        sides[one].1.iter().zip(&sides[other].1).map(|(one, other)| one / other).collect()
+    let of_each = |one: &[f64], other: &[f64]| -> Vec<f64> {
+        one.iter().zip(other).map(|(one, other)| one / other).collect()
     };
     let mut rows = Vec::new();
-    for (name, (_, rates, all)) in ["this build", "the other", "this build again"].into_iter().zip(&sides) {
+    for (name, (_, rates, all, core)) in
+        ["this build", "the other", "this build again"].into_iter().zip(&sides)
+    {
         rows.push(
             Row::new(name, median(rates), "lifecycles/s").errors(errors).more(json!({"rounds": rates})),
         );
         let p99 = all.as_ref().map_or(0.0, |all| all.whole.value_at_quantile(0.99) as f64 / 1e3);
         rows.push(Row::new(format!("{name}: a whole lifecycle's p99"), p99, "ms").errors(errors));
+        rows.push(Row::new(format!("{name}: core time"), median(core), "us each").errors(errors));
     }
     for (name, one, other) in [("this build to the other", 0, 1), ("this build to itself", 0, 2)] {
-        let ratios = ratios(one, other);
-        let (low, high) = interval(&ratios);
-        let name = format!("{name} ({low:.3} to {high:.3})");
-        rows.push(Row::new(name, median(&ratios), "times").errors(errors).more(json!({"ratios": ratios})));
+        let (one, other) = (&sides[one], &sides[other]);
+        for (what, ratios) in [("rate", of_each(&one.1, &other.1)), ("core time", of_each(&one.3, &other.3))]
+        {
+            let (low, high) = interval(&ratios);
+            let name = format!("{name}: {what} ({low:.3} to {high:.3})");
+            rows.push(
+                Row::new(name, median(&ratios), "times").errors(errors).more(json!({"ratios": ratios})),
+            );
+        }
     }
     for (service, ..) in sides {
         service.stop();
