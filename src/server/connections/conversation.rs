@@ -1,4 +1,10 @@
 //! A connection from its beginning to its end: rests, and requests with their answers.
+//!
+//! Hyper gives a connection back when the request was read to its end, its answer was said to its end, and what was
+//! said is on its way. The first two are seen here, on the two bodies; the third is that hyper flushes its stream,
+//! which it does when it has written all it holds and not before. Where one of the three is missing, as when a
+//! body is refused unread, hyper keeps the connection and does what is right: it reads on, or closes. What it had
+//! read beyond the request is put back. (`requests_are_answered_in_their_order_however_they_arrive` holds it to that.)
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
