@@ -16,9 +16,16 @@ pub(crate) mod reactive;
 mod zone;
 
 #[cfg(feature = "ssr")]
-use leptos::{config::LeptosOptions, prelude::*};
+use leptos::{config::LeptosOptions, nonce::use_nonce, prelude::*};
 #[cfg(feature = "ssr")]
 use leptos_meta::{MetaTags, provide_meta_context};
+
+/// Some translators pay no heed to `translate="no"`. They put `<font>` elements into the place of texts, and the
+/// page would go on writing into texts that nobody sees. This script remembers each text that was taken away with
+/// what stands for it, and brings it back when the page changes it, and before the page comes to life: an island
+/// reads its own texts. It watches from the page's first line on, long before the program is there.
+#[cfg(feature = "ssr")]
+const ORIGINALS: &str = include_str!("app/originals.js");
 
 /// The document every page is put into.
 #[cfg(feature = "ssr")]
@@ -26,7 +33,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     let style = format!("/{}/longhaul.css", options.site_pkg_dir);
     view! {
         <!DOCTYPE html>
-        // A translator replaces the texts that the page changes, and it would stand still without a word.
+        // A translator replaces the texts that the page changes. `originals.js` is for those that do so all the same.
         <html lang="en" translate="no">
             <head>
                 <meta charset="utf-8" />
@@ -35,6 +42,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="color-scheme" content="light dark" />
                 <link rel="icon" type="image/svg+xml" href="/favicon.svg" />
                 <link rel="stylesheet" href=style />
+                <script nonce=use_nonce() inner_html=ORIGINALS></script>
                 <AutoReload options=options.clone() />
                 <HydrationScripts options islands=true />
                 <MetaTags />

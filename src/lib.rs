@@ -51,6 +51,7 @@ pub use store::{JobStore, MemoryStore, SqliteStore};
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
     console_error_panic_hook::set_once();
+    app::islands::bring_originals_back();
     leptos::mount::hydrate_islands();
 }
 

@@ -45,6 +45,57 @@ test('a page asks translators to leave it alone, and lives on under one @desktop
   await expect(job.page.locator('.state-line')).toContainText('50');
 });
 
+// Another translator: each text is replaced by a copy within two elements, whatever the page asks for.
+const translateAll = () => {
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const texts: Text[] = [];
+  while (walk.nextNode()) texts.push(walk.currentNode as Text);
+  for (const text of texts.filter((text) => text.data.trim())) {
+    const outer = document.createElement('font');
+    outer.append(Object.assign(document.createElement('font'), { textContent: text.data.toUpperCase() }));
+    text.replaceWith(outer);
+  }
+};
+
+test('a translator that does not listen leaves a page that goes on @desktop', async ({ job, overview, api, page, alive }) => {
+  test.skip(!alive, 'nothing moves');
+  const running = await api.start({ feature: 'import', title: 'Translated all the same' });
+  await job.visit(running.path);
+  await expect(job.badge).toHaveText('Live');
+  await page.evaluate(translateAll);
+  await expect(job.heading).toHaveText('TRANSLATED ALL THE SAME');
+  await running.progress(0.4);
+  await expect(page.locator('.state-line')).toContainText('40');
+  await expect(page.locator('.state-line')).not.toContainText('RUNNING FOR');
+  // And again, when the translator has seen the change.
+  await page.evaluate(translateAll);
+  await running.progress(0.5);
+  await running.say('A new line');
+  await expect(page.locator('.state-line')).toContainText('50');
+  await expect(job.line('A new line')).toBeVisible();
+  await running.complete();
+  await expect(job.status).toHaveText('Completed');
+  await expect(job.heading, 'what does not change stays translated').toHaveText('TRANSLATED ALL THE SAME');
+
+  const other = await api.start({ feature: 'import', title: 'On the overview' });
+  await overview.visit();
+  await expect(overview.badge).toHaveText('Live');
+  await page.evaluate(translateAll);
+  await other.progress(0.7);
+  await expect(overview.running.locator('tbody tr', { hasText: 'ON THE OVERVIEW' })).toContainText('70');
+});
+
+test('a page that is translated before it is alive comes to life @desktop', async ({ job, api, page, alive }) => {
+  test.skip(!alive, 'nothing comes to life');
+  const running = await api.start({ feature: 'import', title: 'Translated early' });
+  const early = `document.addEventListener('DOMContentLoaded', () => (${translateAll})())`;
+  await page.addInitScript(early);
+  await job.visit(running.path);
+  await expect(job.badge).toHaveText('Live');
+  await running.progress(0.4);
+  await expect(page.locator('.state-line')).toContainText('40');
+});
+
 test('a log is taken away whole, and copied without its numbers and times', async ({ job, api, page, alive, context }) => {
   const running = await api.start({ feature: 'import', title: 'Taken away' });
   await running.say('The first line');

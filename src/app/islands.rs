@@ -20,4 +20,6 @@ pub use job::{
     CopyLog, Deeds, FactList, FirstError, JobActions, JobBar, JobHead, JobProps, LineCount, LiveJob,
     LogKinds, LogLines, LogZone, StepCard,
 };
+#[cfg(feature = "hydrate")]
+pub(crate) use live::dom::bring_originals_back;
 pub use live_badge::LiveBadge;
