@@ -30,6 +30,22 @@ test('a reason survives being signed out while it is typed @desktop', async ({ j
   expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
 });
 
+test('what was taken does not come back though the page that said so never came to life @desktop', async ({ job, api, page, guard }) => {
+  guard.allow(/ERR_FAILED|Failed to fetch|dynamically imported/);
+  const running = await api.start({ feature: 'import', title: 'Left early' });
+  await job.visit(running.path);
+  await job.actions.getByRole('link', { name: 'Abort…' }).click();
+  await job.dialog.getByLabel('Reason').fill('It reads the wrong file');
+  await page.route('**/pkg/*.wasm', (route) => route.abort());
+  await job.dialog.getByRole('button', { name: 'Ask it to stop' }).click();
+  await expect(job.notice('The job was asked to stop')).toBeVisible();
+  await page.unroute('**/pkg/*.wasm');
+  await job.visit(running.path);
+  await expect(job.badge).toHaveText('Live');
+  await expect(job.dialog).toHaveCount(0);
+  expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+});
+
 test('what was given up is not kept @desktop', async ({ job, api }) => {
   const running = await api.start({ feature: 'import', title: 'Goes on' });
   await job.visit(running.path);

@@ -53,6 +53,15 @@ pub fn mark_hydrated() {
     }
 }
 
+/// Brings the page's own texts back where a translator has replaced them already: `app/originals.js` does it. An
+/// island that found other texts than were rendered would not come to life.
+#[cfg(feature = "hydrate")]
+pub fn bring_originals_back() {
+    if let (Some(document), Ok(event)) = (document(), Event::new("hydrate")) {
+        let _ = document.dispatch_event(&event);
+    }
+}
+
 /// Sets the page's title.
 pub fn set_title(title: &str) {
     if let Some(document) = document() {
@@ -163,6 +172,13 @@ fn is_untouched(document: &Document, field: &HtmlTextAreaElement) -> bool {
     field.value().is_empty() && !focused
 }
 
+/// Whether the page tells that this was done and why: it was sent and taken, though the page that said so was left
+/// before it came to life.
+fn is_told(document: &Document, typed: &str) -> bool {
+    let deeds = document.query_selector(".deeds").ok().flatten().and_then(|deeds| deeds.text_content());
+    deeds.is_some_and(|deeds| deeds.contains(typed.trim()))
+}
+
 /// Keeps what is typed into a form, in this tab, until it was sent and taken: a page that turns out to be
 /// signed out, or that is left by mistake, gives it back. A question that was being answered is asked again.
 pub fn keep_typed() {
@@ -177,9 +193,10 @@ pub fn keep_typed() {
         let Some((field, key)) = field.and_then(|field| key_of(&field).map(|key| (field, key))) else {
             continue;
         };
-        if let Ok(Some(typed)) = storage.get_item(&key)
-            && is_untouched(&document, &field)
-        {
+        let Ok(Some(typed)) = storage.get_item(&key) else { continue };
+        if is_told(&document, &typed) {
+            let _ = storage.remove_item(&key);
+        } else if is_untouched(&document, &field) {
             field.set_value(&typed);
             if let Ok(Some(dialog)) = field.closest("dialog") {
                 open_dialog(&dialog.id());
