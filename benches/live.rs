@@ -41,14 +41,11 @@ impl Dashboards {
         Self { tasks: JoinSet::new(), stop: watch::channel(false).0 }
     }
 
-    /// Opens so many more, and waits until each has heard where things stand.
-    async fn open(&mut self, service: &Service, count: usize) {
-        let mut cookie = String::new();
-        for number in 0..count {
-            if number % OF_ONE_SESSION == 0 {
-                cookie = sign_in(service).await;
-            }
-            let mut dashboard = Dashboard::open(service.port, &cookie).await.expect("a dashboard opens");
+    /// Opens so many more in the sessions there are, and waits until each has heard where things stand.
+    async fn open(&mut self, service: &Service, sessions: &[String], count: usize) {
+        for _ in 0..count {
+            let cookie = &sessions[self.tasks.len() / OF_ONE_SESSION];
+            let mut dashboard = Dashboard::open(service.port, cookie).await.expect("a dashboard opens");
             let mut stop = self.stop.subscribe();
             self.tasks.spawn(async move {
                 tokio::select! {
@@ -69,6 +66,15 @@ impl Dashboards {
         }
         errors
     }
+}
+
+/// As many sessions as so many dashboards need.
+async fn sessions(service: &Service, dashboards: usize) -> Vec<String> {
+    let mut sessions = Vec::new();
+    for _ in 0..dashboards.div_ceil(OF_ONE_SESSION) {
+        sessions.push(sign_in(service).await);
+    }
+    sessions
 }
 
 /// What a page does, over the wire.
@@ -204,7 +210,8 @@ pub async fn paint(folder: &Path, dashboards: usize, writes: u64) -> Vec<Row> {
         let service = longhaul(&place, "sqlite://jobs.db", false).await;
         let writing = Writing::begin(&service).await;
         let mut open = Dashboards::new();
-        open.open(&service, dashboards - 1).await;
+        let sessions = sessions(&service, dashboards).await;
+        open.open(&service, &sessions, dashboards - 1).await;
         sides.push((service, writing, open, Vec::<f64>::new(), 0_u64));
     }
     let mut syncs = Vec::new();
@@ -286,14 +293,15 @@ pub async fn memory(folder: &Path) -> Vec<Row> {
         let mut writing = Writing::begin(&service).await;
         let mut open = Dashboards::new();
         let mut numbers = 0;
-        // What is needed once is there before it is counted.
-        open.open(&service, 40).await;
+        // What is needed once is there before it is counted; signing in needs much, for a moment.
+        let sessions = sessions(&service, MANY[1]).await;
+        open.open(&service, &sessions, 40).await;
         let before = settled(&service, &mut writing, &mut numbers, &mut errors).await;
         let mut opened = 0;
         for (place, many) in MANY.into_iter().enumerate() {
             // Of the most that may be open, the first few were not counted.
             let more = many - opened - if place == 1 { 40 } else { 0 };
-            open.open(&service, more).await;
+            open.open(&service, &sessions, more).await;
             opened += more;
             let after = settled(&service, &mut writing, &mut numbers, &mut errors).await;
             each[place].push((after - before) / opened as f64 / 1e3);
