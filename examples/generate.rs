@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Parser;
 use longhaul::model::{
     Actor, Author, Command, Context, Event, EventKind, Feature, Job, JobId, Level, MessageText, NewJob,
-    Reason, Report, ReportItem, Spec, StepSpec, Tag, Timestamp, Title,
+    Reason, Report, ReportItem, Spec, StepSpec, Stopped, Tag, Timestamp, Title,
 };
 use longhaul::store::{ImportedJob, JobStore, PostgresSettings, PostgresStore, SqliteStore};
 use uuid::Builder;
@@ -252,7 +252,7 @@ fn job(random: &mut Random, at: i64, logs: &str, tagged: bool) -> Outcome<Import
         6 => life.then(wait, Command::ForceFail { reason: Reason::new("it hangs")? })?,
         7 => {
             life.then(wait, Command::Abort { reason: Reason::new("not needed any more")? })?;
-            life.then(400, Command::AcknowledgeAbort { epoch: Some(1) })?;
+            life.then(400, Command::AcknowledgeAbort { epoch: Some(1), how: Stopped::default() })?;
         }
         _ => life.then(wait, Command::Complete { epoch: Some(1), output: None })?,
     }

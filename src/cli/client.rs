@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
-use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -242,8 +242,28 @@ pub struct Client {
     proxy: Option<String>,
 }
 
-/// An answer of which only the arrival matters.
-pub type Acknowledged = IgnoredAny;
+/// The answer to what was recorded: a report, or an act on a job. Nothing in it matters but that Longhaul wrote it:
+/// what was acknowledged is not sent again, and a gateway that answers 200 with nothing, or with words of its own,
+/// has recorded nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged;
+
+impl<'de> Deserialize<'de> for Acknowledged {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Answer {
+            /// The job that it was recorded of, or the place of a message in its log.
+            job_id: Option<IgnoredAny>,
+            seq: Option<IgnoredAny>,
+        }
+        let answer = Answer::deserialize(deserializer)?;
+        match (answer.job_id, answer.seq) {
+            (None, None) => Err(D::Error::custom("it acknowledges nothing")),
+            _ => Ok(Self),
+        }
+    }
+}
 
 impl Client {
     /// A client for the server at `server`, which waits `patience` for each answer.
@@ -375,9 +395,12 @@ impl Client {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         self.note_time(&response);
         if response.status().is_success() {
+            let what = described(&response);
             let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-            let text: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
-            serde_json::from_slice(text).map_err(|error| self.strange(error.to_string()))
+            serde_json::from_slice(&bytes).map_err(|error| {
+                let problem = if bytes.is_empty() { "it is empty".to_owned() } else { error.to_string() };
+                self.strange(format!("{what}: {problem}"))
+            })
         } else {
             Err(self.refusal(response).await)
         }
@@ -391,7 +414,7 @@ impl Client {
             #[serde(default)]
             details: Value,
         }
-        let status = response.status();
+        let (status, what) = (response.status(), described(&response));
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after =
             header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
@@ -399,14 +422,17 @@ impl Client {
         match response.bytes().await {
             Err(error) => self.unreachable(&error),
             Ok(bytes) => match serde_json::from_slice::<Body>(&bytes) {
-                Ok(body) => CallError::Refused(Box::new(ServerRefusal {
-                    status: status.as_u16(),
-                    code: body.code,
-                    sentence: body.error,
-                    details: body.details,
-                    retry_after,
-                })),
-                Err(_) => self.strange(format!("{status}{}", elsewhere.unwrap_or_default())),
+                // Longhaul sends nobody elsewhere.
+                Ok(body) if status.is_client_error() || status.is_server_error() => {
+                    CallError::Refused(Box::new(ServerRefusal {
+                        status: status.as_u16(),
+                        code: body.code,
+                        sentence: body.error,
+                        details: body.details,
+                        retry_after,
+                    }))
+                }
+                _ => self.strange(format!("{what}{}", elsewhere.unwrap_or_default())),
             },
         }
     }
@@ -427,6 +453,13 @@ impl Client {
             None => why,
         }
     }
+}
+
+/// What came back, for people: `502 Bad Gateway, text/html`.
+fn described(response: &Response) -> String {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.map(|kind| format!(", {}", visible(kind, false))).unwrap_or_default();
+    format!("{}{kind}", response.status())
 }
 
 /// What a token has that no token has. Editors, chat programs and documents put such things around it.

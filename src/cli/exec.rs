@@ -372,7 +372,8 @@ async fn execute(args: &ExecArgs, client: Client, folder: Option<PathBuf>, aroun
             if let Some((level, sentence)) = ended.remark() {
                 log.remark(level, &sentence);
             }
-            stop_rest(group, ended, args.grace, interrupted.clone(), (&notices, &log)).await;
+            let killed = stop_rest(group, ended, args.grace, interrupted.clone(), (&notices, &log)).await;
+            let ended = if killed { ended.with_killed(args.grace) } else { ended };
             (ended.end(), ended.exit_code(), Some(group), ended.told().map(|(told, _)| told))
         }
         Err(error) if alone && group::has_no_room(&error) => {
@@ -499,21 +500,22 @@ async fn hear(mut signals: mpsc::UnboundedReceiver<i32>, interrupt: watch::Sende
 }
 
 /// Ends what an ordered end has left over: an order and the signals that say "end" are for everything that
-/// the command started, within the one grace. Where the command ended by itself, nothing is done.
+/// the command started, within the one grace. Where the command ended by itself, nothing is done. Answers whether
+/// something had to be killed.
 async fn stop_rest(
     group: Group,
     ended: Ended,
     grace: Duration,
     interrupted: watch::Receiver<Option<i32>>,
     (notices, log): (&Notices, &Spool),
-) {
-    let Some((told, since)) = ended.told() else { return };
+) -> bool {
+    let Some((told, since)) = ended.told() else { return false };
     if told == StopReason::Signal(libc::SIGHUP) {
         // A terminal that goes away tells all of a group. Who does not mind lives on, as `nohup` wants it.
         if ended.died_of(libc::SIGHUP) {
             group.signal(libc::SIGHUP);
         }
-        return;
+        return false;
     }
     let hurry = async {
         interruption(interrupted).await;
@@ -527,6 +529,7 @@ async fn stop_rest(
         }
         notices.say(&sentence);
     }
+    !killed.is_empty()
 }
 
 /// Waits for the last reports, and says so where it takes long. `None` where they did not all arrive.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::gathered::MAX_BATCH;
 use super::{End, LoggerCore};
 use crate::clock::Clock;
-use crate::model::{Actor, Command, Context, Job, Refusal, Report, ReportItem, Status};
+use crate::model::{Actor, Command, Context, Job, Refusal, Report, ReportItem, Status, Stopped};
 use crate::store::{ChangeSink, Changes, JobStore, StoreError};
 
 /// At most ten writes a second, while one holds what there is to write.
@@ -301,7 +301,7 @@ impl Carrier {
             let command = match end.clone() {
                 End::Complete(output) => Command::Complete { epoch, output },
                 End::Fail { error, retryable } => Command::Fail { epoch, error: Some(error), retryable },
-                End::Aborted => Command::AcknowledgeAbort { epoch },
+                End::Aborted => Command::AcknowledgeAbort { epoch, how: Stopped::default() },
             };
             let ended = match carried {
                 Ok(()) => self.transact(command).await.map(drop),

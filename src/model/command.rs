@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::actor::Actor;
-use super::event::{Cause, Level};
+use super::event::{Cause, Level, Stopped};
 use super::job::ProgressSource;
 use super::step_tree::StepSpec;
 use super::text::{MessageText, Reason};
@@ -93,6 +93,8 @@ pub enum Command {
     AcknowledgeAbort {
         /// See [`Report::epoch`].
         epoch: Option<u32>,
+        /// How it came to its end.
+        how: Stopped,
     },
     /// Somebody asks the job to stop.
     Abort {
@@ -160,9 +162,9 @@ impl Command {
     pub fn epoch(&self) -> Option<u32> {
         match self.what() {
             Self::Report(report) => report.epoch,
-            Self::Complete { epoch, .. } | Self::Fail { epoch, .. } | Self::AcknowledgeAbort { epoch } => {
-                *epoch
-            }
+            Self::Complete { epoch, .. }
+            | Self::Fail { epoch, .. }
+            | Self::AcknowledgeAbort { epoch, .. } => *epoch,
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::actor::Actor;
 use super::command::{Command, Context, Report, ReportItem, failure_text};
 use super::document::check_document;
-use super::event::{Cause, Event, EventKind, EventSource, Level};
+use super::event::{Cause, Event, EventKind, EventSource, Level, Stopped};
 use super::health::{StaleReason, span_words};
 use super::job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, ProgressSource};
 use super::job_id::JobId;
@@ -182,18 +182,18 @@ impl Job {
                     EventKind::Failed { cause: Cause::Reported, error, repeated, next },
                 );
             }
-            Command::AcknowledgeAbort { epoch } => {
+            Command::AcknowledgeAbort { epoch, how } => {
                 self.check_writer(epoch, participle)?;
                 if self.status != Status::Aborting {
                     return Err(self.wrong_state(participle));
                 }
                 log.settle();
-                log.record(EventSource::Run, EventKind::Aborted);
+                log.record(EventSource::Run, EventKind::Aborted { how });
             }
             Command::Abort { reason } => match self.status {
                 Status::Scheduled | Status::Queued => {
                     log.record(actor, EventKind::AbortRequested { reason, before: self.status });
-                    log.record(EventSource::Run, EventKind::Aborted);
+                    log.record(EventSource::Run, EventKind::Aborted { how: Stopped::default() });
                 }
                 Status::Running => {
                     log.record(actor, EventKind::AbortRequested { reason, before: self.status });
@@ -519,7 +519,7 @@ impl Job {
             }
             // What an operator did; what came of it is the entry that follows.
             EventKind::ForceFailed { .. } | EventKind::EmergencyCleaned { .. } => {}
-            EventKind::Aborted => self.end(Status::Aborted, event.at),
+            EventKind::Aborted { .. } => self.end(Status::Aborted, event.at),
             EventKind::Completed { output, .. } => {
                 self.output = output.clone().map(Arc::new);
                 self.progress = 1.0;

@@ -1,5 +1,7 @@
 //! What happened to a job: the entries of its one ordered log (ARCHITECTURE decision 2).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -80,6 +82,29 @@ impl Cause {
             Self::Lost => "lost",
             Self::ServerStopped => "server_stopped",
         }
+    }
+}
+
+/// How a run that was asked to stop came to its end, as far as its runner tells. One that tells nothing is
+/// taken to have stopped by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The exit code of its process, as a shell gives it: 128 and the signal's number where a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// After so many seconds what had not ended was killed with SIGKILL, whatever it was doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed_after: Option<u32>,
+}
+
+impl Stopped {
+    fn sentence(self) -> String {
+        let killed = self.killed_after.map(|seconds| {
+            let span = span_words(Duration::from_secs(seconds.into()));
+            format!(", but not by itself: what had not ended {span} later was killed with SIGKILL")
+        });
+        let code = self.exit_code.map(|code| format!("; exit code {code}"));
+        format!("Stopped on request{}{}", killed.unwrap_or_default(), code.unwrap_or_default())
     }
 }
 
@@ -187,7 +212,11 @@ pub enum EventKind {
         reason: Option<Reason>,
     },
     /// The job stopped because it was asked to, or had not begun.
-    Aborted,
+    Aborted {
+        /// How, as its runner tells.
+        #[serde(flatten)]
+        how: Stopped,
+    },
     /// An operator ended the job. Followed by `Failed`.
     ForceFailed {
         /// Why.
@@ -288,7 +317,7 @@ impl EventKind {
             | Self::Claimed
             | Self::StepsDeclared { .. }
             | Self::Progress { .. }
-            | Self::Aborted
+            | Self::Aborted { .. }
             | Self::Completed { .. }
             | Self::Failed { .. }
             | Self::LeftOut { .. }
@@ -361,7 +390,7 @@ impl Event {
                     None => format!("{by} {what}"),
                 }
             }
-            EventKind::Aborted => "Stopped on request".to_owned(),
+            EventKind::Aborted { how } => how.sentence(),
             EventKind::ForceFailed { reason, .. } => {
                 format!("{by} force-failed it: {}", reason.as_str())
             }

@@ -329,7 +329,7 @@ fn flaws_28_and_29_an_aborting_job_can_be_forced_and_one_that_finished_first_say
 #[test]
 fn flaw_30_an_acknowledged_abort_ends_as_aborted_and_only_where_one_was_asked_for() {
     let (mut job, mut log) = started(Execution::External);
-    let acknowledge = Command::AcknowledgeAbort { epoch: Some(1) };
+    let acknowledge = Command::AcknowledgeAbort { epoch: Some(1), how: Stopped::default() };
     assert!(matches!(job.decide(acknowledge.clone(), &at(1)), Err(Refusal::WrongState { .. })));
     must(&mut job, &mut log, Command::Abort { reason: reason("stop") }, 1);
     must(&mut job, &mut log, acknowledge, 2);
@@ -706,7 +706,12 @@ fn whoever_promised_nothing_is_not_missed_and_one_that_was_given_up_while_it_was
     must(&mut job, &mut log, GIVE_UP, 40 * MINUTE);
     must(&mut job, &mut log, Command::Report(Report::default()), 41 * MINUTE);
     assert_eq!((job.status, job.epoch), (Status::Aborting, 1));
-    must(&mut job, &mut log, Command::AcknowledgeAbort { epoch: Some(1) }, 42 * MINUTE);
+    must(
+        &mut job,
+        &mut log,
+        Command::AcknowledgeAbort { epoch: Some(1), how: Stopped::default() },
+        42 * MINUTE,
+    );
     assert_eq!(job.cause(), Some(Cause::Aborted));
 }
 
@@ -965,7 +970,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         2 => (0..60_000_u64).prop_map(|ms| Command::GiveUp { after: Duration::from_millis(ms) }),
         2 => (epoch.clone(), any::<bool>())
             .prop_map(|(epoch, retryable)| Command::Fail { epoch, error: Some("bad".to_owned()), retryable }),
-        1 => epoch.prop_map(|epoch| Command::AcknowledgeAbort { epoch }),
+        1 => epoch.prop_map(|epoch| Command::AcknowledgeAbort { epoch, how: Stopped::default() }),
         1 => Just(Command::Abort { reason: reason("stop") }),
         2 => (prop_oneof![Just(None), (1..5_000_000_u64).prop_map(Some)], any::<bool>()).prop_map(|(ms, says)| {
             Command::MoreTime { span: ms.map(Duration::from_millis), reason: says.then(|| reason("slow")) }
@@ -1122,7 +1127,7 @@ proptest! {
             COMPLETE,
             fail("bad"),
             Command::ForceFail { reason: reason("hung") },
-            Command::AcknowledgeAbort { epoch: Some(1) },
+            Command::AcknowledgeAbort { epoch: Some(1), how: Stopped::default() },
             Command::Sweep,
         ];
         let mut won = 0;
@@ -1139,7 +1144,7 @@ proptest! {
         prop_assert_eq!(won, 1);
         let ends = log.iter().filter(|event| matches!(
             event.kind,
-            EventKind::Completed { .. } | EventKind::Aborted | EventKind::Failed { .. }
+            EventKind::Completed { .. } | EventKind::Aborted { .. } | EventKind::Failed { .. }
         ));
         prop_assert_eq!(ends.count(), 1);
     }
@@ -1167,6 +1172,16 @@ fn every_event_survives_being_stored() {
         let stored = serde_json::to_string(&event.kind).unwrap();
         assert_eq!(serde_json::from_str::<EventKind>(&stored).unwrap(), event.kind);
     }
+    for how in [
+        Stopped::default(),
+        Stopped { exit_code: Some(137), killed_after: Some(10) },
+        Stopped { exit_code: Some(0), killed_after: None },
+    ] {
+        let stored = serde_json::to_string(&EventKind::Aborted { how }).unwrap();
+        assert_eq!(serde_json::from_str::<EventKind>(&stored).unwrap(), EventKind::Aborted { how });
+    }
+    let from_before = EventKind::Aborted { how: Stopped::default() };
+    assert_eq!(serde_json::to_string(&from_before).unwrap(), r#"{"type":"aborted"}"#);
     assert_eq!(recorded_part(&Job::replay(job.id, &log).unwrap()), recorded_part(&job));
     assert_eq!(Duration::from_millis(8), Timestamp(8).since(job.created_at));
     assert!(Arc::strong_count(&job.spec) >= 1);

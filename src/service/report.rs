@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Caller, Service, ServiceError};
-use crate::model::{Command, Invalid, Job, JobId, MessageText, Permission, Report, Timestamp};
+use crate::model::{Command, Invalid, Job, JobId, MessageText, Permission, Report, Stopped, Timestamp};
 
 impl Service {
     /// Whether the caller may report on the job: it is its own, or the caller may report on any.
@@ -80,8 +80,9 @@ impl Service {
         caller: &Caller,
         id: JobId,
         epoch: Option<u32>,
+        how: Stopped,
         at: Option<Timestamp>,
     ) -> Result<Arc<Job>, ServiceError> {
-        self.write(caller, id, Command::AcknowledgeAbort { epoch }, at).await
+        self.write(caller, id, Command::AcknowledgeAbort { epoch, how }, at).await
     }
 }

@@ -20,8 +20,7 @@ use self::lists::*;
 use super::postgres::cluster::Cluster;
 use super::*;
 use crate::model::{
-    Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, MoreTime, Outcome,
-    ProgressSource, Reason, Report, ReportItem, Spec, Status, StepSpec, Tag, Timeouts, Title,
+    Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, MoreTime, Outcome, ProgressSource, Reason, Report, ReportItem, Spec, Status, StepSpec, Stopped, Tag, Timeouts, Title,
 };
 
 /// A store, and the folder it lives in.
@@ -272,7 +271,7 @@ async fn a_refused_command_changes_nothing<S: Engine>(f: Fixture<S>) {
             ReportItem::Progress { step: Some("nope".to_owned()), value: 0.5 },
         ]),
         Command::Complete { epoch: Some(2), output: None },
-        Command::AcknowledgeAbort { epoch: None },
+        Command::AcknowledgeAbort { epoch: None, how: Stopped::default() },
         Command::Claim,
     ] {
         let refused = f.store.transact(made.id, command.clone(), at(1)).await;

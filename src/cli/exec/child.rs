@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::group::{Group, signal_name};
 use super::notices::{Notices, span_text};
 use super::processes::Process;
-use super::record::End;
+use super::record::{End, StartRequest};
 use super::signals;
 use super::spool::Spool;
 use crate::cli::exit::{EXEC_CANNOT_RUN, EXEC_SIGNALLED};
@@ -134,6 +134,12 @@ impl Ended {
         self.told
     }
 
+    /// The same command, of which something else had to be killed when this was over.
+    #[must_use]
+    pub fn with_killed(self, grace: Duration) -> Self {
+        Self { killed_after: self.killed_after.or(Some(grace)), ..self }
+    }
+
     /// Whether this signal was its end.
     pub fn died_of(self, signal: i32) -> bool {
         self.status.signal() == Some(signal)
@@ -171,9 +177,11 @@ impl Ended {
     pub fn end(self) -> End {
         let how = self.how();
         match (self.told, how) {
-            (Some((StopReason::Abort, _)), how) => {
-                End::Aborted { how: how.unwrap_or_else(|| "Stopped as requested".to_owned()) }
-            }
+            (Some((StopReason::Abort, _)), how) => End::Aborted {
+                how: how.unwrap_or_else(|| "Stopped as requested".to_owned()),
+                exit_code: Some(self.exit_code()),
+                killed_after: self.killed_after.map(StartRequest::seconds),
+            },
             (_, Some(error)) => End::Failed { error, retryable: true },
             (_, None) => End::Completed,
         }
@@ -263,6 +271,9 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert_eq!(ended(9, false).remark(), None);
+        let told = |ended: Ended| super::super::record::Ended::from(ended.end()).call(1).1;
+        assert_eq!(told(ended(0, true)), serde_json::json!({"epoch": 1, "exitCode": 0}));
+        assert_eq!(told(killed), serde_json::json!({"epoch": 1, "exitCode": 137, "killedAfter": 10}));
     }
 
     #[test]

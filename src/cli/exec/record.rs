@@ -201,6 +201,12 @@ pub enum End {
     Aborted {
         /// How it ended then, in words.
         how: String,
+        /// The exit code.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<u8>,
+        /// Something of it had to be killed when so many seconds were over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        killed_after: Option<u64>,
     },
 }
 
@@ -221,7 +227,16 @@ impl End {
             Self::Failed { error, retryable } => {
                 ("fail", json!({"errorMessage": error, "retryable": retryable, "epoch": epoch}))
             }
-            Self::Aborted { .. } => ("aborted", json!({"epoch": epoch})),
+            Self::Aborted { exit_code, killed_after, .. } => {
+                let mut body = json!({"epoch": epoch});
+                if let Some(code) = exit_code {
+                    body["exitCode"] = json!(code);
+                }
+                if let Some(seconds) = killed_after {
+                    body["killedAfter"] = json!(seconds);
+                }
+                ("aborted", body)
+            }
         }
     }
 
@@ -283,11 +298,21 @@ mod tests {
             }),
             Record::End(Ended { how: End::Completed, at: at() }),
             Record::End(End::unknown().into()),
-            Record::End(End::Aborted { how: "Killed".to_owned() }.into()),
+            Record::End(
+                End::Aborted { how: "Killed".to_owned(), exit_code: Some(137), killed_after: Some(10) }
+                    .into(),
+            ),
         ] {
             let line = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
         }
+    }
+
+    #[test]
+    fn an_end_that_an_older_version_left_in_the_spool_is_reported_as_it_was() {
+        let left = r#"{"end":{"how":{"aborted":{"how":"Killed by signal SIGTERM"}}}}"#;
+        let Record::End(end) = serde_json::from_str(left).unwrap() else { panic!("no end") };
+        assert_eq!(end.call(3), ("aborted", json!({"epoch": 3})));
     }
 
     #[test]

@@ -302,7 +302,7 @@ impl Delivery {
         match self.post(job, verb, &body).await {
             Err(Undelivered::Over { code, sentence }) => match (code.as_str(), &end.how) {
                 // The request to stop was taken back, or the job never heard of it.
-                ("wrong_state", End::Aborted { how }) => {
+                ("wrong_state", End::Aborted { how, .. }) => {
                     let how = End::Failed { error: how.clone(), retryable: true };
                     let failed = Ended { how, at: end.at };
                     let (verb, body) = failed.call(job.epoch);
@@ -528,7 +528,6 @@ pub async fn heartbeats(
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Answer {
-        #[serde(default)]
         abort_requested: bool,
     }
     let job = match job.wait_for(Option::is_some).await.map(|job| *job) {

@@ -38,8 +38,9 @@ impl Undelivered {
     /// between must not lose anybody's reports.
     pub fn of(error: CallError) -> Self {
         let refusal = match error {
-            CallError::Unreachable { why, .. } | CallError::Strange { why, .. } => {
-                return Self::Away(format!("is away ({why})"));
+            CallError::Unreachable { why, .. } => return Self::Away(format!("is away ({why})")),
+            CallError::Strange { why, .. } => {
+                return Self::Away(format!("is not reached: what answers there is not Longhaul ({why})"));
             }
             CallError::Setup(why) => {
                 return Self::Away(format!("is not told anything ({})", why.trim_end_matches('.')));

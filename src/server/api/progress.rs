@@ -16,7 +16,9 @@ use super::document::NOT_RECORDED;
 use super::given::{Document, Moment, document};
 use super::job_dto::{JobDto, MESSAGES_OF_ONE};
 use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, JobPath, OptionalBody, ReportOwn, SignedIn};
-use crate::model::{Invalid, Job, JobId, ProgressSource, Report, ReportItem, Status, StepSpec, Timestamp};
+use crate::model::{
+    Invalid, Job, JobId, ProgressSource, Report, ReportItem, Status, StepSpec, Stopped, Timestamp,
+};
 use crate::view::{JobRow, attention};
 
 /// Look at a job
@@ -254,11 +256,18 @@ pub struct EpochBody {
     active: bool,
 }
 
-/// The run the work was for, and when it stopped.
+/// The run the work was for, how it stopped, and when.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct AbortedBody {
     /// The fence of the run, as it was given at the start.
     epoch: Option<u32>,
+    /// The exit code of its process, 0 to 255; 128 and the signal's number where a signal ended it.
+    #[schema(maximum = 255)]
+    exit_code: Option<u8>,
+    /// It had not ended so many seconds after it was told to, and was killed with SIGKILL. The log says so, that
+    /// nobody takes a clean-up that was cut short for one that was done. Absent where it ended by itself.
+    killed_after: Option<u32>,
     /// When it stopped, by the runner's clock.
     #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<Moment>,
@@ -397,6 +406,7 @@ pub async fn aborted(
     JobPath(id): JobPath,
     OptionalBody(body): OptionalBody<AbortedBody>,
 ) -> Result<Json<Reported>, ApiError> {
-    let job = app.service.acknowledge_abort(&caller, id, body.epoch, happened(body.at)).await?;
+    let how = Stopped { exit_code: body.exit_code, killed_after: body.killed_after };
+    let job = app.service.acknowledge_abort(&caller, id, body.epoch, how, happened(body.at)).await?;
     Ok(Reported::of(&job, "Job marked as aborted"))
 }

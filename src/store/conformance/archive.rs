@@ -53,7 +53,14 @@ async fn fill(store: &Arc<dyn JobStore>) {
     let _ = store.transact(id(3), COMPLETE, at(23)).await;
     let abort = || Command::Abort { reason: Reason::new("enough").unwrap() };
     store.transact(id(4), abort(), at(24)).await.unwrap();
-    store.transact(id(4), Command::AcknowledgeAbort { epoch: Some(1) }, at(86_400_025)).await.unwrap();
+    store
+        .transact(
+            id(4),
+            Command::AcknowledgeAbort { epoch: Some(1), how: Stopped::default() },
+            at(86_400_025),
+        )
+        .await
+        .unwrap();
     store.transact(id(5), abort(), at(26)).await.unwrap();
     let again = Command::Retry { reason: Reason::new("again").unwrap() };
     store.transact(id(2), again, at(27)).await.unwrap();

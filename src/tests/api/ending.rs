@@ -94,6 +94,33 @@ async fn an_abort_is_acknowledged_only_where_it_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_clean_up_that_was_cut_short_is_told_from_one_that_was_done() {
+    let (_, _, viewer, reporter, operator, _) = TestApp::init().await;
+    for (body, said) in [
+        ("", "Stopped on request"),
+        (r#"{"epoch": 1}"#, "Stopped on request"),
+        (r#"{"exitCode": 0}"#, "Stopped on request; exit code 0"),
+        (
+            r#"{"exitCode": 137, "killedAfter": 10, "at": "2026-11-22T16:20:05.123Z"}"#,
+            "Stopped on request, but not by itself: what had not ended 10 seconds later was killed with SIGKILL; \
+             exit code 137",
+        ),
+        (
+            r#"{"killedAfter": 1}"#,
+            "Stopped on request, but not by itself: what had not ended 1 second later was killed with SIGKILL",
+        ),
+    ] {
+        let job = reporter.start("import").await;
+        operator.post(&job.at("abort"), json!({"reason": "enough"})).await;
+        for wrong in [r#"{"exitCode": 256}"#, r#"{"exitCode": -1}"#, r#"{"killedAfter": 1.5}"#] {
+            assert_eq!(reporter.post_text(&job.at("aborted"), wrong).await.status(), 400, "{wrong}");
+        }
+        assert_eq!(reporter.post_text(&job.at("aborted"), body).await.status(), 200, "{body}");
+        assert_eq!(viewer.log(&job, "system").await.last().unwrap(), said);
+    }
+}
+
+#[tokio::test]
 async fn work_that_was_finished_before_it_noticed_ends_completed_and_says_so() {
     let (_, _, viewer, reporter, operator, _) = TestApp::init().await;
     let job = reporter.start("import").await;

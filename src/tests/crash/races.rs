@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use longhaul::model::{
     Actor, Author, Command, Context, Event, EventKind, Feature, Job, JobId, NewJob, Reason, Refusal, Spec,
-    Status, Timestamp,
+    Status, Stopped, Timestamp,
 };
 use longhaul::store::{CreateRules, PostgresSettings, PostgresStore, StoreError};
 use longhaul::{JobStore, MemoryStore, SqliteStore};
@@ -45,7 +45,7 @@ fn racers() -> Vec<Command> {
     vec![
         Command::Complete { epoch: Some(1), output: None },
         Command::Fail { epoch: Some(1), error: Some("broke".to_owned()), retryable: true },
-        Command::AcknowledgeAbort { epoch: Some(1) },
+        Command::AcknowledgeAbort { epoch: Some(1), how: Stopped::default() },
         Command::ForceFail { reason: reason() },
         Command::Sweep,
         Command::Abort { reason: reason() },
@@ -58,7 +58,10 @@ type Answer = (Command, Result<Arc<Job>, StoreError>);
 fn judge(answers: &[Answer], log: &[Event], job: &Job) -> Result<(), String> {
     let told = |what: &str| Err(format!("{what}\nanswers: {answers:?}\nlog: {log:?}\njob: {job:?}"));
     let ends = log.iter().filter(|event| {
-        matches!(event.kind, EventKind::Completed { .. } | EventKind::Failed { .. } | EventKind::Aborted)
+        matches!(
+            event.kind,
+            EventKind::Completed { .. } | EventKind::Failed { .. } | EventKind::Aborted { .. }
+        )
     });
     if ends.count() != 1 || !job.status.is_final() {
         return told("the log does not end once");

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -86,6 +87,8 @@ pub struct World {
     /// A list with a message of this text is refused.
     pub poison: Option<&'static str>,
     pub requests: usize,
+    /// A gateway answers everything with this status, type and text, and passes nothing on.
+    pub gateway: Option<(u16, &'static str, &'static str)>,
 }
 
 impl World {
@@ -197,6 +200,17 @@ async fn answer(
     let (result, is_lost) = {
         let mut world = shared.world.lock().unwrap();
         world.requests += 1;
+        if let Some((status, kind, text)) = world.gateway {
+            drop(world);
+            shared.changed.send_replace(());
+            let status = StatusCode::from_u16(status).unwrap();
+            let mut answer = (status, [(CONTENT_TYPE, kind)], text).into_response();
+            if status.is_redirection() {
+                let elsewhere = HeaderValue::from_static("https://sign-in.example/?next=/");
+                answer.headers_mut().insert(LOCATION, elsewhere);
+            }
+            return answer;
+        }
         let result = handle(&mut world, &method, uri.path(), &headers, &body);
         let may_be_lost = method == Method::POST && !uri.path().ends_with("/heartbeat") && result.is_ok();
         let is_lost = may_be_lost && world.lose_answers > 0;
@@ -268,7 +282,7 @@ fn handle(
         "aborted" => return Err((409, "wrong_state")),
         _ => return Err((404, "not_found")),
     }
-    Ok(Value::Null)
+    Ok(json!({"jobId": job.id, "status": job.status, "message": "Recorded"}))
 }
 
 fn start(world: &mut World, key: &str, body: &Value) -> Result<Value, Refusal> {

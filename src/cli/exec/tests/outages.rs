@@ -291,3 +291,62 @@ async fn a_command_that_says_nothing_is_not_stopped_for_a_silence_that_was_the_n
         assert_eq!(run.code().await, if by_hand { 143 } else { 3 });
     }
 }
+
+/// What stands between and is not Longhaul: load balancers, sign-in pages of a company, hotels.
+const GATEWAYS: [(u16, &str, &str); 10] = [
+    (502, "text/html", "<html><h1>502 Bad Gateway</h1></html>"),
+    (503, "text/html; charset=utf-8", "<html>Back soon</html>"),
+    (200, "text/html", "<html>Sign in to the Wi-Fi</html>"),
+    (200, "text/plain", ""),
+    (204, "text/plain", ""),
+    (200, "application/json", "{}"),
+    (200, "application/json", r#"{"message": "ok"}"#),
+    (302, "text/html", "<html>Moved</html>"),
+    (307, "application/json", r#"{"error": "Sign in first.", "code": "redirect"}"#),
+    (404, "text/html", "<html>No such site</html>"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_answers_instead_of_longhaul_takes_no_report_and_keeps_nothing_from_running() {
+    for gateway in GATEWAYS {
+        let (fake, place) = (Fake::up(), Workspace::new());
+        fake.world().gateway = Some(gateway);
+        let mut run = place.shell(&fake, &["--drain", "50ms"], "echo one; exit 3");
+        assert_eq!(run.code().await, 3, "{gateway:?}");
+        assert_eq!(run.out.text(), "one\n");
+        let said = run.notices.text();
+        let (status, kind, _) = gateway;
+        for part in ["is not Longhaul", &status.to_string(), kind, "kept in", "--drain-spool"] {
+            assert!(said.contains(part), "{gateway:?}: `{part}` is not in {said}");
+        }
+        assert_eq!(said.contains("leads to https://sign-in.example"), (300..400).contains(&status), "{said}");
+        assert_eq!(place.spooled().len(), 1, "{gateway:?}");
+        fake.world().gateway = None;
+        let client = Client::new(&fake.url(), None, PATIENCE).unwrap();
+        let notices = Notices::new(Screen::new());
+        let swept = leftovers::deliver(&place.spool(), &client, &notices, PACE).await.unwrap();
+        assert_eq!(swept, Swept { delivered: 1, ..Swept::default() });
+        let world = fake.world();
+        assert_eq!((world.job().texts(), world.job().status.as_str()), (vec!["one"], "failed"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_comes_and_goes_during_the_run_costs_no_line() {
+    for gateway in GATEWAYS {
+        let (fake, place) = (Fake::up(), Workspace::new());
+        let script = "seq 1 5; await cut; seq 6 9; await go; echo 10";
+        let mut run = place.shell(&fake, &["--heartbeat", "10ms"], script);
+        fake.until(|world| world.jobs.iter().any(|job| job.messages.len() == 5)).await;
+        fake.world().gateway = Some(gateway);
+        place.touch("cut");
+        run.notices.until("is not Longhaul").await;
+        fake.world().gateway = None;
+        run.notices.until("is back").await;
+        place.touch("go");
+        assert_eq!(run.code().await, 0, "{gateway:?}: {}", run.notices.text());
+        assert_eq!(fake.world().job().texts(), numbers(10), "{gateway:?}");
+        assert_eq!(fake.world().job().status, "completed");
+        assert_eq!(place.spooled(), [""; 0]);
+    }
+}

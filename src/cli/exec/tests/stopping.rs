@@ -142,6 +142,8 @@ async fn there_is_one_grace_for_the_command_and_for_what_it_leaves() {
     let world = fake.world();
     let log = world.job().texts().join("\n");
     assert!(log.contains("Killed with SIGKILL, because it had not ended when asked to: sh ("), "{log}");
+    let end = world.job().end.as_ref().unwrap();
+    assert_eq!((&end["exitCode"], &end["killedAfter"]), (&0.into(), &1.into()), "{end}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,6 +166,10 @@ async fn a_clean_up_that_was_cut_short_does_not_read_like_a_clean_stop() {
         let log = world.job().texts().join("\n");
         assert!(log.contains("SIGKILL to what is left after 300 ms") && log.contains(expected), "{log}");
         assert_eq!(world.job().status, "aborted");
+        let end = world.job().end.as_ref().unwrap();
+        assert_eq!(end["exitCode"], code, "{end}");
+        // Whole seconds, rounded up.
+        assert_eq!(end.get("killedAfter").is_some_and(|seconds| *seconds == 1), code == 137, "{end}");
     }
 }
 
