@@ -26,7 +26,7 @@ pub use error::ServiceError;
 pub use jobs::{StartRequest, StartTimeouts};
 pub use own::OwnSession;
 pub use recover::{Cleaned, CleanupOutcome, CleanupReport};
-pub use sign_in::{Credential, Knock, SessionSecret};
+pub use sign_in::{ATTEMPTS_WITHIN, Credential, Knock, SessionSecret};
 
 use uuid::Uuid;
 

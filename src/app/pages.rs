@@ -61,6 +61,12 @@ fn query(name: &str) -> Option<String> {
     Some(value).filter(|value| !value.trim().is_empty())
 }
 
+/// What just happened, where the address says so.
+fn notice() -> Option<Notice> {
+    let now = service().ok()?.now();
+    Notice::at(&query("notice")?, query("until").as_deref(), now)
+}
+
 /// A title that holds what a visitor wrote: it is put into the document as it is, so markup must be
 /// written out here.
 fn title_text(text: &str) -> String {
@@ -135,7 +141,7 @@ where
         Ok(visit) => visit,
         Err(error) => return trouble(error.error),
     };
-    let notice = query("notice").and_then(|code| Notice::of(&code));
+    let notice = notice();
     let (name, role) = (visit.caller.actor.name.clone(), visit.caller.role);
     let reference = use_context::<Parts>().is_some_and(|parts| parts.uri.path() == "/api/docs");
     let drawing = draw(visit.clone());

@@ -1,6 +1,8 @@
 //! Between a server function and a service: who is calling, and where a form's answer goes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
@@ -11,29 +13,32 @@ use leptos_axum::ResponseOptions;
 
 use super::RpcError;
 use crate::http::{ClientAddress, Cookies, percent_encode, status_of};
-use crate::model::WrongPasswordLength;
-use crate::service::{Caller, Knock, Service, ServiceError};
+use crate::model::{Timestamp, WrongPasswordLength};
+use crate::service::{ATTEMPTS_WITHIN, Caller, Knock, Service, ServiceError};
 use crate::settings::Settings;
 
 /// What a page says after a form was sent, by a code in its address. Only these are shown, so that a
 /// forged link cannot put words into the dashboard's mouth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The code.
     pub code: &'static str,
     /// The sentence.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
     /// It was not done.
     pub refused: bool,
 }
 
 const fn done(code: &'static str, text: &'static str) -> Notice {
-    Notice { code, text, refused: false }
+    Notice { code, text: Cow::Borrowed(text), refused: false }
 }
 
 const fn refused(code: &'static str, text: &'static str) -> Notice {
-    Notice { code, text, refused: true }
+    Notice { code, text: Cow::Borrowed(text), refused: true }
 }
+
+/// The code of a sign-in that must wait.
+const LOCKED_OUT: &str = "too_many_attempts";
 
 /// Every notice there is. The refusals are the codes of the REST API.
 const NOTICES: [Notice; 32] = [
@@ -65,11 +70,7 @@ const NOTICES: [Notice; 32] = [
     refused("store_unavailable", "The store cannot be used at the moment, so nothing was changed."),
     refused("stopping", "The server is stopping. Try again in a moment."),
     refused("wrong_password", "That name and password do not go together."),
-    refused(
-        "too_many_attempts",
-        "Too many wrong passwords for this name from here. Try again in five minutes. A browser that was signed \
-         in before is let in; or make a one-time link on the server: longhaul user link NAME",
-    ),
+    refused(LOCKED_OUT, "Too many wrong passwords for this name from here."),
     refused("sign_in_busy", "Too many people are signing in at this moment. Try again in a few seconds."),
     refused("link_expired", "This sign-in link was already used or has expired."),
     refused("password_short", WrongPasswordLength::Short.sentence()),
@@ -82,6 +83,28 @@ impl Notice {
     /// The notice of that code.
     pub fn of(code: &str) -> Option<Self> {
         NOTICES.into_iter().find(|notice| notice.code == code)
+    }
+
+    /// The same on a page that is drawn at `now`. Where somebody has to wait, `until` (seconds since 1970, from the
+    /// page's address) says how long: the minutes that are left, and nothing once they are over. An address can be
+    /// forged, but no wait is longer than there is one.
+    pub fn at(code: &str, until: Option<&str>, now: Timestamp) -> Option<Self> {
+        let notice = Self::of(code)?;
+        if notice.code != LOCKED_OUT {
+            return Some(notice);
+        }
+        let most = ATTEMPTS_WITHIN.as_secs();
+        let left = until.and_then(|until| until.parse::<i64>().ok()).map(|until| {
+            let left = until.saturating_mul(1_000).saturating_sub(now.0);
+            u64::try_from(left).unwrap_or(0).div_ceil(1_000).min(most)
+        });
+        match left {
+            Some(0) => None,
+            left => {
+                let refusal = ServiceError::TooManyAttempts { seconds: left.unwrap_or(most) };
+                Some(Self { text: Cow::Owned(refusal.to_string()), ..notice })
+            }
+        }
     }
 }
 
@@ -168,6 +191,22 @@ pub fn go(path: &str, code: &str) {
     leptos_axum::redirect(&format!("{path}{separator}notice={}", percent_encode(code)));
 }
 
+/// Sends a form's sender back over a refusal.
+fn go_back(path: &str, error: &ServiceError) {
+    let until = match error {
+        ServiceError::TooManyAttempts { seconds } => service().ok().map(|service| {
+            let until = service.now().plus(Duration::from_secs(*seconds));
+            until.0.div_euclid(1_000) + 1
+        }),
+        _ => None,
+    };
+    let separator = if path.contains('?') { '&' } else { '?' };
+    match until {
+        Some(until) => go(&format!("{path}{separator}until={until}"), error.code()),
+        None => go(path, error.code()),
+    }
+}
+
 /// The arguments could not be read: the sender's mistake, not the server's.
 pub fn not_understood() {
     answer_with(StatusCode::BAD_REQUEST);
@@ -191,7 +230,7 @@ pub fn turn_back(back: &str, code: &str) -> Result<(), RpcError> {
         return Ok(());
     }
     not_understood();
-    let error = Notice::of(code).map_or(code, |notice| notice.text).to_owned();
+    let error = Notice::of(code).map_or(Cow::Borrowed(code), |notice| notice.text).into_owned();
     Err(RpcError { code: code.to_owned(), error })
 }
 
@@ -209,7 +248,7 @@ pub fn answer<T>(
             Ok(())
         }
         Err(error) if is_form() => {
-            go(back, error.code());
+            go_back(back, &error);
             Ok(())
         }
         Err(error) => Err(refuse(&error)),

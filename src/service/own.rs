@@ -39,7 +39,7 @@ impl Service {
     pub async fn own_sessions(&self, caller: &Caller) -> Result<Vec<OwnSession>, ServiceError> {
         let now = self.now();
         let sessions = self.accounts.sessions_of(account_of(caller)?).await?;
-        let good = sessions.into_iter().filter(|session| session.expires_at > now);
+        let good = sessions.into_iter().filter(|session| session.is_good(now));
         Ok(good
             .map(|session| OwnSession {
                 id: id_of(&session),
@@ -79,7 +79,7 @@ impl Service {
         let (account, name) = (account_of(caller)?, caller.actor.name.as_str());
         // Counted by itself: who holds a browser that somebody left open guesses as little as anybody.
         let place = AttemptFrom::Device(caller.credential);
-        self.attempts.begin(name, place, self.now())?;
+        self.attempts.begin(name, place, self.clock.steady())?;
         let user = self.accounts.user(name).await?.filter(|user| user.id == account);
         let shown = match whose_is(user, current, place).await {
             Ok(shown) => shown,

@@ -16,10 +16,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+pub use attempts::ATTEMPTS_WITHIN;
 pub(super) use attempts::{AttemptFrom, Attempts};
 pub use credentials::Credential;
 pub(super) use credentials::CredentialCache;
-use credentials::REMEMBERED;
+use credentials::{Present, REMEMBERED};
 pub(super) use hashing::{password_hash, whose_is};
 
 use super::accounts::is_bootstrap;
@@ -29,8 +30,6 @@ use crate::store::{
     AccountChange, AccountRefusal, By, ChangeError, Grounds, LinkRecord, SessionRecord, UserRecord,
 };
 
-/// How long a sign-in link is good.
-const LINK_LASTS: Duration = Duration::from_secs(24 * 3600);
 /// Of what a browser calls itself so many characters are kept.
 const AGENT_CHARS: usize = 200;
 
@@ -83,9 +82,13 @@ pub(super) fn plausible_name(name: &str) -> Option<String> {
 }
 
 impl Service {
+    fn present(&self) -> Present {
+        Present { wall: self.clock.now(), steady: self.clock.steady() }
+    }
+
     /// Who holds a credential, where it was recognised a moment ago.
     pub fn remembered(&self, credential: &Credential) -> Option<Caller> {
-        let now = self.now();
+        let now = self.present();
         credential.names().find_map(|name| self.credentials.get(&name, now, REMEMBERED))
     }
 
@@ -101,37 +104,35 @@ impl Service {
         within: Duration,
     ) -> Result<Caller, ServiceError> {
         for name in credential.names() {
-            let now = self.now();
+            let now = self.present();
             if let Some(caller) = self.credentials.get(&name, now, within) {
                 return Ok(caller);
             }
             let asked = self.credentials.ask();
-            let Some((caller, expires)) = self.holder(name).await? else { continue };
-            if expires.is_some_and(|at| at <= now) {
-                continue;
-            }
-            let until = now.plus(REMEMBERED);
-            let until = expires.map_or(until, |at| at.min(until));
-            self.credentials.put(asked, name, caller.clone(), now, until);
+            let Some((caller, expires)) = self.holder(name, now.wall).await? else { continue };
+            self.credentials.put(asked, name, caller.clone(), now, expires);
             return Ok(caller);
         }
         Err(ServiceError::Unauthenticated)
     }
 
-    /// The holder of a session or a token, and until when it is good.
+    /// The holder of a session or a token that is good now, and until when it is.
     async fn holder(
         &self,
         (session, credential): credentials::Recognised,
+        now: Timestamp,
     ) -> Result<Option<(Caller, Option<Timestamp>)>, ServiceError> {
         Ok(if session {
-            self.accounts.session(&credential).await?.map(|(session, user)| {
+            let found = self.accounts.session(&credential).await?;
+            found.filter(|(session, _)| session.is_good(now)).map(|(session, user)| {
                 let (actor, account) = (Actor::user(user.name), Some(user.id));
                 let caller =
                     Caller { actor, role: user.role, act_as: false, account, credential, from: None };
                 (caller, Some(session.expires_at))
             })
         } else {
-            self.accounts.token(&credential).await?.map(|token| {
+            let found = self.accounts.token(&credential).await?;
+            found.filter(|token| token.is_good(now)).map(|token| {
                 let (actor, act_as) = (Actor::token(token.name), token.act_as);
                 let caller =
                     Caller { actor, role: token.role, act_as, account: None, credential, from: None };
@@ -156,7 +157,7 @@ impl Service {
         let user = self.accounts.user(&name).await?;
         let known = user.as_ref().map(|user| user.name.clone());
         let place = self.place_of(user.as_ref(), knock).await?;
-        let last = match self.attempts.begin(&name, place, self.now()) {
+        let last = match self.attempts.begin(&name, place, self.clock.steady()) {
             Ok(last) => last,
             Err(error) => {
                 audit::turned_away(known.as_deref(), knock.address);
@@ -292,5 +293,5 @@ impl Service {
 /// A new link for a user, and its secret.
 pub(super) fn new_link(account: Uuid, now: Timestamp) -> (LinkRecord, String) {
     let secret = new_secret();
-    (LinkRecord { hash: hash_of(&secret), account, expires_at: now.plus(LINK_LASTS) }, secret)
+    (LinkRecord { hash: hash_of(&secret), account, expires_at: now.plus(LinkRecord::LASTS) }, secret)
 }

@@ -11,6 +11,8 @@
 
 mod rules;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -70,6 +72,23 @@ pub struct SessionRecord {
     pub agent: String,
 }
 
+/// A session, a link or a token with an end may have been made so long after the present at most, for clocks differ
+/// and are corrected. One that is dated later was made by a clock that was far ahead and has been set back since: it
+/// would be good for as long as that clock was ahead, so it is not good at all. It is not forgotten, and is good again
+/// should that clock have been right.
+pub(super) const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+fn was_made(at: Timestamp, now: Timestamp) -> bool {
+    at <= now.plus(MOST_AHEAD)
+}
+
+impl SessionRecord {
+    /// Whether it is good at that time.
+    pub fn is_good(&self, now: Timestamp) -> bool {
+        self.expires_at > now && was_made(self.created_at, now)
+    }
+}
+
 /// A program's credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
@@ -90,7 +109,7 @@ pub struct TokenRecord {
 impl TokenRecord {
     /// Whether it is good at that time.
     pub fn is_good(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|at| at > now)
+        self.expires_at.is_none_or(|at| at > now && was_made(self.created_at, now))
     }
 }
 
@@ -103,6 +122,16 @@ pub struct LinkRecord {
     pub account: Uuid,
     /// Until when.
     pub expires_at: Timestamp,
+}
+
+impl LinkRecord {
+    /// How long one is good.
+    pub const LASTS: Duration = Duration::from_secs(24 * 3600);
+
+    /// The latest end that a link can have which is good at that time.
+    pub(super) fn latest_end(now: Timestamp) -> Timestamp {
+        now.plus(MOST_AHEAD).plus(Self::LASTS)
+    }
 }
 
 /// A change of what there is.
@@ -186,7 +215,8 @@ pub enum Grounds {
     },
 }
 
-/// The most devices that are known of one user; the one not seen for longest goes.
+/// The most devices that are known of one user; the one not seen for longest goes, and before it one that was seen by
+/// a clock that has been set back.
 pub(super) const MOST_DEVICES: i64 = 50;
 
 /// Where accounts live.
@@ -220,7 +250,8 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
     /// A token by its hash, expired or not.
     async fn token(&self, hash: &[u8; 32]) -> Result<Option<TokenRecord>, StoreError>;
-    /// Whose link it is, while it is good. Leaves it in place.
+    /// Whose link it is, while it is good: it has not ended, and was not made by a clock that was far ahead. Leaves
+    /// it in place.
     async fn link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<UserRecord>, StoreError>;
     /// Notes that a user has signed in with a device, by the SHA-256 of what the device shows.
     async fn put_device(&self, hash: [u8; 32], account: Uuid, now: Timestamp) -> Result<(), StoreError>;

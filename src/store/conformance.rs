@@ -216,6 +216,7 @@ conformance!(
     no_session_outlives_a_password_that_is_changed_meanwhile,
     an_account_is_its_id_and_not_its_name,
     one_link_ends_all_others_and_works_once,
+    what_a_clock_made_that_was_far_ahead_does_not_last_as_long_as_it_was_ahead,
     changes_of_one_account_do_not_undo_each_other,
     there_is_an_admin_whoever_removes_whom,
     who_was_shut_out_meanwhile_changes_nothing,

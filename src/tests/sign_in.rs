@@ -202,6 +202,65 @@ async fn nobody_shuts_another_out() {
 }
 
 #[tokio::test]
+async fn who_is_locked_out_is_told_the_minutes_that_are_left_and_what_helps() {
+    let (app, anon, ..) = TestApp::init().await;
+    app.user("anna", Role::Admin, "correct horse").await;
+    for number in 0..10 {
+        assert_eq!(sign_in(&anon, "anna", &format!("wrong horse {number}")).await.status(), 401);
+        app.clock.advance(Duration::from_secs(1));
+    }
+    let form = async || anon.form(SIGN_IN, &[("name", "anna"), ("password", "correct horse")]).await;
+    let said = async |page: &str| {
+        let text = anon.page(page).await.text().to_owned();
+        assert!(!text.contains("five minutes"), "{text}");
+        let minutes =
+            text.split_once("Try again in ").map(|(_, rest)| rest.split_once('.').unwrap().0.to_owned());
+        assert_eq!(minutes.is_some(), text.contains("make a one-time link on the server"), "{text}");
+        minutes
+    };
+    for (passed, expected) in [(0, "5 minutes"), (60, "4 minutes"), (130, "2 minutes"), (60, "a minute")] {
+        app.clock.advance(Duration::from_secs(passed));
+        let reply = form().await;
+        assert_eq!(said(reply.location()).await.as_deref(), Some(expected));
+    }
+    // The page tells the time that is left when it is loaded anew, and nothing once there is none.
+    let page = form().await.location().to_owned();
+    app.clock.advance(Duration::from_secs(60));
+    assert_eq!(said(&page).await, None);
+    form().await.assert_sent_to("/admin/jobs");
+    // A forged address says no more than there is.
+    for forged in ["&until=99999999999", "&until=9223372036854775807", "", "&until=x"] {
+        let page = format!("/login?notice=too_many_attempts{forged}");
+        assert_eq!(said(&page).await.as_deref(), Some("5 minutes"), "{forged}");
+    }
+    assert_eq!(said("/login?notice=too_many_attempts&until=-9223372036854775808").await, None);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_locks_nobody_out_for_as_long_and_remembers_nothing_longer() {
+    let (app, anon, ..) = TestApp::init().await;
+    let user = app.signed_in("anna", Role::Admin).await;
+    let real = app.service.now();
+    app.clock.set(real.plus(Duration::from_secs(700 * 86_400)));
+    for number in 0..10 {
+        assert_eq!(sign_in(&anon, "anna", &format!("wrong horse {number}")).await.status(), 401);
+    }
+    let token = NewToken { name: "ci".to_owned(), role: Role::Viewer, act_as: false, lasts: None };
+    let token = add_token(&*app.accounts, token, app.service.now()).await.unwrap();
+    let program = app.client(Some(Credential::Bearer(token.0)));
+    assert_eq!(program.get("/api/admin/jobs").await.status(), 200);
+    app.clock.set(real);
+    // Revoked beside the server, which is to know within five seconds.
+    longhaul::service::accounts::remove_token(&*app.accounts, "ci", real).await.unwrap();
+    app.clock.advance(Duration::from_secs(6));
+    program.get("/api/admin/jobs").await.assert_refused(401, "not_signed_in");
+    assert_eq!(sign_in(&anon, "anna", "correct horse").await.status(), 429);
+    app.minutes_pass(5);
+    assert_eq!(sign_in(&anon, "anna", "correct horse").await.status(), 200);
+    assert_eq!(user.get("/api/admin/jobs").await.status(), 200);
+}
+
+#[tokio::test]
 async fn signing_in_again_ends_the_session_before() {
     let (app, ..) = TestApp::init().await;
     let browser = app.signed_in("anna", Role::Viewer).await;

@@ -9,7 +9,8 @@ use super::icon::Glyph;
 #[component]
 pub fn NoticeBar(
     /// In a sentence.
-    text: &'static str,
+    #[prop(into)]
+    text: String,
     /// It was not done.
     refused: bool,
 ) -> impl IntoView {

@@ -3,15 +3,14 @@
 use leptos::prelude::*;
 use leptos_meta::Title;
 
-use super::{label, query, service, settings, tab};
+use super::{label, notice, query, service, settings, tab};
 use crate::app::components::{LabelPill, Logo, NoticeBar};
 use crate::model::MIN_PASSWORD_CHARS;
-use crate::rpc::Notice;
 
 /// The way in.
 #[component]
 pub fn SignInPage() -> impl IntoView {
-    let notice = query("notice").and_then(|code| Notice::of(&code));
+    let notice = notice();
     let notice = notice.map(|notice| view! { <NoticeBar text=notice.text refused=notice.refused /> });
     let (next, link) = (query("next").unwrap_or_default(), query("link"));
     let form = match link {

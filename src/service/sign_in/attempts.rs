@@ -2,6 +2,9 @@
 //!
 //! Guesses are counted by the name *and* by where they come from, so that nobody shuts another out: not from
 //! another address, and not a browser in which the user has signed in before, which is counted for itself.
+//!
+//! How long they count is measured by [`Clock::steady`](crate::clock::Clock::steady): a wall clock that is set back
+//! would shut people out for as long as it was ahead.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -10,7 +13,6 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::Timestamp;
 use crate::service::ServiceError;
 
 /// So many wrong passwords for one name from one place…
@@ -70,20 +72,20 @@ pub struct Attempts(Mutex<Counted>);
 #[derive(Default)]
 struct Counted {
     /// How many there were, and until when they count.
-    keys: HashMap<Key, (u32, Timestamp)>,
+    keys: HashMap<Key, (u32, Duration)>,
     /// The keys in the order in which they are forgotten.
-    order: BTreeSet<(Timestamp, Key)>,
+    order: BTreeSet<(Duration, Key)>,
 }
 
 impl Counted {
     /// Returns how many attempts were counted, and until when.
-    fn remove(&mut self, key: &Key) -> Option<(u32, Timestamp)> {
+    fn remove(&mut self, key: &Key) -> Option<(u32, Duration)> {
         let (count, until) = self.keys.remove(key)?;
         self.order.remove(&(until, *key));
         Some((count, until))
     }
 
-    fn insert(&mut self, key: Key, count: u32, until: Timestamp) {
+    fn insert(&mut self, key: Key, count: u32, until: Duration) {
         if self.keys.len() >= MOST_COUNTED
             && let Some((_, oldest)) = self.order.first().copied()
         {
@@ -93,7 +95,7 @@ impl Counted {
         self.order.insert((until, key));
     }
 
-    fn forget_expired(&mut self, now: Timestamp) {
+    fn forget_expired(&mut self, now: Duration) {
         while let Some((_, key)) = self.order.first().filter(|(until, _)| *until <= now).copied() {
             self.remove(&key);
         }
@@ -107,17 +109,18 @@ impl Attempts {
 
     /// Counts an attempt. Refused where there were too many. Answers whether it is the last that is let
     /// through.
-    pub fn begin(&self, name: &str, place: AttemptFrom, now: Timestamp) -> Result<bool, ServiceError> {
+    pub fn begin(&self, name: &str, place: AttemptFrom, now: Duration) -> Result<bool, ServiceError> {
         let key = key(name, place);
         let mut counted = self.counted();
         counted.forget_expired(now);
         let before = match counted.keys.get(&key) {
             Some((count, until)) if *count >= MOST_ATTEMPTS => {
-                return Err(ServiceError::TooManyAttempts { seconds: until.since(now).as_secs().max(1) });
+                let seconds = until.saturating_sub(now).as_secs().max(1);
+                return Err(ServiceError::TooManyAttempts { seconds });
             }
             _ => counted.remove(&key).map_or(0, |(count, _)| count),
         };
-        counted.insert(key, before + 1, now.plus(ATTEMPTS_WITHIN));
+        counted.insert(key, before + 1, now + ATTEMPTS_WITHIN);
         Ok(before + 1 >= MOST_ATTEMPTS)
     }
 
@@ -140,7 +143,7 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp(1_000_000);
+    const NOW: Duration = Duration::from_secs(1_000);
 
     fn from(address: &str) -> AttemptFrom {
         AttemptFrom::of(Some(address.parse().unwrap()))
@@ -188,14 +191,14 @@ mod tests {
     #[test]
     fn names_are_forgotten_in_the_order_in_which_they_expire() {
         let (attempts, here) = (Attempts::default(), AttemptFrom::Unknown);
-        let later = NOW.plus(Duration::from_secs(60));
+        let later = NOW + Duration::from_secs(60);
         for name in ["anna", "otto"] {
             attempts.begin(name, here, NOW).unwrap();
         }
         attempts.begin("anna", here, later).unwrap();
-        attempts.begin("ida", here, NOW.plus(ATTEMPTS_WITHIN)).unwrap();
+        attempts.begin("ida", here, NOW + ATTEMPTS_WITHIN).unwrap();
         let counted = attempts.counted();
-        assert_eq!(counted.keys[&key("anna", here)], (2, later.plus(ATTEMPTS_WITHIN)));
+        assert_eq!(counted.keys[&key("anna", here)], (2, later + ATTEMPTS_WITHIN));
         assert!(!counted.keys.contains_key(&key("otto", here)));
         assert_eq!((counted.keys.len(), counted.order.len()), (2, 2));
     }
@@ -204,7 +207,7 @@ mod tests {
     fn no_more_names_are_counted_than_there_is_room_for() {
         let (attempts, here) = (Attempts::default(), AttemptFrom::Unknown);
         for number in 0..MOST_COUNTED + 10 {
-            let at = NOW.plus(Duration::from_millis(number as u64));
+            let at = NOW + Duration::from_millis(number as u64);
             attempts.begin(&number.to_string(), here, at).unwrap();
         }
         let counted = attempts.counted();

@@ -1,4 +1,7 @@
 //! Credentials that were recognised lately, so that a busy reporter costs no query a call.
+//!
+//! How long ago that was is measured by [`Clock::steady`](crate::clock::Clock::steady): a wall clock that is set
+//! back would keep a credential that was revoked meanwhile.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -39,8 +42,18 @@ impl Credential {
 
 struct RecognisedCaller {
     caller: Caller,
-    since: Timestamp,
-    until: Timestamp,
+    since: Duration,
+    /// Where it ends by itself.
+    expires: Option<Timestamp>,
+}
+
+/// What the clocks show.
+#[derive(Clone, Copy)]
+pub struct Present {
+    /// The one on the wall, by which credentials end.
+    pub wall: Timestamp,
+    /// The stopwatch.
+    pub steady: Duration,
 }
 
 /// Credentials that were recognised lately.
@@ -64,10 +77,11 @@ impl CredentialCache {
     }
 
     /// Whoever was recognised by it no longer ago than that.
-    pub fn get(&self, name: &Recognised, now: Timestamp, within: Duration) -> Option<Caller> {
+    pub fn get(&self, name: &Recognised, now: Present, within: Duration) -> Option<Caller> {
         let all = self.all();
         let known = all.known.get(name)?;
-        let fresh = known.since.plus(within) > now && known.until > now;
+        let fresh =
+            now.steady.saturating_sub(known.since) < within && known.expires.is_none_or(|at| at > now.wall);
         fresh.then(|| known.caller.clone())
     }
 
@@ -77,7 +91,14 @@ impl CredentialCache {
     }
 
     /// Remembers an answer, unless something was revoked since it was asked for: it may be from before.
-    pub fn put(&self, asked: Asked, name: Recognised, caller: Caller, now: Timestamp, until: Timestamp) {
+    pub fn put(
+        &self,
+        asked: Asked,
+        name: Recognised,
+        caller: Caller,
+        now: Present,
+        expires: Option<Timestamp>,
+    ) {
         let mut all = self.all();
         if all.forgotten != asked.0 {
             return;
@@ -85,7 +106,7 @@ impl CredentialCache {
         if all.known.len() >= MOST_REMEMBERED {
             all.known.clear();
         }
-        all.known.insert(name, RecognisedCaller { caller, since: now, until });
+        all.known.insert(name, RecognisedCaller { caller, since: now.steady, expires });
     }
 
     /// Something was revoked.
@@ -103,7 +124,9 @@ mod tests {
 
     #[test]
     fn an_answer_from_before_a_revocation_is_not_remembered() {
-        let (cache, now) = (CredentialCache::default(), Timestamp(1_000));
+        let (cache, wall) = (CredentialCache::default(), Timestamp(1_000_000));
+        let at = |seconds: u64| Present { wall, steady: Duration::from_secs(seconds) };
+        let now = at(10);
         let caller = Caller {
             actor: Actor::user("anna"),
             role: Role::Viewer,
@@ -115,13 +138,22 @@ mod tests {
         let name = (true, [1; 32]);
         let asked = cache.ask();
         cache.forget();
-        cache.put(asked, name, caller.clone(), now, now.plus(REMEMBERED));
+        cache.put(asked, name, caller.clone(), now, None);
         assert_eq!(cache.get(&name, now, REMEMBERED), None);
-        cache.put(cache.ask(), name, caller.clone(), now, now.plus(REMEMBERED));
-        assert_eq!(cache.get(&name, now, REMEMBERED), Some(caller));
-        let later = now.plus(Duration::from_secs(2));
-        assert!(cache.get(&name, later, REMEMBERED).is_some());
-        assert_eq!(cache.get(&name, later, Duration::from_secs(1)), None, "not fresh enough");
-        assert_eq!(cache.get(&name, now.plus(REMEMBERED), REMEMBERED), None);
+        cache.put(cache.ask(), name, caller.clone(), now, None);
+        assert_eq!(cache.get(&name, now, REMEMBERED), Some(caller.clone()));
+        assert!(cache.get(&name, at(12), REMEMBERED).is_some());
+        assert_eq!(cache.get(&name, at(12), Duration::from_secs(1)), None, "not fresh enough");
+        assert_eq!(cache.get(&name, at(15), REMEMBERED), None);
+        let back = Present { wall: Timestamp(1), ..at(15) };
+        assert_eq!(
+            cache.get(&name, back, REMEMBERED),
+            None,
+            "a clock that is set back remembers nothing longer"
+        );
+        cache.put(cache.ask(), name, caller, now, Some(wall.plus(Duration::from_secs(1))));
+        assert!(cache.get(&name, now, REMEMBERED).is_some());
+        let ended = Present { wall: wall.plus(Duration::from_secs(1)), ..now };
+        assert_eq!(cache.get(&name, ended, REMEMBERED), None, "it has ended by itself");
     }
 }

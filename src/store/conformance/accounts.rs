@@ -308,3 +308,50 @@ pub async fn devices_are_known_again_and_are_so_many<S: Engine>(f: Fixture<S>) {
     assert!(accounts.has_device(&[2; 32], otto.id).await.unwrap());
     assert!(!accounts.has_device(&[8; 32], otto.id).await.unwrap());
 }
+
+pub async fn what_a_clock_made_that_was_far_ahead_does_not_last_as_long_as_it_was_ahead<S: Engine>(
+    f: Fixture<S>,
+) {
+    let accounts = S::accounts(&f.store);
+    let hours = |hours: u64| Timestamp(1).plus(Duration::from_secs(hours * 3_600));
+    // Two years ahead, a day ahead, and right.
+    for (number, made, good_now) in [(1_u8, 17_520, false), (2, 24, true), (3, 0, true)] {
+        let made = hours(made);
+        let user = add(&accounts, &format!("user {number}"), Role::Admin).await;
+        let end = made.plus(LinkRecord::LASTS);
+        let link = LinkRecord { hash: [number; 32], account: user.id, expires_at: end };
+        change(&accounts, AccountChange::PutLink(link)).await;
+        let session = SessionRecord { created_at: made, expires_at: end, ..session_of(&user, number) };
+        assert!(accounts.add_session(session).await.unwrap());
+        let token = token_of(&format!("token {number}"), 10 + number, Role::Admin);
+        let token = TokenRecord { created_at: made, expires_at: Some(end), ..token };
+        change(&accounts, AccountChange::AddToken(token.clone())).await;
+        let for_ever = TokenRecord { expires_at: None, ..token };
+        assert!(for_ever.is_good(hours(0)), "what has no end needs no clock");
+        let is_good = async |at: Timestamp| {
+            let link = accounts.link(&[number; 32], at).await.unwrap().is_some();
+            let may = |hash: u8| By::Holder { hash: [hash; 32], now: at };
+            let role = AccountChange::SetRole { account: user.id, role: Role::Admin };
+            let session = accounts.change(role.clone(), may(number)).await.is_ok();
+            let token = accounts.change(role, may(10 + number)).await.is_ok();
+            assert_eq!((link, session), (token, token), "{number}");
+            link
+        };
+        assert_eq!(is_good(hours(0)).await, good_now, "{number}");
+        assert!(is_good(made).await, "by its own clock, which may have been the right one");
+        assert!(!is_good(end).await);
+        let by_link = Grounds::Link { hash: [number; 32], now: hours(0) };
+        assert_eq!(set_password(&accounts, "x", by_link).await.is_some(), good_now, "{number}");
+    }
+    // Nor does a device that was seen then keep all later ones from being known.
+    let anna = add(&accounts, "anna", Role::Viewer).await;
+    for number in 0..50 {
+        accounts.put_device([number; 32], anna.id, hours(17_520)).await.unwrap();
+    }
+    for number in 100..110 {
+        accounts.put_device([number; 32], anna.id, hours(u64::from(number) - 100)).await.unwrap();
+    }
+    for number in 100..110 {
+        assert!(accounts.has_device(&[number; 32], anna.id).await.unwrap(), "{number}");
+    }
+}

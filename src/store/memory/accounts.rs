@@ -39,13 +39,14 @@ impl Accounts {
     fn link(&self, hash: &[u8; 32], now: Timestamp) -> Option<UserRecord> {
         let (link, number) = self.links.values().find(|(link, _)| link.hash == *hash)?;
         let user = self.users.values().find(|user| user.id == link.account)?;
-        (link.expires_at > now && user.password_number == *number).then(|| user.clone())
+        let good = link.expires_at > now && link.expires_at <= LinkRecord::latest_end(now);
+        (good && user.password_number == *number).then(|| user.clone())
     }
 
     fn holder(&self, by: By) -> Option<Role> {
         let By::Holder { hash, now } = by else { return None };
         if let Some((session, user)) = self.session(&hash) {
-            return Some(user.role).filter(|_| session.expires_at > now);
+            return Some(user.role).filter(|_| session.is_good(now));
         }
         self.tokens.values().find(|token| token.hash == hash && token.is_good(now)).map(|token| token.role)
     }
@@ -175,7 +176,10 @@ impl AccountStore for MemoryStore {
         accounts.devices.insert((account, hash), now);
         let of = |(of, _): &&(Uuid, [u8; 32])| *of == account;
         let mut known: Vec<_> = accounts.devices.keys().filter(of).copied().collect();
-        known.sort_by_key(|device| (std::cmp::Reverse(accounts.devices[device]), device.1));
+        known.sort_by_key(|device| {
+            let seen = accounts.devices[device];
+            (seen > now, std::cmp::Reverse(seen), device.1)
+        });
         for device in known.into_iter().skip(usize::try_from(MOST_DEVICES).unwrap_or(usize::MAX)) {
             accounts.devices.remove(&device);
         }

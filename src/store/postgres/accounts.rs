@@ -14,8 +14,8 @@ use super::rows::get;
 use crate::model::{Role, Timestamp};
 use crate::store::StoreError;
 use crate::store::accounts::{
-    AccountChange, AccountRefusal, AccountStore, By, ChangeError, Grounds, MOST_DEVICES, SessionRecord,
-    Standing, TokenRecord, UserRecord, decide,
+    AccountChange, AccountRefusal, AccountStore, By, ChangeError, Grounds, LinkRecord, MOST_DEVICES,
+    SessionRecord, Standing, TokenRecord, UserRecord, decide,
 };
 
 /// The accounts of a database.
@@ -115,7 +115,8 @@ fn session(row: &Row) -> Result<(SessionRecord, UserRecord), StoreError> {
 }
 
 const OF_LINK: &str = "from sign_in_link join account on account.id = sign_in_link.account \
-    and account.password_number = sign_in_link.password_number where hash = $1 and expires_at > $2";
+    and account.password_number = sign_in_link.password_number where hash = $1 and expires_at > $2 \
+    and expires_at <= $3";
 
 /// What a transaction finds.
 async fn found(
@@ -137,7 +138,7 @@ async fn standing(transaction: &Transaction<'_>, by: By) -> Result<Standing, Sto
             let sql = format!("select {USER}, {SESSION} where session.hash = $1");
             let sessions = found(transaction, &sql, &[&&hash[..]]).await?;
             match sessions.first().map(session).transpose()? {
-                Some((session, user)) => Some(user.role).filter(|_| session.expires_at > now),
+                Some((session, user)) => Some(user.role).filter(|_| session.is_good(now)),
                 None => tokens
                     .iter()
                     .find(|token| token.hash == hash && token.is_good(now))
@@ -276,9 +277,10 @@ impl AccountStore for PostgresAccounts {
             Grounds::Link { hash, now } => {
                 let sql = format!(
                     "{set} from sign_in_link as link where link.hash = $2 and link.expires_at > $3 \
-                     and account.id = link.account and account.password_number = link.password_number {clear}"
+                     and link.expires_at <= $4 and account.id = link.account and account.password_number = link.password_number {clear}"
                 );
-                rows(self, &sql, &[&password, &&hash[..], &now.0]).await?
+                let latest = LinkRecord::latest_end(now).0;
+                rows(self, &sql, &[&password, &&hash[..], &now.0, &latest]).await?
             }
         };
         found.first().map(user).transpose()
@@ -337,7 +339,8 @@ impl AccountStore for PostgresAccounts {
 
     async fn link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<UserRecord>, StoreError> {
         let sql = format!("select {USER} {OF_LINK}");
-        rows(self, &sql, &[&&hash[..], &now.0]).await?.first().map(user).transpose()
+        let latest = LinkRecord::latest_end(now).0;
+        rows(self, &sql, &[&&hash[..], &now.0, &latest]).await?.first().map(user).transpose()
     }
 
     async fn put_device(&self, hash: [u8; 32], account: Uuid, now: Timestamp) -> Result<(), StoreError> {
@@ -351,8 +354,8 @@ impl AccountStore for PostgresAccounts {
         change(
             self,
             "delete from device where account = $1 and hash not in (select hash from device \
-             where account = $1 order by seen_at desc, hash limit $2)",
-            &[&account, &MOST_DEVICES],
+             where account = $1 order by seen_at > $3, seen_at desc, hash limit $2)",
+            &[&account, &MOST_DEVICES, &now.0],
         )
         .await
         .map(drop)

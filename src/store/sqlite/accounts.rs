@@ -12,7 +12,7 @@ use super::{OpenError, SqliteStore, blocking, open, unavailable};
 use crate::model::{Role, Timestamp};
 use crate::store::StoreError;
 use crate::store::accounts::{
-    AccountChange, AccountStore, By, ChangeError, Grounds, MOST_DEVICES, SessionRecord, Standing,
+    AccountChange, AccountStore, By, ChangeError, Grounds, LinkRecord, MOST_DEVICES, SessionRecord, Standing,
     TokenRecord, UserRecord, decide,
 };
 
@@ -148,7 +148,7 @@ fn good_session(db: &Connection, hash: [u8; 32]) -> rusqlite::Result<Option<(Ses
 fn holder(db: &Connection, by: By) -> rusqlite::Result<Option<Role>> {
     let By::Holder { hash, now } = by else { return Ok(None) };
     if let Some((session, user)) = good_session(db, hash)? {
-        return Ok(Some(user.role).filter(|_| session.expires_at > now));
+        return Ok(Some(user.role).filter(|_| session.is_good(now)));
     }
     let found = db.query_row("select * from token where hash = ?1", [hash], token).optional()?;
     Ok(found.filter(|token| token.is_good(now)).map(|token| token.role))
@@ -201,7 +201,8 @@ fn apply(db: &Connection, change: &AccountChange) -> rusqlite::Result<()> {
 }
 
 const OF_LINK: &str = "select account.* from sign_in_link join account on account.id = sign_in_link.account \
-    and account.password_number = sign_in_link.password_number where hash = ?1 and expires_at > ?2";
+    and account.password_number = sign_in_link.password_number where hash = ?1 and expires_at > ?2 \
+    and expires_at <= ?3";
 
 #[async_trait]
 impl<S: HasAccounts> AccountStore for S {
@@ -241,9 +242,9 @@ impl<S: HasAccounts> AccountStore for S {
                 Grounds::Current { account, password_number } => {
                     by_id(account)?.filter(|user| user.password_number == password_number)
                 }
-                Grounds::Link { hash, now } => {
-                    db.query_row(OF_LINK, params![hash, now.0], user).optional()?
-                }
+                Grounds::Link { hash, now } => db
+                    .query_row(OF_LINK, params![hash, now.0, LinkRecord::latest_end(now).0], user)
+                    .optional()?,
             };
             let Some(before) = before else { return Ok(None) };
             let number = before.password_number + 1;
@@ -319,7 +320,8 @@ impl<S: HasAccounts> AccountStore for S {
 
     async fn link(&self, hash: &[u8; 32], now: Timestamp) -> Result<Option<UserRecord>, StoreError> {
         let hash = *hash;
-        with(self, move |db| db.query_row(OF_LINK, params![hash, now.0], user).optional()).await
+        let latest = LinkRecord::latest_end(now).0;
+        with(self, move |db| db.query_row(OF_LINK, params![hash, now.0, latest], user).optional()).await
     }
 
     async fn put_device(&self, hash: [u8; 32], account: Uuid, now: Timestamp) -> Result<(), StoreError> {
@@ -331,8 +333,8 @@ impl<S: HasAccounts> AccountStore for S {
             )?;
             db.execute(
                 "delete from device where account = ?1 and hash not in (select hash from device \
-                 where account = ?1 order by seen_at desc, hash limit ?2)",
-                params![account, MOST_DEVICES],
+                 where account = ?1 order by seen_at > ?3, seen_at desc, hash limit ?2)",
+                params![account, MOST_DEVICES, now.0],
             )
             .map(drop)
         })
