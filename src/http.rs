@@ -14,7 +14,7 @@ mod streams;
 
 pub use address::percent_encode;
 pub use body::{Body, JobPath, NamePath, OptionalBody, Params, body_limit, messages_limit};
-pub use client::{ClientAddress, PeerAddress, client_address};
+pub use client::{ClientAddress, OpenedOver, PeerAddress, client_address};
 pub use cookies::{Cookies, PLAIN_COOKIE};
 pub use credential::{Allowed, ManageAccounts, Recover, ReportOwn, SignedIn, Start, credential};
 pub use error::{ApiError, ErrorBody, status_of};

@@ -1,4 +1,4 @@
-//! Where a request comes from.
+//! Where a request comes from, and whether its page was opened over https.
 
 use std::net::IpAddr;
 
@@ -40,6 +40,42 @@ pub fn client_address(
     Some(ClientAddress(client))
 }
 
+/// How a browser opened a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedOver {
+    /// Over https, or on this machine itself, where browsers ask for no https.
+    Secure,
+    /// Over http: a trusted proxy says so.
+    Plain,
+    /// Probably over http: neither a trusted proxy nor the browser says otherwise. Browsers from before 2023 say
+    /// nothing over https either, and a proxy that is not trusted may have taken the TLS away.
+    ProbablyPlain,
+}
+
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+/// Browsers send it where a page is opened over https or on this machine itself, and nowhere else.
+const FETCH_SITE: &str = "sec-fetch-site";
+
+impl OpenedOver {
+    /// How the page of a request was opened.
+    pub fn of(extensions: &Extensions, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let by_proxy = extensions.get::<PeerAddress>().is_some_and(|PeerAddress(peer)| {
+            let peer = peer.to_canonical();
+            trusted.iter().any(|network| network.contains(&peer))
+        });
+        // Of several the first is the browser's own. A client that forges it changes only the page it is shown.
+        let told = headers.get(FORWARDED_PROTO).and_then(|line| line.to_str().ok()).filter(|_| by_proxy);
+        let told =
+            told.and_then(|line| line.split(',').next()).map(|scheme| scheme.trim().to_ascii_lowercase());
+        match told.as_deref() {
+            Some("https" | "wss") => Self::Secure,
+            Some("http" | "ws") => Self::Plain,
+            _ if headers.contains_key(FETCH_SITE) => Self::Secure,
+            _ => Self::ProbablyPlain,
+        }
+    }
+}
+
 /// An address as proxies write it: plain, in brackets, with a port.
 fn address_of(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
@@ -54,6 +90,35 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn how_a_page_was_opened_is_told_by_trusted_proxies_and_by_browsers() {
+        let opened = |peer: &str, headers: &[(&'static str, &'static str)]| {
+            let mut extensions = Extensions::new();
+            extensions.insert(PeerAddress(peer.parse().unwrap()));
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            OpenedOver::of(&extensions, &map, &["127.0.0.0/8".parse().unwrap()])
+        };
+        let (proxy, other) = ("127.0.0.1", "192.0.2.1");
+        for (peer, headers, expected) in [
+            (proxy, &[(FORWARDED_PROTO, "https")][..], OpenedOver::Secure),
+            (proxy, &[(FORWARDED_PROTO, "HTTPS, http")], OpenedOver::Secure),
+            ("::ffff:127.0.0.1", &[(FORWARDED_PROTO, "http")], OpenedOver::Plain),
+            (proxy, &[(FORWARDED_PROTO, "http,https")], OpenedOver::Plain),
+            (proxy, &[(FORWARDED_PROTO, "http"), (FETCH_SITE, "none")], OpenedOver::Plain),
+            (proxy, &[(FORWARDED_PROTO, "gopher")], OpenedOver::ProbablyPlain),
+            (proxy, &[], OpenedOver::ProbablyPlain),
+            (proxy, &[(FETCH_SITE, "none")], OpenedOver::Secure),
+            (other, &[(FETCH_SITE, "same-origin")], OpenedOver::Secure),
+            (other, &[(FORWARDED_PROTO, "https")], OpenedOver::ProbablyPlain),
+            (other, &[], OpenedOver::ProbablyPlain),
+        ] {
+            assert_eq!(opened(peer, headers), expected, "{peer} {headers:?}");
+        }
+    }
 
     #[test]
     fn only_what_trusted_proxies_wrote_is_believed() {

@@ -1,10 +1,12 @@
 //! `/login`: with a name and a password, or with a one-time link.
 
+use axum::http::request::Parts;
 use leptos::prelude::*;
 use leptos_meta::Title;
 
 use super::{label, notice, query, service, settings, tab};
 use crate::app::components::{LabelPill, Logo, NoticeBar};
+use crate::http::OpenedOver;
 use crate::model::MIN_PASSWORD_CHARS;
 
 /// The way in.
@@ -13,10 +15,14 @@ pub fn SignInPage() -> impl IntoView {
     let notice = notice();
     let notice = notice.map(|notice| view! { <NoticeBar text=notice.text refused=notice.refused /> });
     let (next, link) = (query("next").unwrap_or_default(), query("link"));
-    let form = match link {
-        Some(link) => view! { <Suspense>{by_link(link)}</Suspense> }.into_any(),
-        None => by_password(next).into_any(),
+    let elsewhere = secure_address();
+    let form = match (&elsewhere, link) {
+        // No browser keeps what this form would bring, and the password would travel readable.
+        (Some((OpenedOver::Plain, _)), _) => ().into_any(),
+        (_, Some(link)) => view! { <Suspense>{by_link(link)}</Suspense> }.into_any(),
+        (_, None) => by_password(next).into_any(),
     };
+    let elsewhere = elsewhere.map(|(opened, address)| over_https(opened, address));
     view! {
         <Title text=tab("Sign in") />
         <main id="main" class="narrow">
@@ -26,8 +32,42 @@ pub fn SignInPage() -> impl IntoView {
                 {label().map(|label| view! { <LabelPill label /> })}
             </div>
             {notice}
+            {elsewhere}
             {form}
         </main>
+    }
+}
+
+/// This page at the server's public address, where that is https and the page was opened otherwise.
+fn secure_address() -> Option<(OpenedOver, String)> {
+    let (settings, parts) = (settings().ok()?, use_context::<Parts>()?);
+    if !settings.secure_cookie() {
+        return None;
+    }
+    let opened = OpenedOver::of(&parts.extensions, &parts.headers, &settings.trusted_proxies);
+    let here = parts.uri.path_and_query().map_or("/login", |here| here.as_str());
+    (opened != OpenedOver::Secure).then(|| (opened, format!("{}{here}", settings.public_url())))
+}
+
+/// What is said of a page that was opened over http though the server is used over https.
+fn over_https(opened: OpenedOver, address: String) -> impl IntoView {
+    let said = match opened {
+        OpenedOver::Plain => {
+            "This page was opened over http. This server is used over https alone: nobody can sign in here."
+        }
+        _ => {
+            "This page seems to have been opened over http. This server is used over https alone: if so, nobody can sign in here."
+        }
+    };
+    view! {
+        <section class="card">
+            <h1>"Open this page over https"</h1>
+            <p>{said}</p>
+            <p>
+                <a class="button" href=address.clone()>"Go on over https"</a>
+            </p>
+            <p class="sub"><code>{address}</code></p>
+        </section>
     }
 }
 

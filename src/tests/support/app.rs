@@ -29,6 +29,7 @@ pub const NOW: Timestamp = Timestamp(1_795_364_405_123);
 pub struct Builder {
     limits: Limits,
     public: String,
+    trusted: Vec<ipnet::IpNet>,
     jobs: Vec<Arc<dyn AdminJob>>,
     session_lasts: Duration,
 }
@@ -43,6 +44,12 @@ impl Builder {
     /// Is reached by browsers at this address.
     pub fn public_url(mut self, url: &str) -> Self {
         self.public = url.to_owned();
+        self
+    }
+
+    /// Believes proxies in this network.
+    pub fn trusted(mut self, network: &str) -> Self {
+        self.trusted.push(network.parse().unwrap());
         self
     }
 
@@ -89,6 +96,7 @@ impl Builder {
     ) -> (TestApp, Client, Client, Client, Client, Client) {
         let mut settings = Settings::new(&SettingsArgs::default()).unwrap();
         settings.public = self.public;
+        settings.trusted_proxies = self.trusted;
         settings.limits = self.limits;
         let service = Service::new(
             Arc::clone(&store) as Arc<dyn JobStore>,
@@ -155,6 +163,7 @@ impl TestApp {
         Builder {
             limits: Limits::MEMORY,
             public: String::new(),
+            trusted: Vec::new(),
             jobs: jobs::all(),
             session_lasts: Duration::from_secs(7 * 86_400),
         }
