@@ -4,7 +4,8 @@
 //! *signed in* there. Of the others there may be half as many as there may be at all; where one more comes,
 //! the one among them that has been here longest, and whose answer is not being made at this moment, is closed
 //! for it. So a crowd that opens connections and says nothing shuts nobody out: neither those who are signed in
-//! nor those who are about to.
+//! nor those who are about to. One credential may have a quarter of all, so that a program which opens connections
+//! without end leaves room for everybody else.
 //!
 //! A connection that waits for something from its client waits for a limited time: for the next request, for the
 //! rest of a head, for its answer to be read. (For the rest of a body see `intake`.)
@@ -18,7 +19,7 @@ mod conversation;
 mod endless;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +50,11 @@ pub struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
+    /// The most that are signed in with one credential.
+    pub fn most_each(&self) -> usize {
+        self.most.div_ceil(4)
+    }
+
     /// The limits of a server that may have so many connections.
     pub const fn of(most: usize) -> Self {
         Self {
@@ -116,17 +122,34 @@ pub struct Connection {
     read: AtomicBool,
     /// All that was said of the answer is on its way.
     sent: AtomicBool,
-    signed_in: AtomicBool,
+    /// The credential that was shown last. Behind a proxy several people share a connection.
+    holder: Mutex<Option<[u8; 32]>>,
     number: u64,
     all: Arc<Connections>,
 }
 
+/// A credential has as many connections as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareTaken {
+    /// So many.
+    pub most: usize,
+}
+
 impl Connection {
-    /// Whoever is at the other end has shown a good credential.
-    pub fn signed_in(&self) {
-        if !self.signed_in.swap(true, Ordering::Relaxed) {
+    /// Whoever is at the other end has shown a good credential, of which this is the hash.
+    ///
+    /// # Errors
+    /// Where the credential has its share already. The connection stays what it was.
+    pub fn signed_in(&self, credential: [u8; 32]) -> Result<(), ShareTaken> {
+        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        if *holder == Some(credential) {
+            return Ok(());
+        }
+        self.all.give(credential, *holder)?;
+        if holder.replace(credential).is_none() {
             self.all.strangers().remove(&self.number);
         }
+        Ok(())
     }
 
     /// A request has begun, which has a body or has not.
@@ -161,6 +184,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.all.strangers().remove(&self.number);
+        if let Some(holder) = self.holder.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            take_back(&mut self.all.held(), holder);
+        }
         self.all.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -171,11 +197,36 @@ pub struct Connections {
     open: AtomicUsize,
     /// Those that are not signed in, the oldest first.
     strangers: Mutex<BTreeMap<u64, Arc<Door>>>,
+    /// How many are signed in with each credential.
+    held: Mutex<HashMap<[u8; 32], usize>>,
 }
 
 impl Connections {
     fn new(limits: ConnectionLimits) -> Arc<Self> {
-        Arc::new(Self { limits, open: AtomicUsize::new(0), strangers: Mutex::default() })
+        Arc::new(Self {
+            limits,
+            open: AtomicUsize::new(0),
+            strangers: Mutex::default(),
+            held: Mutex::default(),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<[u8; 32], usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection with a credential, and no longer with the one before.
+    fn give(&self, credential: [u8; 32], before: Option<[u8; 32]>) -> Result<(), ShareTaken> {
+        let (mut held, most) = (self.held(), self.limits.most_each());
+        let own = held.entry(credential).or_default();
+        if *own >= most {
+            return Err(ShareTaken { most });
+        }
+        *own += 1;
+        if let Some(before) = before {
+            take_back(&mut held, before);
+        }
+        Ok(())
     }
 
     fn strangers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Door>>> {
@@ -197,7 +248,7 @@ impl Connections {
             door,
             read: AtomicBool::new(false),
             sent: AtomicBool::new(false),
-            signed_in: AtomicBool::new(false),
+            holder: Mutex::default(),
             number,
             all: Arc::clone(self),
         }))
@@ -206,6 +257,13 @@ impl Connections {
     /// Closes one that nobody waits for, where files have run out.
     fn make_room(&self) {
         close_one(&mut self.strangers());
+    }
+}
+
+fn take_back(held: &mut HashMap<[u8; 32], usize>, credential: [u8; 32]) {
+    match held.get_mut(&credential) {
+        Some(own) if *own > 1 => *own -= 1,
+        _ => drop(held.remove(&credential)),
     }
 }
 

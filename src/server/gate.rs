@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::http::header::REFERER;
-use axum::http::{Method, Uri};
+use axum::http::header::{CONNECTION, REFERER};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Either};
+use futures::future::{BoxFuture, Either, ready};
 use tower::{Layer, Service, ServiceExt as _};
 
-use super::connections::Connection;
+use super::connections::{Connection, ShareTaken};
 use crate::http::{
     ApiError, AppState, ClientAddress, client_address, credential, percent_encode, wants_html,
 };
@@ -32,6 +32,8 @@ pub const OPEN_PATHS: [&str; 6] = [
 ];
 /// As [`OPEN_PATHS`], for whole folders.
 pub const OPEN_FOLDERS: [&str; 1] = ["/pkg/"];
+/// When to come again, in seconds, where a credential has too many connections.
+const SHARE_SECONDS: u64 = 5;
 
 fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path) || OPEN_FOLDERS.iter().any(|folder| path.starts_with(folder))
@@ -78,10 +80,10 @@ where
         }
         let credential = credential(settings, request.headers());
         match credential.as_ref().and_then(|credential| self.app.service.remembered(credential)) {
-            Some(caller) => {
-                let_in(&mut request, caller, client);
-                Either::Left(self.inner.call(request))
-            }
+            Some(caller) => match let_in(&mut request, caller, client) {
+                Ok(()) => Either::Left(self.inner.call(request)),
+                Err(refusal) => Either::Right(ready(Ok(refusal)).boxed()),
+            },
             None => Either::Right(ask(self.inner.clone(), self.app.clone(), credential, request).boxed()),
         }
     }
@@ -101,8 +103,10 @@ async fn ask<S: Service<Request, Response = Response, Error = Infallible>>(
     match recognised {
         Ok(caller) => {
             let client = request.extensions().get().copied();
-            let_in(&mut request, caller, client);
-            inner.oneshot(request).await
+            match let_in(&mut request, caller, client) {
+                Ok(()) => inner.oneshot(request).await,
+                Err(refusal) => Ok(refusal),
+            }
         }
         Err(_) if is_open(request.uri().path()) => inner.oneshot(request).await,
         // A browser is shown the way in, and comes back from there; a program is told what is missing.
@@ -114,13 +118,30 @@ async fn ask<S: Service<Request, Response = Response, Error = Infallible>>(
     }
 }
 
-/// Notes who is calling, and from where.
-fn let_in(request: &mut Request, caller: Caller, client: Option<ClientAddress>) {
+/// Notes who is calling, and from where. Refused where the credential has its share of the connections already.
+#[expect(clippy::result_large_err, reason = "it is answered at once")]
+fn let_in(request: &mut Request, caller: Caller, client: Option<ClientAddress>) -> Result<(), Response> {
     if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
-        connection.signed_in();
+        connection.signed_in(caller.credential).map_err(share_taken)?;
     }
     let caller = Caller { from: client.map(|client| client.0), ..caller };
     request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+/// Says so, and closes the connection.
+fn share_taken(ShareTaken { most }: ShareTaken) -> Response {
+    let refusal = ApiError::request(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_connections",
+        format!(
+            "{most} connections are open with this credential, as many as one may have. Close some, or send one \
+             request after another on each; --max-connections says how many there may be in all."
+        ),
+    );
+    let mut response = refusal.retry_after(SHARE_SECONDS).into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Where whoever signs in goes on: to the page that was asked for, or to the one that a form was sent from.

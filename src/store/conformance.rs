@@ -20,7 +20,8 @@ use self::lists::*;
 use super::postgres::cluster::Cluster;
 use super::*;
 use crate::model::{
-    Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, MoreTime, Outcome, ProgressSource, Reason, Report, ReportItem, Spec, Status, StepSpec, Stopped, Tag, Timeouts, Title,
+    Actor, Author, Cause, Execution, Feature, Level, LineKind, MessageText, MoreTime, Outcome,
+    ProgressSource, Reason, Report, ReportItem, Spec, Status, StepSpec, Stopped, Tag, Timeouts, Title,
 };
 
 /// A store, and the folder it lives in.

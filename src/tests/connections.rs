@@ -83,6 +83,52 @@ async fn crowds_shut_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_credential_takes_more_than_its_share_of_the_connections() {
+    let (app, anon, viewer, reporter, ..) = TestApp::init().await;
+    let cookie = app.signed_in("anna", Role::Viewer).await;
+    let (address, _) = app.listen_within(FEW).await;
+    let list = |who: &Client| get("/api/admin/jobs", who, "");
+    for greedy in [&viewer, &cookie] {
+        let mut open = Vec::new();
+        for _ in 0..FEW.most_each() {
+            let mut socket = connect(address, "").await;
+            assert!(asks_again(&mut socket, &list(greedy)).await.starts_with("HTTP/1.1 200"));
+            open.push(socket);
+        }
+        // One more is told so, and closed; streams count as any other connection.
+        for path in ["/api/admin/jobs", "/api/admin/jobs/events"] {
+            let mut refused = connect(address, &get(path, greedy, "")).await;
+            let answer = read(&mut refused, Duration::from_secs(10)).await.expect("it is closed");
+            assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+            for part in
+                ["too_many_connections", "retry-after: 5", "10 connections are open", "--max-connections"]
+            {
+                assert!(answer.contains(part), "`{part}` is not in {answer}");
+            }
+        }
+        // Those that are open go on, and so does everybody else, also on a connection that a proxy shares.
+        assert!(asks_again(&mut open[0], &list(greedy)).await.starts_with("HTTP/1.1 200"));
+        for other in [&anon, &reporter] {
+            let path = if other.credential_header().is_none() { "/healthz" } else { "/api/admin/jobs" };
+            let mut socket = connect(address, &get(path, other, "Connection: close\r\n")).await;
+            assert!(read(&mut socket, Duration::from_secs(10)).await.unwrap().starts_with("HTTP/1.1 200"));
+        }
+        // A connection that another has taken over counts with that one.
+        assert!(asks_again(&mut open[1], &list(&reporter)).await.starts_with("HTTP/1.1 200"));
+        let mut again = connect(address, "").await;
+        assert!(asks_again(&mut again, &list(greedy)).await.starts_with("HTTP/1.1 200"));
+        // Closing one makes room for one.
+        drop((again, open));
+        let ask = async || {
+            let mut new = connect(address, &get("/api/admin/jobs", greedy, "Connection: close\r\n")).await;
+            let answer = read(&mut new, Duration::from_secs(10)).await?;
+            answer.starts_with("HTTP/1.1 200").then_some(())
+        };
+        eventually("there is room again", ask).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_takes_for_ever() {
     let (app, anon, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;

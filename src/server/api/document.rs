@@ -31,7 +31,7 @@ struct CommonRefusal {
 /// Why a report is refused with 409.
 pub const NOT_RECORDED: &str = "`job_finished`: the job has ended. `stale_epoch`: the run was fenced off; stop the work. Nothing was recorded.";
 
-const SHARED: [CommonRefusal; 9] = [
+const SHARED: [CommonRefusal; 10] = [
     CommonRefusal {
         status: "400",
         name: "NotAcceptable",
@@ -73,6 +73,12 @@ const SHARED: [CommonRefusal; 9] = [
         name: "NotJson",
         description: "`not_json`: the body is declared as something other than JSON.",
         header: None,
+    },
+    CommonRefusal {
+        status: "429",
+        name: "TooManyConnections",
+        description: "`too_many_connections`: as many connections are open with this credential as one may have. Close some, or send one request after another on each. `too_many_searches`, where something is looked for: as many searches go on as may; try again.",
+        header: Some(("Retry-After", "Seconds after which to try again")),
     },
     CommonRefusal {
         status: "500",

@@ -63,7 +63,7 @@ pub struct EventParams {
     params(EventParams, ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard")),
     responses(
         (status = 200, content_type = "text/event-stream", body = String, description = "Events, as they come"),
-        (status = 429, body = ErrorBody, description = "`too_many_streams`: as many streams are open as may be, in all or with this credential", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
+        (status = 429, body = ErrorBody, description = "`too_many_streams`: as many streams are open as may be, in all or with this credential. `too_many_connections`: as many connections are open with this credential", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
     )
 )]
 pub async fn events(

@@ -190,7 +190,7 @@ pub struct Started {
             )
         ),
         (status = 409, body = ErrorBody, description = "`duplicate_job`: `onePerFeature` was asked for, and one runs. `idempotency_key_reused`: the key came with another request."),
-        (status = 429, body = ErrorBody, description = "`active_limit`, `active_share`: as many jobs are active as may be", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
+        (status = 429, body = ErrorBody, description = "`active_limit`, `active_share`: as many jobs are active as may be. `too_many_connections`: as many connections are open with this credential", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
     )
 )]
 pub async fn start(

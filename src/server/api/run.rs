@@ -35,7 +35,7 @@ pub struct RunBody {
         ),
         (status = 404, body = ErrorBody, description = "`not_found`: there is no such built-in job"),
         (status = 409, body = ErrorBody, description = "`duplicate_job`: it runs already"),
-        (status = 429, body = ErrorBody, description = "`active_limit`: as many jobs are active as may be", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
+        (status = 429, body = ErrorBody, description = "`active_limit`: as many jobs are active as may be. `too_many_connections`: as many connections are open with this credential", headers(("Retry-After" = u64, description = "Seconds after which to try again"))),
     )
 )]
 pub async fn run(
