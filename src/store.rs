@@ -28,8 +28,8 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use accounts::{
-    AccountChange, AccountRefusal, AccountStore, By, ChangeError, Grounds, LinkRecord, SessionRecord,
-    TokenRecord, UserRecord, check_account_name,
+    ACCOUNT_NAME_PATTERN, AccountChange, AccountRefusal, AccountStore, By, ChangeError, Grounds, LinkRecord,
+    SessionRecord, TokenRecord, UserRecord, check_account_name,
 };
 pub use archive::{Exporter, ImportError, Importer, Moved};
 pub(crate) use bounds::sent_bytes;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::StoreError;
 use crate::model::{Role, Timestamp};
 
-pub use rules::{AccountRefusal, check_account_name};
+pub use rules::{ACCOUNT_NAME_PATTERN, AccountRefusal, check_account_name};
 pub(super) use rules::{Standing, decide};
 
 /// A person.

@@ -7,16 +7,46 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use crate::http::{Allowed, ApiError, AppState, Body, ErrorBody, ManageAccounts, NamePath};
-use crate::model::{Invalid, Role};
+use crate::model::{Author, Invalid, Role};
 use crate::service::NewToken;
+use crate::store::ACCOUNT_NAME_PATTERN;
 use crate::view::iso;
 
 fn role(text: Option<&str>) -> Result<Role, Invalid> {
     text.unwrap_or("viewer")
         .parse()
         .map_err(|problem: String| Invalid::new("role", format!("is wrong: {problem}")))
+}
+
+/// The schema of a new account's name, after the rules for one.
+fn account_name(what: &str, example: &str) -> Object {
+    let description = format!(
+        "{what}: 1 to {} letters and digits of any living script, with single spaces and . _ - @ + : / ' between \
+         them; it begins with a letter or a digit, and looks like no other that there is.",
+        Author::MAX_CHARS
+    );
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(Author::MAX_CHARS))
+        .pattern(Some(ACCOUNT_NAME_PATTERN))
+        .description(Some(description))
+        .examples([example])
+        .build()
+}
+
+fn user_name() -> Object {
+    account_name("As typed at sign-in", "anna")
+}
+
+fn token_name() -> Object {
+    account_name(
+        "The name its actions are recorded under, but `bootstrap`, which is kept for the token of the settings",
+        "nightly-import",
+    )
 }
 
 /// A user.
@@ -59,8 +89,8 @@ pub async fn users(
 /// A user to add.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewUserBody {
-    /// As typed at sign-in: 1 to 200 characters, none of them a control character.
-    #[schema(min_length = 1, max_length = 200, pattern = "\\S", example = "anna")]
+    /// As typed at sign-in.
+    #[schema(schema_with = user_name)]
     name: String,
     /// What the user may do; `viewer` where absent.
     #[schema(value_type = Option<Role>)]
@@ -167,9 +197,8 @@ pub async fn tokens(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewTokenBody {
-    /// The name its actions are recorded under: 1 to 200 characters, none of them a control character.
-    /// `bootstrap` is kept for the token of the settings.
-    #[schema(min_length = 1, max_length = 200, pattern = "\\S", example = "nightly-import")]
+    /// The name its actions are recorded under.
+    #[schema(schema_with = token_name)]
     name: String,
     /// What it may do; `viewer` where absent.
     #[schema(value_type = Option<Role>)]

@@ -123,6 +123,16 @@ const SIGNS: &str = " ._-@+:/'";
 /// So many marks, such as accents, may stand on one letter.
 const MOST_MARKS: usize = 2;
 
+/// What [`check_account_name`] asks of a name, as far as a regular expression can say it that all languages read alike:
+/// the signs among ASCII exactly, of what is beyond it no punctuation, symbols or private signs. At most
+/// [`Author::MAX_CHARS`] characters.
+pub const ACCOUNT_NAME_PATTERN: &str = concat!(
+    r"^[^\u0000-/:-@\[-`{-\u00bf\u00d7\u00f7\u0300-\u036f\u2000-\u2bff\u3000-\u3004\u3008-\u3020",
+    r"\ue000-\uf8ff\ufe00-\ufe0f\ufeff-\uffff]",
+    r"(?: ?[^\u0000-&(-*,;-?\[-^`{-\u00bf\u00d7\u00f7\u2000-\u2bff\u3000-\u3004\u3008-\u3020",
+    r"\ue000-\uf8ff\ufe00-\ufe0f\ufeff-\uffff])*$",
+);
+
 /// A name as a new user or token may have it: letters and digits of any living script, and a few signs.
 /// Nothing that is invisible, that turns the direction of what follows, or that paints over its neighbours.
 pub fn check_account_name(name: &str) -> Result<String, Invalid> {
@@ -226,6 +236,27 @@ mod tests {
             "an\u{334}\u{335}\u{336}na",
         ] {
             assert!(check_account_name(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_pattern_that_the_api_describes_takes_no_name_for_wrong_that_is_right() {
+        let pattern = regex::Regex::new(ACCOUNT_NAME_PATTERN).unwrap();
+        // Beyond the first plane nothing is described.
+        for c in '\u{0}'..'\u{ffff}' {
+            for name in [format!("{c}b"), format!("a {c}{c}")] {
+                // The rules forgive blanks around a name, and another way to write a letter.
+                let given = check_account_name(&name).is_ok_and(|kept| kept == name);
+                let described = pattern.is_match(&name);
+                assert!(described || !given, "{name:?} is right");
+                if c.is_ascii() {
+                    assert_eq!(described, given, "{name:?}");
+                }
+            }
+        }
+        for name in ["", " ", "a  b", "a ", " a", "a\n", "-a", "a\u{200b}b", "a\u{202e}b", "💥", "a\u{a0}b"]
+        {
+            assert_eq!(pattern.is_match(name), name == "💥", "{name:?}");
         }
     }
 
