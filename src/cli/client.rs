@@ -48,7 +48,7 @@ pub struct ClientArgs {
     #[arg(long, env = SERVER_VARIABLE, value_name = "URL")]
     pub server: Option<String>,
     /// The bearer token to sign in with. Better set in the environment than written here, where other
-    /// users of the machine can read it
+    /// users of the machine can read it, if with `exec` only for a moment
     #[arg(long, env = TOKEN_VARIABLE, value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// Read both from this file where they are not said [default: longhaul.toml, where there is one; the
@@ -273,6 +273,13 @@ impl Client {
     pub fn new(server: &str, token: Option<&str>, patience: Duration) -> Result<Self, CallError> {
         install_tls();
         let server = server.trim_end_matches('/');
+        if has_user(server) {
+            return Err(CallError::Setup(
+                "The server's address has a name or a password in it, before the `@`. Leave that out: Longhaul asks \
+                 for a token, which LONGHAUL_TOKEN or --token gives."
+                    .to_owned(),
+            ));
+        }
         let url = Url::parse(server)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
@@ -315,6 +322,11 @@ impl Client {
 
     /// A client that cannot call the server, and says why where it is asked to.
     pub fn mute(server: &str, why: String) -> Self {
+        // It is shown, and kept in the spool.
+        let server = match has_user(server) {
+            true => server.rsplit_once('@').map_or(server, |(_, place)| place),
+            false => server,
+        };
         let server = server.trim_end_matches('/').to_owned();
         Self { http: Err(why), server, authorization: None, proxy: None, ahead_ms: Arc::default() }
     }
@@ -455,6 +467,13 @@ impl Client {
     }
 }
 
+/// Whether an address has a name or a password before its host: it would be shown in messages, and no server of ours
+/// asks for either.
+fn has_user(server: &str) -> bool {
+    let host = server.split_once("://").map_or(server, |(_, rest)| rest);
+    host.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@'))
+}
+
 /// What came back, for people: `502 Bad Gateway, text/html`.
 fn described(response: &Response) -> String {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -553,6 +572,19 @@ mod tests {
             assert!(error.to_string().contains(DEFAULT_SERVER), "{error}");
         }
         assert_eq!(Client::new("https://x/y/", None, PATIENCE).unwrap().server(), "https://x/y");
+    }
+
+    #[test]
+    fn an_address_with_a_password_in_it_is_refused_and_not_repeated() {
+        for bad in
+            ["http://me:hunter2@box.lan", "https://me:hun@ter2@x/y", "http://hunter2@x", "me:hunter2@x"]
+        {
+            let error = Client::new(bad, None, PATIENCE).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage);
+            assert!(error.to_string().contains("token") && !error.to_string().contains("ter2"), "{error}");
+            assert!(!Client::mute(bad, String::new()).server().contains("ter2"));
+        }
+        assert!(Client::new("http://box.lan/a@b", None, PATIENCE).is_ok());
     }
 
     #[test]

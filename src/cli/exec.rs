@@ -184,10 +184,14 @@ pub enum Refused {
 }
 
 impl ExecArgs {
-    /// Takes the token out of this process's environment, where the command could read it. Only for the
-    /// beginning of the program, while it has one thread.
+    /// Takes the token out of this process's environment and its arguments, where the command could read it. Only for
+    /// the beginning of the program, while it has one thread.
     pub fn hide_token(&mut self) {
         self.taken_token = secret::take(TOKEN_VARIABLE);
+        // Whether it was an argument, or came from the environment.
+        if let Some(token) = &self.client.token {
+            secret::hide_argument(token);
+        }
     }
 }
 

@@ -108,6 +108,35 @@ fn the_command_does_not_find_the_token_in_the_environment_of_exec() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_command_does_not_find_the_token_in_the_arguments_of_exec() {
+    let folder = tempfile::tempdir().unwrap();
+    // The arguments of exec, a line each, and what the command was given itself.
+    let script = "tr '\\0' '\\n' < /proc/$PPID/cmdline | sed '/^--$/q'; echo ours $1";
+    for typed in [&["--token", "typed-token"][..], &["--token=typed-token"]] {
+        for from_around in ["secret", "typed-token"] {
+            let run = Command::new(env!("CARGO_BIN_EXE_longhaul"))
+                .args(["exec", "--drain", "0", "--spool", "spool"])
+                .args(NOBODY)
+                .args(typed)
+                .args(["--", "sh", "-c", script, "sh", "typed-token"])
+                .current_dir(folder.path())
+                .env("LONGHAUL_TOKEN", from_around)
+                .output()
+                .unwrap();
+            let (arguments, own) = (String::from_utf8_lossy(&run.stdout), "ours typed-token\n");
+            let arguments = arguments.strip_suffix(own).expect("the command's own are its own");
+            assert!(arguments.contains("--token") && arguments.contains("***********"), "{arguments}");
+            assert!(!arguments.contains("typed-token"), "{arguments}");
+        }
+    }
+    // A password in the address is refused, and nowhere to be read.
+    let run = exec(folder.path(), &["--server", "http://me:hunter2@127.0.0.1:1"], "exit 7");
+    assert_eq!(run.status.code(), Some(125));
+    assert!(!String::from_utf8_lossy(&run.stderr).contains("hunter2"), "{run:?}");
+}
+
 #[test]
 fn a_bad_token_or_address_from_around_keeps_nothing_from_running_and_a_bad_option_does() {
     let folder = tempfile::tempdir().unwrap();
@@ -125,6 +154,7 @@ fn a_bad_token_or_address_from_around_keeps_nothing_from_running_and_a_bad_optio
         ("LONGHAUL_TOKEN", "\u{feff}lh_abc", "byte-order mark"),
         ("LONGHAUL_TOKEN", "\"lh_abc\"", "quotation mark"),
         ("LONGHAUL_SERVER", "box.lan:3000", "not a server's address"),
+        ("LONGHAUL_SERVER", "http://me:x@127.0.0.1:1", "name or a password"),
         ("LONGHAUL_CONFIG", "nowhere.toml", "nowhere.toml"),
     ] {
         let (code, said) = run(&[], &[(variable, value), ("HTTP_PROXY", "")]);
