@@ -18,6 +18,7 @@ pub mod export;
 pub mod health;
 pub mod import;
 pub mod jobs;
+pub mod log;
 pub mod output;
 pub mod restore;
 pub mod selftest;

@@ -164,8 +164,8 @@ pub struct SettingsArgs {
 impl SettingsArgs {
     /// As if only these had been given.
     pub fn with_database(config: Option<PathBuf>, database: Option<String>) -> Self {
-        // How browsers reach the server is said to the server, in its file or its environment.
-        let said = ["public-url", "listen"].into_iter().filter_map(|name| {
+        // How browsers reach the server, and how it logs, is said to it in its file or its environment.
+        let said = ["public-url", "listen", "log-format"].into_iter().filter_map(|name| {
             let value = std::env::var(variable(name)).ok()?;
             Some((name, (value, Source::Environment)))
         });

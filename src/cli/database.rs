@@ -29,7 +29,8 @@ pub struct DatabaseArgs {
 const MEMORY: &str = "A memory store lives in its server and nowhere else";
 
 impl DatabaseArgs {
-    fn settings(&self) -> anyhow::Result<Settings> {
+    /// The settings of the server that the database is of, as far as they are known here.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
         Ok(Settings::new(&SettingsArgs::with_database(self.config.clone(), self.database.clone()))?)
     }
 

@@ -1,7 +1,6 @@
 //! `longhaul serve`: the server.
 
 use std::future::Future;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
+use super::log;
 use crate::clock::SystemClock;
 use crate::http::AppState;
 use crate::jobs;
@@ -35,7 +34,7 @@ pub async fn run(args: &SettingsArgs) -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    log_to_stderr(&settings)?;
+    log::of_server(&settings)?;
     match settings.database.clone() {
         Database::Memory => {
             let store = Arc::new(MemoryStore::new(settings.limits.max_past));
@@ -155,20 +154,4 @@ fn greet(settings: &Settings, link: Option<&str>) {
         ),
         None => println!("\n  Longhaul is ready at {url}\n"),
     }
-}
-
-fn log_to_stderr(settings: &Settings) -> anyhow::Result<()> {
-    // Ours comes first, so that whoever wants to read of each migration can say so.
-    let filter = EnvFilter::try_new(format!("refinery_core=warn,{}", settings.log))
-        .map_err(|error| anyhow::anyhow!("--log is `{}`, which is no filter: {error}", settings.log))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    if settings.log_json {
-        log.json().init();
-    } else {
-        log.with_target(false).init();
-    }
-    Ok(())
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use tracing::Instrument as _;
 
 use super::database::DatabaseArgs;
+use super::log;
 use super::output::account;
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::Role;
@@ -55,8 +57,13 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Does it.
+/// Does it, and logs who did what.
 pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
+    let who = log::of_accounts(&args.database.settings()?);
+    act(args).instrument(who).await
+}
+
+async fn act(args: TokenArgs) -> anyhow::Result<()> {
     let store = args.database.accounts().await?;
     match args.what {
         What::List => {

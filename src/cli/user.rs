@@ -3,8 +3,10 @@
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
+use tracing::Instrument as _;
 
 use super::database::DatabaseArgs;
+use super::log;
 use super::output::account;
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::Role;
@@ -75,8 +77,13 @@ impl LinkArgs {
     }
 }
 
-/// Does it.
+/// Does it, and logs who did what.
 pub async fn run(args: UserArgs) -> anyhow::Result<()> {
+    let who = log::of_accounts(&args.database.settings()?);
+    act(args).instrument(who).await
+}
+
+async fn act(args: UserArgs) -> anyhow::Result<()> {
     let usual = args.database.public_url()?;
     let store = args.database.accounts().await?;
     let now = SystemClock.now();

@@ -1,9 +1,10 @@
 //! The commands that work on the database itself, as the command line runs them: beside a server, and
 //! without one.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use clap::Parser as _;
@@ -113,5 +114,64 @@ fn a_database_elsewhere_is_reached_by_tls_and_only_with_a_certificate_that_is_tr
     assert!(
         connections.clone().count() > 0 && connections.all(|line| line.contains("SSL enabled")),
         "{told}"
+    );
+}
+
+/// These commands go past the server, so its log has nothing of them.
+#[test]
+fn who_changes_accounts_beside_the_server_is_logged_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("jobs.db");
+    drop(SqliteStore::open(&database).unwrap());
+    let address = format!("sqlite://{}", database.display());
+    let run = |words: &[&str], format: &str, given: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longhaul"));
+        command.args(words).args(["--database", &address]).current_dir(folder.path());
+        command.env("LONGHAUL_LOG_FORMAT", format).env("SUDO_USER", "root\u{1b}[2J").stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(given.as_bytes()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{words:?}: {out:?}");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(out.stdout), text(out.stderr))
+    };
+    for (words, given, said, named) in [
+        (
+            &["user", "add", "anna", "--role", "admin"][..],
+            "",
+            &["User added", "Sign-in link made"][..],
+            "anna",
+        ),
+        (&["user", "link", "anna"], "", &["Sign-in link made"], "anna"),
+        (&["user", "set-password", "anna"], "correct horse\n", &["Password set"], "anna"),
+        (&["user", "add", "otto"], "", &["User added"], "otto"),
+        (&["user", "role", "otto", "operator"], "", &["Role changed", "before=\"viewer\""], "otto"),
+        (&["user", "remove", "otto"], "", &["User removed"], "otto"),
+        (&["token", "add", "ci"], "", &["Token made", "role=\"reporter\""], "ci"),
+        (&["token", "revoke", "ci"], "", &["Token revoked"], "ci"),
+        (&["user", "list"], "", &[], ""),
+        (&["token", "list"], "", &[], ""),
+    ] {
+        let (printed, logged) = run(words, "text", given);
+        for part in said {
+            assert!(logged.contains(part), "{words:?}: `{part}` is not in {logged}");
+        }
+        assert_eq!(logged.is_empty(), said.is_empty(), "{words:?}: {logged}");
+        let who = format!("uid={}", rustix::process::getuid().as_raw());
+        assert!(
+            logged.lines().all(|line| line.contains(&who) && line.contains(named)),
+            "{words:?}: {logged}"
+        );
+        let secret = printed.split("link=").nth(1).unwrap_or(if words[1] == "add" { &printed } else { "?" });
+        assert!(!logged.contains(secret.trim()) && !logged.contains("horse"), "{logged}");
+        assert!(!logged.contains('\u{1b}'), "{logged}");
+        let secret_alone = words != ["token", "add", "ci"] || printed.lines().count() == 1;
+        assert!(secret_alone, "a script takes the token from there: {printed}");
+    }
+    let (_, logged) = run(&["user", "add", "ida"], "json", "");
+    let first: serde_json::Value = serde_json::from_str(logged.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["fields"]["message"], &first["fields"]["user"]),
+        (&"User added".into(), &"ida".into())
     );
 }
