@@ -58,12 +58,8 @@ impl Screen {
 }
 
 fn columns() -> Option<usize> {
-    // SAFETY: winsize is plain data, and the call only fills it in.
-    let size = unsafe {
-        let mut size: libc::winsize = std::mem::zeroed();
-        (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0).then_some(size)
-    };
-    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20)
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns >= 20)
 }
 
 /// Prints a text as it is. A reader that went away is not an error.

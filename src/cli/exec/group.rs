@@ -232,7 +232,7 @@ impl Group {
 /// Sends a signal to a process, or to a group where the number is negative. That nobody is there, or that
 /// it is somebody else's, is fine.
 fn send(to: i32, signal: i32) {
-    // SAFETY: touches no memory. The safe calls of rustix know no real-time signals.
+    // SAFETY: touches no memory. rustix's calls take no real-time signals, which it leaves to libc.
     unsafe {
         libc::kill(to, signal);
     }
@@ -243,7 +243,7 @@ fn is_ours(pid: i32) -> bool {
     Pid::from_raw(pid).is_some_and(|pid| process::test_kill_process(pid) != Err(rustix::io::Errno::PERM))
 }
 
-/// A child that has ended, which stays as it is.
+/// A child that has ended, which stays as it is. rustix's `waitid` does not tell which one it found.
 fn ended_child() -> Option<libc::pid_t> {
     // SAFETY: siginfo_t is plain data for which all zeros is a valid value, and the call fills it in or
     // leaves it alone; the process id of what it tells of a child is where si_pid looks.

@@ -9,12 +9,12 @@
 //! when the command was told to stop, and a write cannot be given up.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
 use super::notices::Notices;
@@ -170,19 +170,21 @@ impl Work {
 
     /// Waits until an output has something, or `stop` is closed: in this order.
     fn wait(&self, stop: Option<&PipeReader>, timeout: Option<Duration>) -> [bool; 3] {
-        // A negative descriptor is skipped.
-        let of = |pipe: Option<&PipeReader>| libc::pollfd {
-            fd: pipe.map_or(-1, AsRawFd::as_raw_fd) as RawFd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
         let [out, err] = &self.streams;
-        let mut polled = [of(out.pipe.as_ref()), of(err.pipe.as_ref()), of(stop)];
-        // Rounded up, so that what is due is due when the time is over.
-        let milliseconds = timeout.map_or(-1, |span| i32::try_from(span.as_millis() + 1).unwrap_or(i32::MAX));
-        // SAFETY: the array is ours and as long as said.
-        let count = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, milliseconds) };
-        if count <= 0 { [false; 3] } else { polled.map(|one| one.revents != 0) }
+        let pipes = [out.pipe.as_ref(), err.pipe.as_ref(), stop];
+        let open = pipes.iter().enumerate().filter_map(|(place, pipe)| Some((place, (*pipe)?)));
+        let (places, mut polled): (Vec<usize>, Vec<PollFd<'_>>) =
+            open.map(|(place, pipe)| (place, PollFd::new(pipe, PollFlags::IN))).unzip();
+        // A span that no system can wait for is as good as none.
+        let timeout = timeout.and_then(|span| Timespec::try_from(span).ok());
+        let mut ready = [false; 3];
+        // An error is a signal that came between: whoever waits looks again.
+        if poll(&mut polled, timeout.as_ref()).is_ok() {
+            for (place, one) in places.into_iter().zip(&polled) {
+                ready[place] = !one.revents().is_empty();
+            }
+        }
+        ready
     }
 
     fn read_ready(&mut self, ready: &[bool; 3], now: Moment) {

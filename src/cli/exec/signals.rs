@@ -63,7 +63,7 @@ fn real_time() -> std::iter::Empty<i32> {
 /// Whether a signal is ignored.
 pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data for which all zeros is a valid value, and with no new action given
-    // the call only fills it in.
+    // the call only fills it in. rustix leaves handlers of signals to libc, here and below.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
@@ -97,7 +97,7 @@ pub fn pass_on(signal: i32, group: Group) {
 /// could wake it from SIGTSTP, so the system would not deliver that.
 fn suspend(group: Group) {
     group.signal(libc::SIGSTOP);
-    // SAFETY: touches no memory. The call comes back when we are continued; one that sends to the process,
+    // SAFETY: touches no memory; rustix has no such call. It comes back when we are continued; one that sends to the process,
     // and not to this thread, might come back before we are stopped.
     unsafe {
         libc::raise(libc::SIGSTOP);
