@@ -1,9 +1,11 @@
 //! How a server is set up: flag, then `LONGHAUL_*` variable, then file, then default.
 //!
-//! One table names every setting; the command line, the environment, the file and `longhaul config` are
+//! One table (`settings/table.rs`) names every setting; the command line, the environment, the file and `longhaul config` are
 //! all made from it, so that none of them can know a setting the others do not.
 
 mod addresses;
+mod args;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,108 +13,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use ipnet::IpNet;
 use thiserror::Error;
 
 pub use addresses::Origin;
-use addresses::{listen, networks, reachable};
+use addresses::{listen, networks, reachable, without_password};
+pub use args::SettingsArgs;
+use table::KNOWN;
 
 use crate::model::{Label, Limits, Timeouts};
-
-/// A setting there is.
-struct SettingSpec {
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-    secret: bool,
-}
-
-const fn known(
-    name: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> SettingSpec {
-    SettingSpec { name, value, default, help, secret: false }
-}
-
-/// Every setting.
-const KNOWN: [SettingSpec; 24] = [
-    known("listen", "ADDR", "127.0.0.1:3000", "Where to listen; a port alone is one of this machine's own"),
-    known(
-        "database",
-        "URL",
-        "sqlite://longhaul.db",
-        "sqlite://FILE, postgres://USER:PASSWORD@HOST/NAME, or memory: for a store that forgets",
-    ),
-    known("database-connections", "N", "8", "The most connections for reading to a PostgreSQL database"),
-    known("files", "DIR", "longhaul-files", "Where built-in jobs put backups and exports"),
-    known("public-url", "URL", "", "How browsers reach the server; https:// makes the cookie secure"),
-    known(
-        "trusted-proxies",
-        "ADDR,…",
-        "",
-        "Proxies whose X-Forwarded-For names the client, as addresses or networks such as 127.0.0.1,10.0.0.0/8",
-    ),
-    known("max-connections", "N", "4096", "The most connections; half of them for those who are signed in"),
-    known(
-        "label",
-        "TEXT",
-        "",
-        "What this server is called, in its pages: production, or production:red (amber, green, blue, grey)",
-    ),
-    known("max-active-jobs", "N", "50", "The most jobs that may run at once"),
-    known(
-        "max-active-each",
-        "N",
-        "",
-        "The most of them that one reporter's token may have; half of them where nothing is said",
-    ),
-    known("max-past-jobs", "N", "100000", "The most ended jobs that are kept (memory: keeps 100)"),
-    known("max-past-age", "SPAN", "90d", "How long ended jobs are kept; 0 for ever"),
-    known(
-        "max-log-lines",
-        "N",
-        "1000000",
-        "The most infos, warnings and errors each that a job's log keeps from its beginning, beside the last 1000 (memory: keeps 100000)",
-    ),
-    known(
-        "job-timeout",
-        "SPAN",
-        "30m",
-        "How long a job may run that reports by itself; one whose process is vouched for, as by exec, is only warned of; 0 for no limit",
-    ),
-    known("activity-timeout", "SPAN", "10m", "How long such a job may be silent, likewise; 0 for no limit"),
-    known(
-        "lost-after",
-        "SPAN",
-        "15m",
-        "How long a promised sign of life may be missing before a job ends as lost; 0 for ever",
-    ),
-    known("sweep-every", "SPAN", "5m", "How often stale jobs are ended"),
-    known("session-lasts", "SPAN", "7d", "How long a browser stays signed in"),
-    known("stop-within", "SPAN", "20s", "How long running jobs may take to end when the server stops"),
-    known("log", "FILTER", "info", "What the server logs: a level, or a filter such as longhaul=debug"),
-    known("log-format", "KIND", "text", "text, or json"),
-    SettingSpec {
-        name: "admin-password",
-        value: "TEXT",
-        default: "",
-        help: "Sets the password of the user admin, for unattended installations",
-        secret: true,
-    },
-    SettingSpec {
-        name: "bootstrap-token",
-        value: "TEXT",
-        default: "",
-        help: "A bearer token with the admin role, for unattended installations",
-        secret: true,
-    },
-    known("node", "NAME", "", "What this server is called; the host's name where nothing is said"),
-];
 
 /// Where a setting's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,80 +62,6 @@ pub struct Setting {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct SettingsError(String);
-
-/// The flags and variables, as they came in.
-#[derive(Clone, Debug, Default)]
-pub struct SettingsArgs {
-    config: Option<PathBuf>,
-    given: BTreeMap<&'static str, (String, Source)>,
-}
-
-impl SettingsArgs {
-    /// As if only these had been given.
-    pub fn with_database(config: Option<PathBuf>, database: Option<String>) -> Self {
-        // How browsers reach the server, and how it logs, is said to it in its file or its environment.
-        let said = ["public-url", "listen", "log-format"].into_iter().filter_map(|name| {
-            let value = std::env::var(variable(name)).ok()?;
-            Some((name, (value, Source::Environment)))
-        });
-        let database = database.map(|database| ("database", (database, Source::Flag)));
-        Self { config, given: said.chain(database).collect() }
-    }
-}
-
-fn variable(name: &str) -> String {
-    format!("LONGHAUL_{}", name.to_uppercase().replace('-', "_"))
-}
-
-impl Args for SettingsArgs {
-    fn augment_args(command: Command) -> Command {
-        let config = Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .env("LONGHAUL_CONFIG")
-            .help("Read settings from this file [default: longhaul.toml, where there is one]");
-        let command = command.arg(config);
-        KNOWN.iter().fold(command, |command, known| {
-            let mut help = known.help.to_owned();
-            if !known.default.is_empty() {
-                help.push_str(&format!(" [default: {}]", known.default));
-            }
-            let arg = Arg::new(known.name)
-                .long(known.name)
-                .value_name(known.value)
-                .env(variable(known.name))
-                .hide_env_values(true)
-                .help(help);
-            command.arg(arg)
-        })
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for SettingsArgs {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut args = Self::default();
-        args.update_from_arg_matches(matches)?;
-        Ok(args)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.config = matches.get_one::<String>("config").map(PathBuf::from);
-        for known in &KNOWN {
-            if let Some(value) = matches.get_one::<String>(known.name) {
-                let source = match matches.value_source(known.name) {
-                    Some(ValueSource::EnvVariable) => Source::Environment,
-                    _ => Source::Flag,
-                };
-                self.given.insert(known.name, (value.clone(), source));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Which store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -435,32 +270,6 @@ impl Settings {
     }
 }
 
-/// An address as it may be shown, wherever its password stands: before the host, or among the parameters.
-fn without_password(text: &str) -> String {
-    const HIDDEN: &str = "••••••••";
-    let Some((scheme, rest)) = text.split_once("://") else {
-        // No address, so nobody knows where a password would stand: what is before a host, or follows the word, goes.
-        let shown = text.rsplit_once('@').map_or(text.to_owned(), |(_, place)| format!("{HIDDEN}@{place}"));
-        let word = shown.to_ascii_lowercase().find("passw");
-        return word.map_or(shown.clone(), |at| format!("{}{HIDDEN}", &shown[..at]));
-    };
-    // The password first: it may have any sign in it, also those that divide the rest.
-    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
-    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    let user = match user.map(|user| user.split_once(':').ok_or(user)) {
-        None => String::new(),
-        Some(Ok((name, _))) => format!("{name}:{HIDDEN}@"),
-        Some(Err(name)) => format!("{name}@"),
-    };
-    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}={HIDDEN}"),
-        _ => parameter.to_owned(),
-    });
-    let parameters = shown.collect::<Vec<_>>().join("&");
-    let sign = if rest.contains('?') { "?" } else { "" };
-    format!("{scheme}://{user}{place}{sign}{parameters}")
-}
-
 fn database(text: &str) -> Result<Database, &'static str> {
     if text == "memory:" || text == "memory" {
         return Ok(Database::Memory);
@@ -523,24 +332,6 @@ mod tests {
         assert!(!settings.secure_cookie());
         let memory = super::tests::settings(&[("database", "memory:")], &[]).unwrap();
         assert_eq!(memory.limits.max_past, 100);
-    }
-
-    #[test]
-    fn a_password_is_not_shown_wherever_it_stands() {
-        for (given, shown) in [
-            ("postgres://u:secret@h/d", "postgres://u:••••••••@h/d"),
-            ("postgres://u:a@b:secret@h/d?sslmode=require", "postgres://u:••••••••@h/d?sslmode=require"),
-            ("postgres://h/d?user=u&password=secret&x=1", "postgres://h/d?user=u&password=••••••••&x=1"),
-            ("postgres://u:se?cr&et@h/d?a=1", "postgres://u:••••••••@h/d?a=1"),
-            ("postgres://h/d?PGPASSWORD=secret", "postgres://h/d?PGPASSWORD=••••••••"),
-            ("postgres://u@h/d", "postgres://u@h/d"),
-            ("postgres:u:secret@h/d", "••••••••@h/d"),
-            ("u:se@cret@h/d", "••••••••@h/d"),
-            ("host=h user=u password='se cret' dbname=d", "host=h user=u ••••••••"),
-            ("sqlite://jobs.db", "sqlite://jobs.db"),
-        ] {
-            assert_eq!(without_password(given), shown);
-        }
     }
 
     #[test]

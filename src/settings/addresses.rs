@@ -107,6 +107,32 @@ pub fn networks(text: &str) -> Result<Vec<IpNet>, &'static str> {
         .map_err(|_| "must be addresses or networks with commas between them, such as 127.0.0.1,10.0.0.0/8")
 }
 
+/// An address as it may be shown, wherever its password stands: before the host, or among the parameters.
+pub fn without_password(text: &str) -> String {
+    const HIDDEN: &str = "••••••••";
+    let Some((scheme, rest)) = text.split_once("://") else {
+        // No address, so nobody knows where a password would stand: what is before a host, or follows the word, goes.
+        let shown = text.rsplit_once('@').map_or(text.to_owned(), |(_, place)| format!("{HIDDEN}@{place}"));
+        let word = shown.to_ascii_lowercase().find("passw");
+        return word.map_or(shown.clone(), |at| format!("{}{HIDDEN}", &shown[..at]));
+    };
+    // The password first: it may have any sign in it, also those that divide the rest.
+    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = match user.map(|user| user.split_once(':').ok_or(user)) {
+        None => String::new(),
+        Some(Ok((name, _))) => format!("{name}:{HIDDEN}@"),
+        Some(Err(name)) => format!("{name}@"),
+    };
+    let shown = parameters.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}={HIDDEN}"),
+        _ => parameter.to_owned(),
+    });
+    let parameters = shown.collect::<Vec<_>>().join("&");
+    let sign = if rest.contains('?') { "?" } else { "" };
+    format!("{scheme}://{user}{place}{sign}{parameters}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,5 +222,23 @@ mod tests {
         );
         assert_eq!(networks(""), Ok(Vec::new()));
         assert!(networks("proxy").is_err());
+    }
+
+    #[test]
+    fn a_password_is_not_shown_wherever_it_stands() {
+        for (given, shown) in [
+            ("postgres://u:secret@h/d", "postgres://u:••••••••@h/d"),
+            ("postgres://u:a@b:secret@h/d?sslmode=require", "postgres://u:••••••••@h/d?sslmode=require"),
+            ("postgres://h/d?user=u&password=secret&x=1", "postgres://h/d?user=u&password=••••••••&x=1"),
+            ("postgres://u:se?cr&et@h/d?a=1", "postgres://u:••••••••@h/d?a=1"),
+            ("postgres://h/d?PGPASSWORD=secret", "postgres://h/d?PGPASSWORD=••••••••"),
+            ("postgres://u@h/d", "postgres://u@h/d"),
+            ("postgres:u:secret@h/d", "••••••••@h/d"),
+            ("u:se@cret@h/d", "••••••••@h/d"),
+            ("host=h user=u password='se cret' dbname=d", "host=h user=u ••••••••"),
+            ("sqlite://jobs.db", "sqlite://jobs.db"),
+        ] {
+            assert_eq!(without_password(given), shown);
+        }
     }
 }
