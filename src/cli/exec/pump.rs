@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::oneshot;
 
+use super::link::Link;
 use super::notices::Notices;
 use super::reader::Reader;
 use super::recorder::{Moment, Recorder, Source};
-use super::reporter::Link;
 use super::spool::Spool;
 use crate::model::Level;
 

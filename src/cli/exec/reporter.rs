@@ -4,22 +4,21 @@
 //! carry keys that only grow, numbers never fall, steps may be declared twice, and an end that was taken
 //! answers that the job has ended, which is then looked at.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 
 use super::backlog::{Backlog, Bundle, JobRef};
-use super::child::Order;
-use super::notices::{Notices, span_text};
+use super::link::{Link, failed_for_silence, why_over};
+use super::notices::Notices;
 use super::record::{End, Ended, Message, Progress, Record, RunnerTime, Start};
 use super::undelivered::{NOT_FOUND, Undelivered, takes_nothing};
 use crate::cli::client::{Acknowledged, CallError, Client};
-use crate::model::{Cause, Level, Status};
+use crate::model::{Level, Status};
 
 /// How long things take. The defaults are for people; tests are in more of a hurry.
 #[derive(Clone, Copy, Debug)]
@@ -402,173 +401,6 @@ impl<'a> Item<'a> {
             step: message.step.as_deref().filter(|_| with_step),
             at: message.at,
             epoch,
-        }
-    }
-}
-
-/// Whether the job that has ended was failed because nothing was heard of it.
-async fn failed_for_silence(client: &Client, job: JobRef) -> Result<bool, Undelivered> {
-    #[derive(Deserialize)]
-    struct Ended {
-        #[serde(default)]
-        cause: Option<String>,
-    }
-    let path = format!("/api/admin/jobs/{}/progress", job.job_id);
-    let ended: Ended = client.get(&path, &[]).await.map_err(Undelivered::of)?;
-    Ok(ended.cause.is_some_and(|cause| cause == Cause::Inactive.name() || cause == Cause::Lost.name()))
-}
-
-/// Why a job is over, in the words of the job: its error, and who or which limit ended it. Where these cannot be
-/// had, the sentence of the refusal.
-async fn why_over(client: &Client, job: JobRef, sentence: String) -> String {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Ended {
-        status: Status,
-        #[serde(default)]
-        error: Option<String>,
-        #[serde(default)]
-        ended_because: Option<String>,
-    }
-    let path = format!("/api/admin/jobs/{}/progress", job.job_id);
-    match client.get::<Ended>(&path, &[]).await {
-        Ok(Ended { status, error, ended_because }) => {
-            let error = error.unwrap_or_else(|| format!("The job is {status}"));
-            let because = ended_because.map(|because| format!(". {because}")).unwrap_or_default();
-            format!("{}{because}", error.trim_end_matches('.')).trim_end_matches('.').to_owned()
-        }
-        Err(_) => sentence.trim_end_matches('.').to_owned(),
-    }
-}
-
-/// Says on the terminal when a limit that was asked for is near: how long the command may take, and how long it
-/// may print nothing. Never ends.
-pub async fn warn_of_limits(
-    (run, silence): (Option<Duration>, Option<Duration>),
-    link: Arc<Link>,
-    notices: Notices,
-) {
-    /// From here on a limit is worth a warning.
-    const WARN_AT: f64 = 0.8;
-    let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero());
-    let began = Instant::now();
-    let of_run = async {
-        let Some(limit) = given(run) else { return };
-        tokio::time::sleep_until(began + limit.mul_f64(WARN_AT)).await;
-        notices.say(&format!(
-            "the command has run for {}; its limit of {} ends it in {} (--timeout sets it)",
-            span_text(began.elapsed()),
-            span_text(limit),
-            span_text(limit.saturating_sub(began.elapsed()))
-        ));
-    };
-    let of_silence = async {
-        let Some(limit) = given(silence) else { return };
-        let mut warned_of = None;
-        loop {
-            let last = link.last_printed().unwrap_or(began);
-            let due = last + limit.mul_f64(WARN_AT);
-            if Instant::now() < due {
-                tokio::time::sleep_until(due).await;
-            } else if warned_of == Some(last) {
-                tokio::time::sleep(limit.mul_f64(1.0 - WARN_AT).min(Duration::from_secs(1))).await;
-            } else {
-                warned_of = Some(last);
-                notices.say(&format!(
-                    "the command has printed nothing for {}; its limit of {} ends it in {} (--activity-timeout sets it)",
-                    span_text(last.elapsed()),
-                    span_text(limit),
-                    span_text(limit.saturating_sub(last.elapsed()))
-                ));
-            }
-        }
-    };
-    tokio::join!(of_run, of_silence);
-}
-
-/// How it stands with the server, as the delivery and the heartbeats of one run see it.
-#[derive(Default)]
-pub struct Link {
-    /// Something waits that the server could not be told.
-    waits: AtomicBool,
-    /// It could not be reached since it last took a heartbeat.
-    unreached: AtomicBool,
-    /// The command printed something that no heartbeat has told of.
-    printed: AtomicBool,
-    /// When it last did.
-    printed_at: Mutex<Option<Instant>>,
-}
-
-impl Link {
-    /// The command printed something, be it a line or not.
-    pub fn printed(&self) {
-        self.printed.store(true, Ordering::Relaxed);
-        *self.printed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    fn last_printed(&self) -> Option<Instant> {
-        *self.printed_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the server may have heard nothing for a while though the command lives.
-    fn was_cut(&self) -> bool {
-        self.waits.load(Ordering::Relaxed) || self.unreached.load(Ordering::Relaxed)
-    }
-}
-
-/// Says that the command lives, for as long as it does, and hears what the server wants of it. While reports
-/// wait for the server, what an end of the job means is for whoever delivers them to find out.
-pub async fn heartbeats(
-    client: Client,
-    mut job: watch::Receiver<Option<JobRef>>,
-    link: Arc<Link>,
-    every: Duration,
-    orders: mpsc::UnboundedSender<Order>,
-) {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Answer {
-        abort_requested: bool,
-    }
-    let job = match job.wait_for(Option::is_some).await.map(|job| *job) {
-        Ok(Some(job)) => job,
-        _ => return,
-    };
-    let path = format!("/api/admin/jobs/{}/heartbeat", job.job_id);
-    loop {
-        tokio::time::sleep(every).await;
-        let printed = link.printed.swap(false, Ordering::Relaxed);
-        let body =
-            if printed { json!({"epoch": job.epoch, "active": true}) } else { json!({"epoch": job.epoch}) };
-        let order = match client.post::<Answer>(&path, &body).await {
-            Ok(answer) => {
-                link.unreached.store(false, Ordering::Relaxed);
-                if !answer.abort_requested {
-                    continue;
-                }
-                Order::Abort
-            }
-            Err(error) => match Undelivered::of(error) {
-                Undelivered::Over { code, sentence }
-                    if code != NOT_FOUND && !link.waits.load(Ordering::Relaxed) =>
-                {
-                    match if link.was_cut() { failed_for_silence(&client, job).await } else { Ok(false) } {
-                        Ok(false) => Order::Over(why_over(&client, job, sentence).await),
-                        // Whoever delivers finds out with the next report, and tells of it.
-                        Ok(true) => return,
-                        Err(_) => continue,
-                    }
-                }
-                Undelivered::Away(_) => {
-                    link.unreached.store(true, Ordering::Relaxed);
-                    link.printed.fetch_or(printed, Ordering::Relaxed);
-                    continue;
-                }
-                _ => continue,
-            },
-        };
-        if orders.send(order).is_err() {
-            return;
         }
     }
 }

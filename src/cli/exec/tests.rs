@@ -174,7 +174,7 @@ impl Run {
             alone: false,
             keep: |pipes| {
                 let pipes: Vec<_> = pipes.iter().map(|pipe| pipe.try_clone().unwrap()).collect();
-                super::hold(pipes);
+                super::execution::hold(pipes);
                 Ok(())
             },
             pace,
