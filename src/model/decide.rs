@@ -67,8 +67,8 @@ impl Job {
         Ok((Self::from_created(new.id, &created), created))
     }
 
-    /// The job as its first log entry makes it. Any other entry gives a job that is nobody's: stores
-    /// always keep the first.
+    /// The job as its first log entry makes it. Any other entry gives a job without an owner, which does not happen:
+    /// stores always keep the first.
     fn from_created(id: JobId, event: &Event) -> Self {
         let (spec, status, run_at, doubted) = match &event.kind {
             EventKind::Created { spec, status, run_at, doubted } => {
@@ -563,7 +563,7 @@ impl Job {
                 (self.ended_cause, self.ended_by) = (None, None);
             }
         }
-        // What ended lies in the past; what goes on was active when that was heard of.
+        // A job that ended was active last when that happened; one that goes on, when the server heard of it.
         self.activity_at = event.heard.filter(|_| !self.status.is_final()).unwrap_or(event.at);
         touched
     }
@@ -589,7 +589,7 @@ impl Job {
     fn end(&mut self, status: Status, at: Timestamp) {
         self.status = status;
         self.ended_at = Some(at);
-        // What only a run needs to know. An ended job is kept for long, and there are many.
+        // Only a run needs these. Ended jobs are many and kept for long, so they carry none.
         self.unrecorded.clear();
         self.unrecorded_whole = false;
         self.last_error = None;
@@ -708,7 +708,7 @@ impl<'a> Entries<'a> {
         self.events.push(self.event(None, EventSource::Run, kind));
     }
 
-    /// Ends the run from outside. No other attempt follows: somebody decided, or time did.
+    /// Ends the run from outside. No other attempt follows: a person or a limit ended it.
     fn fail(&mut self, source: EventSource, cause: Cause, error: String) {
         self.record(source, EventKind::Failed { cause, error, repeated: false, next: Status::Failed });
     }

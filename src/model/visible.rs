@@ -1,4 +1,5 @@
-//! Texts of others as a person may be shown them: nothing in them is obeyed, and nothing is unseen.
+//! Texts of others as a person may be shown them: control characters are shown instead of obeyed, invisible ones are
+//! made visible.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
