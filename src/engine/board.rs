@@ -76,7 +76,7 @@ impl Board {
             let mut state = board.state();
             (state.day, state.gone) = (now.day(), Some(HashSet::new()));
         }
-        // Listen first: what changes while the board is filled comes twice rather than never.
+        // Listen first: a change while the board is filled is then seen twice, which is harmless, and not missed.
         store.changes(Arc::clone(&board) as Arc<dyn ChangeSink>);
         // Not under the board's lock: the store may be waiting for it, with its own lock held.
         let counts = store.counts();

@@ -81,7 +81,7 @@ pub trait AdminJob: Send + Sync + 'static {
     }
     /// How long it may take and be silent.
     fn timeouts(&self) -> Timeouts {
-        // Copying a large store takes as long as it takes; silence is what gives a hang away.
+        // A copy of a large store may take hours, so only silence shows that it hangs.
         Timeouts { run: None, ..Timeouts::REQUIRED }
     }
     /// Does the work. What it returns is the job's output.

@@ -3,10 +3,10 @@
 //! A reconciler in the sense of omicron's background tasks: it takes no input, can run at any time, and
 //! running it twice changes nothing more. Each job it ends is judged once more inside its transaction.
 //!
-//! While the store is away nobody can report, and while another server leads nobody is watched from here.
-//! Neither is the silence of a job. So whoever begins to judge, after a start, an outage or on gaining the
-//! lead, gives the jobs the time between two sweeps to report before it does, but no more than [`GRACE`].
-//! History goes by when jobs ended, and waits for nothing.
+//! While the store is away no job can report, and while another server leads this one does not hear of reports. That
+//! silence is not the jobs'. So a server that begins to judge, after a start, an outage or on gaining the lead, first
+//! gives the jobs the time between two sweeps to report, but no more than [`GRACE`]. History is removed by when jobs
+//! ended, and does not wait for that.
 
 use std::sync::Arc;
 use std::time::Duration;

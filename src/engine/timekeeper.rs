@@ -267,7 +267,7 @@ impl Timekeeper {
         Ok(doubted)
     }
 
-    /// Whether jobs may be ended for their silence or their length: not by a clock that nobody believes.
+    /// Whether jobs may be ended for their silence or their length: not while the clock is in doubt.
     pub fn may_judge(&self) -> bool {
         self.state().doubt.is_none()
     }
@@ -302,12 +302,12 @@ impl Timekeeper {
                 ),
             });
         }
-        // What nobody has looked at yet counts: the condition is the present one.
+        // A jump since the last look counts too, so that the condition is that of this moment.
         let drift = Some(state.drift_ms(wall, steady)).filter(|drift| is_jump(*drift));
         let offset = state.offset_ms.saturating_add(drift.unwrap_or(0));
         let believed = drift.is_none() && steady.saturating_sub(state.set_at) >= BELIEVED_AFTER;
         (is_jump(offset) && !believed).then(|| {
-            // A stopwatch stands still while the machine sleeps; that looks the same.
+            // The stopwatch stands still while the machine sleeps, which looks like a wall clock that jumped ahead.
             let or = if offset > 0 { ", or the machine slept" } else { "" };
             Trouble {
                 critical: true,
