@@ -282,8 +282,8 @@ impl Service {
     }
 
     /// Sets the first credentials of an unattended installation. Run at every start: it brings the
-    /// password of `admin` and the bootstrap token to what the settings say. A bootstrap token they no
-    /// longer say anything of is removed: who took it out means it to be worth nothing.
+    /// password of `admin` and the bootstrap token to what the settings say. A bootstrap token that
+    /// is no longer in them is revoked: that is what an operator means who takes it out.
     pub async fn set_first_credentials(
         &self,
         admin_password: Option<String>,

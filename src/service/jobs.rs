@@ -135,7 +135,7 @@ impl Service {
         let (new, rules) = self.prepare(caller, request, work.timeouts(), Execution::InProcess)?;
         let (store, runner, context) =
             (Arc::clone(&self.store), Arc::clone(&self.runner), self.context(caller));
-        // What is made is begun, whether whoever asked for it still waits or not.
+        // A job that was made is begun, also where the caller has disconnected meanwhile.
         to_the_end(async move {
             let created = store.create(new, rules, context).await?;
             if !created.replayed {
@@ -380,7 +380,7 @@ impl Service {
         unfolded: bool,
     ) -> Result<JobAnswer, ServiceError> {
         caller.must(Permission::Read)?;
-        // Before the job: what changes meanwhile is announced as news rather than missed.
+        // Read before the job, so that a change in between is announced again instead of missed.
         let (boot, revision) = (self.board.boot().to_owned(), self.board.revision());
         let job = self.job(id).await?;
         let view = if job.revision == since { None } else { Some(self.page_of(&job, unfolded).await?) };

@@ -24,7 +24,7 @@ pub struct OwnSession {
     pub here: bool,
 }
 
-/// A name for a session: part of what is stored of its secret, which nobody can turn into that.
+/// A name for a session: part of the stored hash of its secret, from which the secret cannot be found.
 fn id_of(session: &SessionRecord) -> String {
     session.hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -77,7 +77,7 @@ impl Service {
         knock: &Knock,
     ) -> Result<SessionSecret, ServiceError> {
         let (account, name) = (account_of(caller)?, caller.actor.name.as_str());
-        // Counted by itself: who holds a browser that somebody left open guesses as little as anybody.
+        // Counted for this session, so that somebody at a browser that was left signed in has no more guesses than anybody.
         let place = AttemptFrom::Device(caller.credential);
         self.attempts.begin(name, place, self.clock.steady())?;
         let user = self.accounts.user(name).await?.filter(|user| user.id == account);

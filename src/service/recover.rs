@@ -65,7 +65,7 @@ impl CleanupReport {
     }
 }
 
-/// The latest reports, for the page that shows one after the deed.
+/// The latest reports, for the page that shows what a cleanup did.
 #[derive(Default)]
 pub(super) struct Reports(Mutex<VecDeque<Arc<CleanupReport>>>);
 
@@ -126,14 +126,14 @@ impl Service {
         Ok(self.store.transact(id, Command::ForceFail { reason }, self.context(caller)).await?)
     }
 
-    /// Keeps an ended job, whatever the limits of history are. Doing it twice is doing it once.
+    /// Keeps an ended job, whatever the limits of history are. Doing it again changes nothing.
     pub async fn pin(&self, caller: &Caller, id: JobId) -> Result<Arc<Job>, ServiceError> {
         caller.must(Permission::Recover)?;
         self.must_be_open()?;
         self.unless_unchanged(caller, id, Command::Pin).await
     }
 
-    /// Lets the limits of history have a job again. Doing it twice is doing it once.
+    /// Lets the limits of history have a job again. Doing it again changes nothing.
     pub async fn unpin(&self, caller: &Caller, id: JobId) -> Result<Arc<Job>, ServiceError> {
         caller.must(Permission::Recover)?;
         self.must_be_open()?;

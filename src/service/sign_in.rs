@@ -148,7 +148,7 @@ impl Service {
         password: String,
         knock: &Knock,
     ) -> Result<SessionSecret, ServiceError> {
-        // What no user has as a name or a password needs no comparing, and is not worth remembering.
+        // A name or a password that no user can have is neither compared nor counted.
         let name = plausible_name(name).filter(|_| password.len() <= MAX_PASSWORD_BYTES);
         let Some(name) = name else {
             audit::sign_in_failed(None, knock.address);

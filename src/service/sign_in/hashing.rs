@@ -96,7 +96,7 @@ impl Queue {
             };
             match next.map(|next| next.send(HashingPermit(self))) {
                 None | Some(Ok(())) => return,
-                // Dropping it would pass it on from within, as deep as there are such.
+                // Dropping it would call this function within itself, once for each waiter that has gone away.
                 Some(Err(turn)) => std::mem::forget(turn),
             }
         }
