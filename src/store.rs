@@ -111,7 +111,7 @@ pub struct JobPage {
     pub next: Option<Cursor>,
 }
 
-/// How many more bytes an answer takes on. What crosses the limit is still taken: one thing is always answered.
+/// How many more bytes fit into an answer. The first thing is always taken, however large it is.
 pub(crate) struct ByteBudget(usize);
 
 impl ByteBudget {
@@ -141,8 +141,8 @@ impl ByteBudget {
 }
 
 impl JobPage {
-    /// So many bytes of documents, and a page ends: what a job works on and what it made are up to a megabyte
-    /// each, and two hundred jobs of that would not fit into a small server's memory.
+    /// A page of jobs ends once it carries so many bytes of inputs and outputs. Each may have a megabyte, and two hundred
+    /// jobs of that would not fit into a small server's memory.
     pub const MAX_BYTES: usize = 8 << 20;
 
     /// Ends the page where it has enough, with the rest on the next. `ended` is what had when the list was begun.
@@ -161,10 +161,11 @@ impl JobPage {
 /// No answer has more bytes, as it is sent.
 const ANSWER_BYTES: usize = 15 << 20;
 
-/// So many bytes of messages go with a page of jobs, or with one; older ones stay in the log.
+/// The most bytes of messages that go with a page of jobs, or with one job; older ones stay in the log.
 pub const NEWEST_BYTES: usize = 6 << 20;
 
-/// So many bytes of a log are one page, as they are sent; the page is on paper, and in what brings it to life.
+/// The most bytes of a page of a log, as they are sent. A page in the browser carries them twice: as it is drawn, and
+/// for its island.
 pub const LOG_PAGE_BYTES: usize = 6 << 20;
 
 /// Leaves the oldest messages out where they are too many bytes beside what the jobs carry: a message may have 64 KiB.

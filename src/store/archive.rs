@@ -365,7 +365,7 @@ impl Importer {
             return Ok(self.written);
         }
         self.line += 1;
-        // What was read whole is worth having; that there was more to come is said.
+        // What was read whole is imported; the error says that the file was cut off.
         if self.settle().is_ok() {
             self.write().await?;
         }

@@ -36,7 +36,7 @@ pub fn turn(job: &Job, command: Command, context: &Context) -> Result<Decided, R
             Ok(Decided { job: Arc::new(next), events, left_out, touched })
         }
         Err(refusal) => {
-            // An operator who comes second is no sign of a process that lives on.
+            // An operator's command that comes too late is not counted: it does not show that a process still runs.
             let counted = (of_the_run && job.is_late_write(&refusal)).then(|| {
                 let mut next = job.clone();
                 next.count_late_write(context.at, ends);

@@ -57,7 +57,7 @@ impl MemoryStore {
         Self { tables: Mutex::default(), max_past: u64::from(max_past) }
     }
 
-    /// A panic in another thread cannot leave half a transaction behind that matters more than going on.
+    /// Also after a panic in another thread: for a throw-away store, going on matters more than half a transaction.
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -71,7 +71,7 @@ pub(super) async fn in_order<T>(mut sent: Vec<Sent<'_, T>>) -> Result<Vec<T>, Db
 /// What the first flight brings.
 struct Read {
     jobs: Vec<(i64, Job)>,
-    /// What is wrong with those that cannot be read. Theirs is no other job's trouble.
+    /// What is wrong with those that cannot be read. Operations on the other jobs of the batch go on.
     unreadable: HashMap<JobId, StoreError>,
     numbers: Vec<i64>,
     counts: Counts,
@@ -373,7 +373,7 @@ impl Batch {
         let Session { client, .. } = session;
         self.jobs.retain(|_, pending| pending.changed);
         if self.jobs.is_empty() {
-            // Nothing was written that it would matter to have done twice.
+            // Nothing was written that would do harm if it were written twice.
             let ended = async { client.batch_execute("commit").await.map_err(DbError::from) };
             let ended = answered_within(ANSWERS_WITHIN, ended).await;
             let done = Done { answers, changed: Vec::new(), counts: None };

@@ -1,9 +1,9 @@
-//! Text as PostgreSQL can hold it. What programs say may contain U+0000, which its `text` type refuses; a
-//! log that loses or changes a character is no log, so the character is written as two others.
+//! Text as PostgreSQL can hold it. What programs say may contain U+0000, which its `text` type refuses. A log must
+//! keep every character, so that one is written as two others.
 
 use std::borrow::Cow;
 
-/// Announces an escaped character. From the private use area: nobody's text is made longer by it.
+/// Announces an escaped character. It is from the private use area, so that ordinary texts need no escaping.
 pub(super) const ESCAPE: char = '\u{f8ff}';
 /// Stands for U+0000 behind it.
 const NUL: char = '0';

@@ -92,7 +92,7 @@ fn jobs(db: &Connection, places: &[Place]) -> Result<(Vec<Arc<Job>>, usize), Sto
                 jobs.push(Arc::new(job));
             }
             Ok(None) => {}
-            // The page is for the others. `check` names it, and whoever asks for it is told.
+            // It is left out of the page. `check` names it, and a request for it alone is told what is wrong.
             Err(StoreError::Corrupt(reason)) => tracing::error!(row = n, reason, "A job cannot be read"),
             Err(other) => return Err(other),
         }

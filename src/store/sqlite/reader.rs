@@ -46,7 +46,7 @@ impl Readers {
         until: &Until,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        // Said by whoever stops it: that it is late does not say why a query failed.
+        // Set by whoever stops the query: that its time was over does not prove that it failed for that.
         let stopped = Arc::new(AtomicBool::new(false));
         let (stops, until) = (Arc::clone(&stopped), until.clone());
         let is_over = move || {

@@ -1,4 +1,4 @@
-//! A job whose record makes no sense is its own trouble, and nobody else's.
+//! A job whose record cannot be read: requests for it fail, while lists, counters and all other jobs go on.
 
 use std::sync::Arc;
 

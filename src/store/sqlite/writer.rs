@@ -292,7 +292,7 @@ impl Thread {
                 Err(error)
             }
         };
-        // Whatever one batch meets, the thread is there for the next.
+        // A panic in one batch ends its operations; the thread goes on with the next batch.
         let outcome = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
             let reason = panic_words(&*panic);
             Err(StoreError::Unavailable(format!("the writer met a fault of the program ({reason})")))
@@ -371,7 +371,7 @@ impl Thread {
 
     /// One transaction over all operations. Memory changes only after its commit.
     fn attempt(&mut self, ops: Vec<Op>, answers: &mut Vec<Answer>) -> Result<Option<Changes>, StoreError> {
-        // Collected first: whatever fails below, everybody has an answer coming.
+        // Collected first, so that every caller is answered whatever fails below.
         let begun = self.db.execute_batch("begin immediate").map_err(unavailable);
         let mut batch = Batch::new(&self.db, &self.open, &mut self.interned, self.counts);
         let mut broken = begun.err();
@@ -425,7 +425,8 @@ impl Thread {
             state.sinks.clone()
         };
         for sink in sinks {
-            // Who listens must not end who writes: the changes have happened, and the next listener is to hear.
+            // A panic in one sink must not end the writer's thread: the changes are committed, and the next sink must hear of
+            // them.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| sink.publish(changes))) {
                 tracing::error!(reason = panic_words(&*panic), "A listener to changes panicked");
             }

@@ -1,4 +1,4 @@
-//! What stands between a store and its database, and comes between them.
+//! A proxy between a store and its database: it loses answers, breaks connections and holds everything up when told to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
