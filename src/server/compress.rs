@@ -1,6 +1,6 @@
-//! Compression, for those who look.
+//! Compression of answers to GET.
 //!
-//! Only what is asked for with GET is compressed. Answers to reports are a hundred bytes, and a body that may
+//! Others are not compressed. Answers to reports are a hundred bytes, and a body that may
 //! be compressed carries the encoders with it, copied and allocated with each answer (measured: the copying
 //! alone was 2 % of a busy core). Given up: a long list of what an emergency cleanup did travels as it is.
 

@@ -254,7 +254,7 @@ impl Connections {
         }))
     }
 
-    /// Closes one that nobody waits for, where files have run out.
+    /// Closes one that is not being answered, where files have run out.
     fn make_room(&self) {
         close_one(&mut self.strangers());
     }
@@ -298,7 +298,7 @@ pub async fn serve(listener: TcpListener, site: Site, limits: ConnectionLimits, 
             }
         };
         number += 1;
-        // Whoever is not let in learns so by the end of the connection.
+        // A client that is not let in sees its connection closed.
         let Some(connection) = all.add(number) else { continue };
         // Small answers, at once.
         let _ = stream.set_nodelay(true);

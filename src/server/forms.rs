@@ -105,7 +105,7 @@ fn own(method: &Method, headers: &HeaderMap, public: Option<&Origin>) -> Result<
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    // No browser sends a token by itself, so there is nothing to be misled.
+    // No browser sends a token by itself, so no other site's page can make it send one.
     let bearer = |value: &[u8]| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
     if headers.get_all(AUTHORIZATION).iter().any(|value| bearer(value.as_bytes())) {
         return Ok(());

@@ -2,8 +2,8 @@
 //! of them at once.
 //!
 //! Bytes are counted as they arrive and until the request is answered. The first few of each body are free, or a
-//! crowd that sends large ones would keep everybody from signing in; what is more is taken out of a store of which
-//! those who are not signed in have one of their own.
+//! crowd that sends large ones would keep everybody from signing in. The rest counts against a limit for all bodies
+//! together; those who are not signed in have a limit of their own.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -29,7 +29,7 @@ impl Origin {
     /// Reads an address that has nothing else in it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const SCHEME: &str = "must begin with http:// or https://";
-        // The reader of addresses forgives what browsers forgive; here it would hide a slip.
+        // The parser drops blanks as browsers do; in a setting they are a typing mistake.
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err("must not have blanks in it");
         }

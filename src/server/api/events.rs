@@ -125,7 +125,7 @@ struct Listener {
     seen: Option<u64>,
     /// What changes before is told of then, together.
     quiet_until: Instant,
-    /// From the last thing that was sent: changes of other jobs are nothing the listener hears.
+    /// Counted from the last thing that was sent: changes of other jobs are not sent, and do not put it off.
     beat_at: Instant,
     look_at: Instant,
     ends_at: Instant,
