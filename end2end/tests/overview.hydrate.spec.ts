@@ -90,6 +90,20 @@ test('two people see what the other does', async ({ overview, visitor, jar, api,
   await expect(job.actions).toBeHidden();
 });
 
+test('of many jobs that need somebody five are shown, and the rest when it is asked for', async ({ overview, api }) => {
+  const silent = (n: number) => api.start({ feature: 'silent', title: `Silent ${n}`, activityTimeout: 1 });
+  for (let n = 0; n < 6; n += 1) await silent(n);
+  await overview.visit();
+  const shown = overview.page.locator('.verdict.job:visible');
+  await expect(shown, 'one more than five is no reason to fold').toHaveCount(6);
+  for (let n = 6; n < 9; n += 1) await silent(n);
+  const rest = overview.page.getByRole('checkbox', { name: '4 more' });
+  await expect(rest).toBeVisible();
+  await expect(shown).toHaveCount(5);
+  await rest.check();
+  await expect(shown).toHaveCount(9);
+});
+
 test('many jobs at once arrive in order and leave nothing behind', async ({ overview, api }) => {
   await overview.visit();
   const jobs = await Promise.all(Array.from({ length: 30 }, (_, n) => api.start({ feature: 'burst', title: `Burst ${n}` })));

@@ -145,7 +145,11 @@ pub fn headline(rows: &[JobRow], now: Timestamp, troubles: &[Trouble]) -> (Strin
     };
     let calm = (urgent, soon) == (0, 0);
     if let Some(trouble) = troubles.iter().find(|trouble| trouble.critical || calm) {
-        return (trouble.what.clone(), format!("{}. {moving}", trouble.detail));
+        let mut detail = trouble.detail.clone();
+        if let Some(first) = detail.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        return (trouble.what.clone(), format!("{detail}. {moving}"));
     }
     match (urgent, soon) {
         (0, 0) => ("All calm".to_owned(), moving),
@@ -258,8 +262,8 @@ mod tests {
         assert_eq!(headline(&rows[..1], Timestamp(9 * MINUTE), &[]).0, "1 job to keep an eye on");
         assert_eq!(headline(&rows, Timestamp(0), &[]), ("All calm".to_owned(), "2 running.".to_owned()));
         assert_eq!(
-            headline(&rows, Timestamp(0), &[Trouble::of_store("disk full")]).0,
-            "The store refuses writes"
+            headline(&rows, Timestamp(0), &[Trouble::of_store("disk full")]),
+            ("The store refuses writes".to_owned(), "Disk full. 2 running.".to_owned())
         );
     }
 

@@ -69,12 +69,14 @@ fn browsers(sessions: Vec<OwnSession>) -> impl IntoView {
     let rows = sessions.into_iter().map(|session| {
         let agent = if session.agent.is_empty() { "A browser".to_owned() } else { session.agent };
         let from =
-            if session.address.is_empty() { String::new() } else { format!(" from {}", session.address) };
+            if session.address.is_empty() { String::new() } else { format!("from {},", session.address) };
         view! {
             <li>
                 <p>
-                    {visible(&agent, false).into_owned()} {visible(&from, false).into_owned()} ", since "
-                    <TimeAt at=session.since />
+                    {visible(&agent, false).into_owned()}
+                    <span class="sub">
+                        {visible(&from, false).into_owned()} " since " <TimeAt at=session.since />
+                    </span>
                 </p>
                 {if session.here {
                     view! { <p class="sub">"This browser"</p> }.into_any()
@@ -91,16 +93,18 @@ fn browsers(sessions: Vec<OwnSession>) -> impl IntoView {
         }
     });
     view! {
-        <section class="card">
-            <h2>"Where you are signed in"</h2>
-            <ul class="plain">{rows.collect_view()}</ul>
-            {others.then(|| {
-                view! {
-                    <form method="post" action="/rpc/session/end">
-                        <button>"Sign out everywhere else"</button>
-                    </form>
-                }
-            })}
+        <section class="card sessions" aria-labelledby="sessions">
+            <header>
+                <h2 id="sessions">"Where you are signed in"</h2>
+                {others.then(|| {
+                    view! {
+                        <form method="post" action="/rpc/session/end">
+                            <button>"Sign out everywhere else"</button>
+                        </form>
+                    }
+                })}
+            </header>
+            <ul>{rows.collect_view()}</ul>
         </section>
     }
 }

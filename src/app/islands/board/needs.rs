@@ -8,6 +8,9 @@ use crate::app::reactive::{flag, words};
 use crate::model::visible;
 use crate::view::{JobRow, Severity, attention};
 
+/// So many jobs are shown at once, the gravest; the style (`verdict.css`) knows the number too.
+const SHOWN: usize = 5;
+
 fn glyph(urgent: bool) -> Glyph {
     if urgent { Glyph::Cross } else { Glyph::Warning }
 }
@@ -44,13 +47,28 @@ pub fn Needs() -> impl IntoView {
             </div>
         }
     };
+    let folds = move || needing.read().len() > SHOWN + 1;
+    let folded = move || format!("{} more", needing.read().len().saturating_sub(SHOWN));
     let calm = move || needing.read().is_empty() && warnings(board).is_empty();
     view! {
-        <section class="card" id="needs" aria-label="Needs attention" hidden=flag(calm)>
+        <section
+            class="card"
+            class:folds=flag(folds)
+            id="needs"
+            aria-label="Needs attention"
+            hidden=flag(calm)
+        >
             {move || warnings(board).into_iter().map(warning).collect_view()}
             <For each=move || needing.get() key=|row| row.id let:row>
                 {need(board, row)}
             </For>
+            // A box that is ticked, so that it works without scripts.
+            <p class="rest" hidden=flag(move || !folds())>
+                <label class="chip">
+                    <input type="checkbox" />
+                    {words(folded)}
+                </label>
+            </p>
         </section>
     }
 }
@@ -73,7 +91,7 @@ fn need(board: KnownBoard, row: Row) -> impl IntoView {
             .map_or_else(String::new, |need| need.told(&job, now, board.frame.read().sweep.as_ref()))
     };
     view! {
-        <div class="verdict" class:bad=flag(urgent)>
+        <div class="verdict job" class:bad=flag(urgent)>
             {move || view! { <Icon glyph=glyph(urgent()) /> }}
             <div>
                 <b>{words(move || visible(&job.read().title, false).into_owned())}</b>

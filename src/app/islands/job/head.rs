@@ -135,9 +135,12 @@ pub fn JobBar() -> impl IntoView {
     };
     view! {
         {bar}
-        <p class=words(move || {
-            need().map_or("under age".to_owned(), |need| format!("under {}", need_tone(need.severity)))
-        })>
+        <p
+            class=words(move || {
+                need().map_or("under age".to_owned(), |need| format!("under {}", need_tone(need.severity)))
+            })
+            hidden=flag(move || status(known).is_final() && need().is_none())
+        >
             {words(under)}
         </p>
         <p class="sr" role="status">

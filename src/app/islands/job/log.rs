@@ -154,6 +154,7 @@ pub fn LogLines() -> impl IntoView {
     view! {
         <div
             class="log"
+            class:ended=flag(move || known.view.read().row.status.is_final())
             role="log"
             tabindex="0"
             aria-labelledby="log-title"
