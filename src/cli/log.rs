@@ -38,6 +38,8 @@ fn to_stderr(filter: EnvFilter, json: bool) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on standard error that standard error cannot be written to, with a panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     // It fails where there is one already, which is as good.
     let _ = if json { log.json().try_init() } else { log.with_target(false).try_init() };

@@ -4,6 +4,7 @@
 //! What is counted here is what goes over the wire.
 
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,23 +17,27 @@ use crate::model::Refusal;
 
 /// A search is given up after this time.
 pub(super) const SEARCH_LASTS: Duration = Duration::from_secs(10);
-/// So many searches go on at once: they use a core each, and the others are for those who write.
-const SEARCHES: usize = 2;
+/// So many searches go on at once in another program, which has cores of its own.
+pub(super) const SEARCHES_ELSEWHERE: usize = 2;
+/// The most that go on at once in this one. They use a core each, and one is always left to those who write.
+const MOST_SEARCHES_HERE: usize = 4;
 /// The others wait so long for their turn.
 const WAITS: Duration = Duration::from_secs(4);
 
 /// Searches that take turns.
 pub(super) struct Searches(Arc<Semaphore>);
 
-impl Default for Searches {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(SEARCHES)))
-    }
-}
-
 impl Searches {
-    /// How many go on at once.
-    pub(super) const AT_ONCE: usize = SEARCHES;
+    /// So many go on at once.
+    pub(super) fn new(at_once: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_once)))
+    }
+
+    /// As many as this machine has cores to spare.
+    pub(super) fn in_this_program() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self::new(cores.saturating_sub(1).clamp(1, MOST_SEARCHES_HERE))
+    }
 
     /// Waits for a turn, which lasts until what is returned is dropped.
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
@@ -112,9 +117,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn searches_take_turns_and_nobody_waits_for_long() {
-        let searches = Searches::default();
+        let searches = Searches::new(SEARCHES_ELSEWHERE);
         let mut going_on = Vec::new();
-        for _ in 0..Searches::AT_ONCE {
+        for _ in 0..SEARCHES_ELSEWHERE {
             going_on.push(searches.turn().await.unwrap());
         }
         let begun = tokio::time::Instant::now();

@@ -94,7 +94,7 @@ impl SqliteStore {
             shared,
             writer: Some(writer),
             readers: Arc::new(Readers::new(path.to_owned(), Some(Arc::clone(&place)))),
-            searches: Searches::default(),
+            searches: Searches::in_this_program(),
             accounts: Arc::new(std::sync::Mutex::new(opened.accounts)),
             place: Some(place),
         })
@@ -112,7 +112,7 @@ impl SqliteStore {
             shared: Arc::new(Published::with_counts(counts)),
             writer: None,
             readers: Arc::new(Readers::new(path.to_owned(), None)),
-            searches: Searches::default(),
+            searches: Searches::in_this_program(),
             accounts: Arc::new(std::sync::Mutex::new(db)),
             place: None,
         })

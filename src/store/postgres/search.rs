@@ -13,7 +13,7 @@ use super::connect::{DatabaseAddress, PostgresError, unavailable};
 use super::{connection, snapshot};
 use crate::model::Refusal;
 use crate::store::StoreError;
-use crate::store::bounds::{SEARCH_LASTS, Searches};
+use crate::store::bounds::{SEARCH_LASTS, SEARCHES_ELSEWHERE, Searches};
 
 /// Where the way to the database is lost, the database itself gives a search up.
 const AT_LAST: Duration = Duration::from_secs(12);
@@ -29,7 +29,8 @@ pub(super) struct Search {
 
 impl Search {
     pub(super) fn new(place: &DatabaseAddress) -> Result<Self, PostgresError> {
-        Ok(Self { pool: place.pool(Searches::AT_ONCE)?, turns: Searches::default(), tls: place.tls() })
+        let (pool, turns) = (place.pool(SEARCHES_ELSEWHERE)?, Searches::new(SEARCHES_ELSEWHERE));
+        Ok(Self { pool, turns, tls: place.tls() })
     }
 
     pub(super) fn close(&self) {
