@@ -14,6 +14,7 @@ mod attention;
 mod command;
 mod decide;
 mod document;
+mod escapes;
 mod event;
 mod health;
 mod job;
@@ -40,6 +41,7 @@ pub use actor::{Actor, ActorKind};
 pub use attention::{Need, Severity, Share, Watched, ZOMBIE_FOR_MS};
 pub use command::{Command, Context, Report, ReportItem};
 pub use document::{canonical, check_document, check_imported_document, check_numbers, document_bytes};
+pub use escapes::{Escape, Part, without_escapes};
 pub use event::{Cause, Event, EventKind, EventSource, Level, Stopped, clock_words};
 pub use health::{HealthStatus, JobHealth, StaleReason, SystemHealth, Trouble, minutes, span_words};
 pub use job::{

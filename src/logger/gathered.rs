@@ -56,7 +56,9 @@ impl Gathered {
         self.said.push_back(message);
     }
 
-    pub(super) fn declare(&mut self, steps: Vec<StepSpec>) {
+    pub(super) fn declare(&mut self, mut steps: Vec<StepSpec>) {
+        // As the store names them.
+        steps.iter_mut().for_each(StepSpec::drop_escapes);
         match self.tree.check(&steps) {
             Ok(()) => {
                 self.tree.declare(&steps, crate::model::Timestamp::default());

@@ -223,6 +223,21 @@ async fn messages_arrive_all_in_order_and_before_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn terminal_escapes_are_no_part_of_what_a_logger_says() {
+    let f = fixture().await;
+    let logger = f.logger();
+    logger.initialize_pipeline(Pipeline::new().operation("\u{1b}[1mload\u{1b}[0m"));
+    logger.update_sub_operation("\u{1b}[1mload\u{1b}[0m", 0.5);
+    logger.say_in("load", Level::Warning, "\u{1b}[31mre\u{9b}0md\u{1b}");
+    logger.info("\u{1b}[0m");
+    logger.fail("\u{1b}]8;;http://x/\u{7}gave up\u{1b}]8;;\u{7}").await.unwrap();
+    assert_eq!(f.lines().await, ["red", " ", "gave up"]);
+    let job = f.job().await;
+    assert_eq!((job.error.as_deref(), job.steps.path(0).as_str()), (Some("gave up"), "load"));
+    assert_eq!(job.steps.steps()[0].progress, 0.5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_loses_no_message_and_keeps_only_the_last_number() {
     let f = fixture().await;
     let logger = f.logger();

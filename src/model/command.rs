@@ -84,7 +84,7 @@ pub enum Command {
     Fail {
         /// See [`Report::epoch`].
         epoch: Option<u32>,
-        /// What went wrong, in words.
+        /// What went wrong, in words. Terminal escapes are taken out of it.
         error: Option<String>,
         /// Whether another attempt could help. `false` ends the job even where attempts are left.
         retryable: bool,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::actor::Actor;
 use super::command::{Command, Context, Report, ReportItem, failure_text};
 use super::document::check_document;
+use super::escapes::without_escapes;
 use super::event::{Cause, Event, EventKind, EventSource, Level, Stopped};
 use super::health::{StaleReason, span_words};
 use super::job::{AbortRequest, Dropped, Execution, Job, LastMessage, LogCounts, NewJob, ProgressSource};
@@ -20,7 +21,7 @@ use super::limits::MoreTime;
 use super::log_line::LineKind;
 use super::refusal::{Ended, Refusal};
 use super::status::Status;
-use super::step_tree::StepTree;
+use super::step_tree::{StepSpec, StepTree};
 use super::tail::Tails;
 use super::text::{Invalid, shorten};
 use super::time::Timestamp;
@@ -173,6 +174,7 @@ impl Job {
                 self.check_writer(epoch, participle)?;
                 log.settle();
                 let error = error
+                    .map(|text| without_escapes(&text).into_owned())
                     .filter(|text| !text.is_empty())
                     .unwrap_or_else(|| "Failed without saying why".to_owned());
                 let repeated = self.last_error.as_ref().is_some_and(|logged| logged.contains(&error));
@@ -300,7 +302,8 @@ impl Job {
                 ReportItem::At(claimed) => log.date(claimed),
                 ReportItem::From(from) => source = from,
                 ReportItem::Active => log.project(EventKind::Active),
-                ReportItem::Steps(steps) => {
+                ReportItem::Steps(mut steps) => {
+                    steps.iter_mut().for_each(StepSpec::drop_escapes);
                     tree.check(&steps)?;
                     let before = tree.clone();
                     if tree.to_mut().declare(&steps, log.run_at).is_empty() {

@@ -9,8 +9,11 @@
 //! with the bar that moves back left out. Given up: setting a parent's number directly. Two sources for
 //! one number is how the original's progress stood still while its sub-steps finished.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use super::escapes::without_escapes;
 use super::refusal::Refusal;
 use super::text::{Invalid, Title};
 use super::time::Timestamp;
@@ -55,7 +58,7 @@ impl From<Weight> for f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepSpec {
-    /// Names the step among its siblings: 1 to 200 characters, without `/`.
+    /// Names the step among its siblings: 1 to 200 characters, without `/`. Terminal escapes are no part of it.
     pub id: String,
     /// What people read; the id where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +96,16 @@ impl StepSpec {
     pub fn steps(mut self, steps: impl IntoIterator<Item = Self>) -> Self {
         self.steps.extend(steps);
         self
+    }
+
+    /// Takes terminal escapes out of its names, and of those below it.
+    pub(crate) fn drop_escapes(&mut self) {
+        for name in [Some(&mut self.id), self.title.as_mut()].into_iter().flatten() {
+            if let Cow::Owned(plain) = without_escapes(name) {
+                *name = plain;
+            }
+        }
+        self.steps.iter_mut().for_each(Self::drop_escapes);
     }
 }
 
@@ -259,8 +272,15 @@ impl StepTree {
     }
 
     /// Finds a step by its path, or by its id alone where that is unique in the job. `name` is what the
-    /// reporter wrote.
+    /// reporter wrote; terminal escapes in it are no part of the name.
     pub fn find(&self, name: &str) -> Result<usize, Refusal> {
+        match (self.find_exact(name), without_escapes(name)) {
+            (Err(Refusal::UnknownStep { .. }), Cow::Owned(plain)) => self.find_exact(&plain),
+            (found, _) => found,
+        }
+    }
+
+    fn find_exact(&self, name: &str) -> Result<usize, Refusal> {
         if let Some(index) = self.find_path(name) {
             return Ok(index);
         }
@@ -603,6 +623,17 @@ mod tests {
         assert_eq!(tree.find("save/check").unwrap(), 4);
         assert!(matches!(tree.find("check"), Err(Refusal::AmbiguousStep { .. })));
         assert!(matches!(tree.find("nope"), Err(Refusal::UnknownStep { .. })));
+    }
+
+    #[test]
+    fn terminal_escapes_are_no_part_of_a_step_s_names() {
+        let mut declared =
+            [StepSpec::new("\u{1b}[1mload\u{1b}[0m").title("\u{9b}31mLoad").steps([StepSpec::new("a")])];
+        declared.iter_mut().for_each(StepSpec::drop_escapes);
+        let tree = tree(&declared);
+        assert_eq!((tree.path(1), tree.label_path(1)), ("load/a".to_owned(), "Load › a".to_owned()));
+        assert_eq!(tree.find("\u{1b}[1mload\u{1b}[0m/a").unwrap(), 1);
+        assert!(tree.find("\u{1b}[1mloa").is_err());
     }
 
     #[test]

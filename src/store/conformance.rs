@@ -872,7 +872,7 @@ async fn a_closed_store_refuses_and_says_why<S: Engine>(f: Fixture<S>) {
 
 async fn hostile_text_is_kept_to_the_byte<S: Engine>(f: Fixture<S>) {
     let id = start(&*f.store, 1, "</script><b>", 0).await.id;
-    let hostile = "\u{0}\u{1b}[2J</script>'; drop table job; --\u{202e}\u{ffff}\r\n\t💥";
+    let hostile = "\u{0}\u{8}[2J</script>'; drop table job; --\u{202e}\u{ffff}\r\n\t💥";
     f.store.transact(id, report(vec![said(Level::Info, hostile)]), at(1)).await.unwrap();
     f.store.transact(id, fail(hostile), at(2)).await.unwrap();
     let f = f.reopen().await;

@@ -4,9 +4,9 @@
 //! backspaces, and sequences that move the cursor and erase. All of these lead to the same: states of a row,
 //! of which the caller shows some and keeps the last. Colours, links and titles leave no trace.
 //!
-//! Sequences are taken apart by `vte`, the parser of the terminal Alacritty: the grammar (ECMA-48, and what
-//! terminals made of it) has more corners than patterns reach. A sequence that a line feed interrupts was
-//! none: its characters are shown, so that a stray escape never swallows what follows.
+//! Where a sequence ends is for [`Escape`] to say, as it is for all texts; what it asks for is read by `vte`, the
+//! parser of the terminal Alacritty. A sequence that something else interrupts was none: its characters are shown,
+//! so that a stray escape never swallows what follows.
 
 mod order;
 mod screen;
@@ -18,8 +18,9 @@ use vte::Parser;
 use self::order::Order;
 use self::screen::{Each, Screen};
 pub use self::screen::{Redraw, Shown};
+use crate::model::{Escape, Part};
 
-const ESCAPE: u8 = 0x1b;
+const ESCAPE: char = '\u{1b}';
 
 /// A terminal of which nothing is seen but its text.
 #[derive(Default)]
@@ -35,27 +36,41 @@ pub struct Terminal {
     stepped_back: bool,
 }
 
-#[derive(Default)]
 struct Sequence {
-    parser: Parser,
-    /// What was read, without the escape. Only so much of it as is worth showing.
-    bytes: Vec<u8>,
+    escape: Escape,
+    /// The character it began with.
+    begun: char,
+    /// What came behind that. Only so much of it as is worth showing.
+    text: String,
 }
 
 impl Sequence {
     /// So much of a sequence is shown that turns out to be none.
     const MOST_SHOWN: usize = 4096;
+
+    fn begun_by(c: char) -> Option<Self> {
+        Some(Self { escape: Escape::begun_by(c)?, begun: c, text: String::new() })
+    }
+
+    /// What it asks for.
+    fn order(&self) -> Order {
+        let mut order = Order::default();
+        let mut parser: Parser = Parser::new();
+        match self.begun {
+            ESCAPE => parser.advance(&mut order, b"\x1b"),
+            '\u{9b}' => parser.advance(&mut order, b"\x1b["),
+            // Links and titles ask for nothing.
+            _ => return order,
+        }
+        parser.advance(&mut order, self.text.as_bytes());
+        order
+    }
 }
 
 impl Terminal {
     /// Takes the next bytes, and tells what they change.
     pub fn feed(&mut self, mut bytes: &[u8], each: Each<'_>) {
         while let Some(&first) = bytes.first() {
-            if self.sequence.is_some() {
-                self.sequence_byte(first, each);
-                bytes = &bytes[1..];
-                continue;
-            }
             if let Some((line, rest)) = self.plain_line(bytes) {
                 self.screen.line(line, each);
                 bytes = rest;
@@ -66,7 +81,6 @@ impl Terminal {
                 self.control(first, each);
                 bytes = &bytes[1..];
             } else {
-                self.go_on(each);
                 self.text(&bytes[..text], each);
                 bytes = &bytes[text..];
             }
@@ -75,8 +89,8 @@ impl Terminal {
 
     /// The output has ended: tells what was not told.
     pub fn finish(&mut self, each: Each<'_>) {
-        self.broken_character();
-        self.broken_sequence();
+        self.broken_character(each);
+        self.broken_sequence(each);
         self.screen.finish(each);
     }
 
@@ -103,7 +117,7 @@ impl Terminal {
     /// The next whole line, where it begins at a row's beginning and nothing in it moves the cursor: what
     /// most output is made of, and read without a detour.
     fn plain_line<'a>(&self, bytes: &'a [u8]) -> Option<(Cow<'a, str>, &'a [u8])> {
-        if self.returned || !self.partial.is_empty() || !self.screen.is_fresh() {
+        if self.returned || self.sequence.is_some() || !self.partial.is_empty() || !self.screen.is_fresh() {
             return None;
         }
         let end = bytes.iter().position(|byte| *byte < b' ' && *byte != b'\t')?;
@@ -116,7 +130,10 @@ impl Terminal {
     }
 
     fn control(&mut self, byte: u8, each: Each<'_>) {
-        self.broken_character();
+        self.broken_character(each);
+        if self.goes_into_sequence(char::from(byte), each) {
+            return;
+        }
         let stepped_back = std::mem::replace(&mut self.stepped_back, byte == 0x08);
         match byte {
             // Vertical tabs and form feeds go to a new line, too.
@@ -130,7 +147,7 @@ impl Terminal {
                 self.stepped_back = true;
                 self.screen.backspace(stepped_back, each);
             }
-            ESCAPE => self.sequence = Some(Sequence::begun()),
+            0x1b => self.sequence = Sequence::begun_by(ESCAPE),
             // A bell and its like show nothing.
             _ => {}
         }
@@ -167,7 +184,7 @@ impl Terminal {
             match bad {
                 None => {}
                 Some(Some(length)) => {
-                    self.screen.put(char::REPLACEMENT_CHARACTER);
+                    self.character(char::REPLACEMENT_CHARACTER, each);
                     bytes = &bytes[length..];
                 }
                 Some(None) => {
@@ -179,65 +196,60 @@ impl Terminal {
     }
 
     fn character(&mut self, c: char, each: Each<'_>) {
+        if self.goes_into_sequence(c, each) {
+            return;
+        }
+        self.go_on(each);
         match c {
             // The next line, as a character of its own.
             '\u{85}' => self.screen.line_feed(each),
-            c if is_dropped(c) => {}
+            c if is_dropped(c) => self.sequence = Sequence::begun_by(c),
             c => self.screen.put(c),
         }
     }
 
     /// A character that something else interrupted.
-    fn broken_character(&mut self) {
+    fn broken_character(&mut self, each: Each<'_>) {
         if !std::mem::take(&mut self.partial).is_empty() {
-            self.screen.put(char::REPLACEMENT_CHARACTER);
+            self.character(char::REPLACEMENT_CHARACTER, each);
         }
     }
 
-    fn sequence_byte(&mut self, byte: u8, each: Each<'_>) {
-        const CANCEL: u8 = 0x18;
-        const SUBSTITUTE: u8 = 0x1a;
-        if byte == b'\n' {
-            self.broken_sequence();
-            self.control(byte, each);
-            return;
+    /// Whether the character is a part of the sequence that is being read, and no text.
+    fn goes_into_sequence(&mut self, c: char, each: Each<'_>) -> bool {
+        while let Some(sequence) = &mut self.sequence {
+            let part = sequence.escape.push(c);
+            match part {
+                Part::More | Part::Last => {
+                    if sequence.text.len() < Sequence::MOST_SHOWN {
+                        sequence.text.push(c);
+                    }
+                    if part == Part::Last {
+                        let order = sequence.order();
+                        self.sequence = None;
+                        self.go_on(each);
+                        order.apply(&mut self.screen, each);
+                    }
+                    return true;
+                }
+                Part::Not => self.broken_sequence(each),
+                Part::OfAnother => {
+                    self.broken_sequence(each);
+                    self.sequence = Sequence::begun_by(ESCAPE);
+                }
+            }
         }
-        let Some(sequence) = &mut self.sequence else { return };
-        if byte == CANCEL || byte == SUBSTITUTE {
-            self.sequence = None;
-            return;
-        }
-        if byte == ESCAPE {
-            sequence.bytes.clear();
-        } else if sequence.bytes.len() < Sequence::MOST_SHOWN {
-            sequence.bytes.push(byte);
-        }
-        let mut order = Order::default();
-        sequence.parser.advance(&mut order, &[byte]);
-        // A string ends with an escape, and that with a backslash.
-        if order.complete && byte != ESCAPE {
-            self.sequence = None;
-            self.go_on(each);
-            order.apply(&mut self.screen, each);
-        }
+        false
     }
 
     /// A sequence that was cut off: its characters are shown.
-    fn broken_sequence(&mut self) {
+    fn broken_sequence(&mut self, each: Each<'_>) {
         if let Some(sequence) = self.sequence.take() {
-            let text = String::from_utf8_lossy(&sequence.bytes).into_owned();
-            for c in text.chars().filter(|c| !is_dropped(*c)) {
+            for c in sequence.text.chars().filter(|c| !is_dropped(*c)) {
+                self.go_on(each);
                 self.screen.put(c);
             }
         }
-    }
-}
-
-impl Sequence {
-    fn begun() -> Self {
-        let mut sequence = Self::default();
-        sequence.parser.advance(&mut Order::default(), &[ESCAPE]);
-        sequence
     }
 }
 
@@ -251,6 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::without_escapes;
 
     /// What was told: lines as `=text`, states as `~text`, last states as `!text`.
     fn told(chunks: &[&[u8]]) -> Vec<String> {
@@ -341,6 +354,8 @@ mod tests {
             ("see \x1b]8;id=1;http://x/\x07the page\x1b]8;;\x07.", "see the page."),
             ("\x1b]0;title\x07text", "text"),
             ("\x1bP1$r0m\x1b\\text\x1b_apc\x1b\\", "text"),
+            ("\u{9b}31mre\u{9b}0md \u{9d}8;;http://x/\u{9c}link\u{9d}8;;\u{9c}", "red link"),
+            ("\x1b[1;?2mtext", "text"),
             ("\x1b(B\x1b[?25ltext\x1b[?25h\x1b=", "text"),
             ("be\x07ll\x00\x7f", "bell"),
             ("N\x08NA\x08AM\x08ME\x08E _\x08x", "NAME x"),
@@ -355,6 +370,9 @@ mod tests {
         assert_eq!(shown("a\x1b]0;title\nb\n"), ["=a]0;title", "=b"]);
         assert_eq!(shown("a\x1b[31\nb\x1b"), ["=a[31", "=b"]);
         assert_eq!(shown("a\x1b[3\x18b\n"), ["=ab"]);
+        assert_eq!(shown("a\x1b日本語 text\n"), ["=a日本語 text"]);
+        assert_eq!(shown("a\x1b]8;;http://x \x1b[31mred\x1b[0m\n"), ["=a]8;;http://x red"]);
+        assert_eq!(shown("10%\r\x1b[3\n"), ["~10%", "~[3", "![3"]);
     }
 
     #[test]
@@ -422,7 +440,8 @@ mod tests {
         let piece = prop_oneof![
             4 => any::<u8>().prop_map(|byte| vec![byte]),
             2 => "[a-c日é%0-9 \r\n\x08\t]{1,4}".prop_map(String::into_bytes),
-            2 => "\x1b\\[[0-9;]{0,3}[A-HJKPXsumf]".prop_map(String::into_bytes),
+            2 => "(\x1b\\[|\u{9b})[0-9;]{0,3}[A-HJKPXsumf]".prop_map(String::into_bytes),
+            1 => "[\u{80}-\u{9f}\x1b]".prop_map(String::into_bytes),
             1 => "\x1b[\\]P_]a{0,3}(\x07|\x1b\\\\)?".prop_map(String::into_bytes),
             1 => "\x1b[78DEMc]".prop_map(String::into_bytes),
         ];
@@ -443,6 +462,17 @@ mod tests {
             for text in told(&[&bytes]) {
                 prop_assert!(!text.contains(|c: char| c.is_control() && c != '\t'), "{text:?}");
             }
+        }
+
+        #[test]
+        fn a_line_is_told_as_a_text_is_kept(
+            pieces in proptest::collection::vec(
+                "[a-z0-9é ;]{1,4}|(\x1b\\[|\u{9b})[0-9;]{0,3}m|(\x1b\\]|\u{9d})8;;[a-z]{0,3}(\x07|\x1b\\\\|\u{9c})?",
+                0..20,
+            ),
+        ) {
+            let text = pieces.concat();
+            prop_assert_eq!(shown(&format!("{text}\n")), [format!("={}", without_escapes(&text))]);
         }
 
         #[test]

@@ -32,7 +32,8 @@ pub struct MessageBody {
     #[schema(value_type = Level)]
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// What it says: 1 byte to 64 KiB. Control characters are kept as data.
+    /// What it says: 1 byte to 64 KiB. Terminal escapes, such as colours and links, are taken out, as they are out
+    /// of titles, steps and errors; every other character is kept as it came.
     #[schema(value_type = String, min_length = 1, max_length = 65536, example = "1 200 rows read")]
     message: Option<String>,
     /// The step it belongs to, by path, or by id where that is unique. It must have been declared.

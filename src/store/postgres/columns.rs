@@ -81,7 +81,7 @@ one_column! {
     Author: String = "text", |author| text(author.as_str()), |held| Author::new(original(held)).map_err(unreadable)?;
     String: String = "text", |given| text(given), |held| original(held);
     Option<Title>: Option<String> = "text", |title| title.as_ref().map(Title::as_str).map(text),
-        |held| held.map(original).map(Title::new).transpose().map_err(unreadable)?;
+        |held| held.map(original).map(Title::stored);
     Option<Arc<str>>: Option<String> = "text", |given| given.as_deref().map(text),
         |held| held.map(original).map(Arc::from);
     Execution: i16 = "smallint", |execution| execution_number(*execution) as i16,

@@ -15,7 +15,8 @@ use super::numbers::{Numbers, is_whole};
 use super::unavailable;
 use crate::model::job_fields::job_fields;
 use crate::model::{
-    Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree, Timestamp, Title, Weight, shorten,
+    Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree, Timestamp, Title,
+    Weight, shorten,
 };
 use crate::store::StoreError;
 use crate::store::ledger::by_tag;
@@ -148,7 +149,7 @@ fn message(db: &Connection, n: i64, seq: u64) -> rusqlite::Result<Option<Arc<Las
 fn job(row: &Row<'_>, shared: &SharedSpec) -> rusqlite::Result<(Job, Option<u64>)> {
     let document = Document::read(row.get_ref(10)?.as_str_or_null()?).map_err(unreadable)?;
     let id = JobId(uuid::Uuid::from_slice(row.get_ref(0)?.as_blob()?).map_err(unreadable)?);
-    let title = row.get::<_, Option<String>>(2)?.map(Title::new).transpose().map_err(unreadable)?;
+    let title = row.get::<_, Option<String>>(2)?.map(Title::stored);
     let (created_at, ended_at) = (at(row.get(4)?), at(row.get(5)?));
     let packed = row.get_ref(7)?.as_blob()?;
     if !is_whole(packed) {

@@ -120,13 +120,15 @@ async fn a_list_of_two_mebibytes_is_taken_and_one_of_more_than_eight_is_not() {
 }
 
 #[tokio::test]
-async fn every_character_is_kept_as_it_came() {
+async fn every_character_but_terminal_escapes_is_kept_as_it_came() {
     let (_, _, viewer, reporter, ..) = TestApp::init().await;
     let job = reporter.start("import").await;
-    let controls: String = (0..=0x9f_u8).map(char::from).collect();
+    let begin = |c: &char| matches!(c, '\u{1b}' | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}'..='\u{9f}');
+    let controls: String = (0..=0x9f_u8).map(char::from).filter(|c| !begin(c)).collect();
+    let hostile = HOSTILE.replace("\u{1b}[31m", "");
     let texts = [
         controls.as_str(),
-        HOSTILE,
+        &hostile,
         " \t surrounded \n",
         "\u{1f4a3}\u{0}\u{ffff}\u{10ffff}",
         "\r\n",
@@ -135,6 +137,63 @@ async fn every_character_is_kept_as_it_came() {
     let list: Vec<Value> = texts.iter().map(|text| json!({"type": "info", "message": text})).collect();
     assert_eq!(reporter.post(&job.at("message"), json!(list)).await.status(), 200);
     assert_eq!(viewer.log(&job, "info").await, texts);
+}
+
+/// What stands on every way out is what is looked for: of a sequence of escapes nothing, of one that is cut off
+/// its characters.
+#[tokio::test]
+async fn terminal_escapes_are_no_part_of_what_a_program_says() {
+    let (app, _, viewer, reporter, ..) = TestApp::with().init_sqlite().await;
+    let coloured = "\u{1b}[31mre\u{1b}[0md";
+    let job = reporter.start_with(json!({"feature": "import", "title": format!("{coloured} title")})).await;
+    let link = "see \u{1b}]8;;http://x/\u{1b}\\the page\u{1b}]8;;\u{1b}\\";
+    let declared = json!({"steps": [{"id": coloured, "title": link, "steps": [{"id": "\u{9b}1mparse"}]}]});
+    assert_eq!(reporter.post(&job.at("progress"), declared).await.status(), 200);
+    let moved = json!({"step": format!("{coloured}/parse"), "progress": 0.5});
+    assert_eq!(reporter.post(&job.at("progress"), moved).await.status(), 200);
+    let list = json!([
+        {"type": "info", "message": coloured, "step": coloured, "key": 1},
+        {"type": "info", "message": link, "key": 2},
+        {"type": "info", "message": "\u{9b}31mre\u{9b}0md", "key": 3},
+        {"type": "warning", "message": "red\u{1b}[3", "key": 4},
+        {"type": "warning", "message": "red\u{1b}", "key": 5},
+        {"type": "info", "message": "\u{1b}[0m", "key": 6},
+    ]);
+    let first = reporter.post(&job.at("message"), list.clone()).await;
+    assert_eq!(
+        (first.status().as_u16(), first.json()),
+        (200, reporter.post(&job.at("message"), list).await.json())
+    );
+    let texts = ["red", "see the page", "red", "red[3", "red", " "];
+    assert_eq!(viewer.log(&job, "info,warning").await, texts);
+    let found = viewer.get(&job.at("messages?q=red")).await.json();
+    assert_eq!(found["total"], 4, "{found}");
+    assert_eq!(found["messages"][0]["step"], "red");
+    let text = viewer.get(&job.at("log.txt")).await;
+    assert!(
+        text.text().contains("[red] red\n") && text.text().contains("info     see the page\n"),
+        "{}",
+        text.text()
+    );
+    let fail = json!({"errorMessage": format!("{coloured} alarm"), "epoch": 1});
+    assert_eq!(reporter.post(&job.at("fail"), fail).await.status(), 200);
+
+    let seen = viewer.job(&job).await;
+    assert_eq!((&seen["title"], &seen["error"]), (&json!("red title"), &json!("red alarm")));
+    assert_eq!(
+        (&seen["steps"][0]["id"], &seen["steps"][0]["title"]),
+        (&json!("red"), &json!("see the page"))
+    );
+    for wanted in ["red title", "red alarm"] {
+        let found =
+            viewer.get(&format!("/api/admin/jobs?includePast=true&q={}", encode(wanted))).await.json();
+        assert_eq!(found["jobs"].as_array().map(Vec::len), Some(1), "{wanted}: {found}");
+    }
+    let page = viewer.page(&job.page()).await;
+    let shown = page.assert_page(200);
+    assert!(shown.contains("red title") && shown.contains("see the page") && shown.contains("red[3"));
+    assert!(!shown.contains('\u{1b}') && !shown.contains("\\e[") && !shown.contains("u{9b}"), "{shown}");
+    assert!(!app.everything().await.to_string().contains("\\u001b"));
 }
 
 #[tokio::test]
@@ -261,7 +320,7 @@ async fn a_log_can_be_taken_away_whole_as_text() {
         assert_eq!(reporter.post(&job.at("message"), Value::from(list)).await.status(), 200);
     }
     reporter
-        .post(&job.at("message"), json!({"type": "warning", "message": "two\nlines \u{202e}\u{9b}"}))
+        .post(&job.at("message"), json!({"type": "warning", "message": "two\nlines \u{202e}\u{84}"}))
         .await;
     let reply = viewer.get(&job.at("log.txt")).await;
     assert_eq!(reply.status(), 200);
@@ -270,7 +329,7 @@ async fn a_log_can_be_taken_away_whole_as_text() {
     let infos: Vec<_> = text.lines().filter(|line| line.contains(" info ")).collect();
     assert_eq!(infos.len(), 3_000);
     assert_eq!(infos[2_999], "2026-11-22T16:20:05.123Z info     [load] line 2999");
-    assert!(text.ends_with("Z warning  two\n    lines \\u{202e}\\u{9b}\n"), "{}", &text[text.len() - 80..]);
+    assert!(text.ends_with("Z warning  two\n    lines \\u{202e}\\u{84}\n"), "{}", &text[text.len() - 80..]);
     let warnings = viewer.get(&job.at("log.txt?level=warning")).await;
     assert_eq!(warnings.text().lines().count(), 2);
     assert_eq!(viewer.get(&job.at("log.txt?level=loud")).await.status(), 400);

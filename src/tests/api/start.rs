@@ -96,7 +96,8 @@ async fn what_is_just_within_the_limits_is_taken_and_kept_as_it_came() {
 
     let hostile = importer.start_with(json!({"feature": HOSTILE, "title": HOSTILE, "input": HOSTILE})).await;
     let hostile = importer.job(&hostile).await;
-    assert_eq!((&hostile["title"], &hostile["input"]), (&json!(HOSTILE), &json!(HOSTILE)));
+    assert_eq!((&hostile["feature"], &hostile["input"]), (&json!(HOSTILE), &json!(HOSTILE)));
+    assert_eq!(hostile["title"], HOSTILE.replace("\u{1b}[31m", ""), "but for terminal escapes");
 }
 
 #[tokio::test]

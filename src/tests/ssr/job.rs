@@ -181,7 +181,7 @@ async fn what_a_program_or_a_person_wrote_is_text_and_never_markup() {
     reporter.post(&job.at("fail"), json!({"errorMessage": HOSTILE})).await;
     let page = viewer.page(&job.page()).await;
     assert_escaped(page.assert_page(200));
-    assert!(page.text().contains("\\e[31m"), "control characters are spelt out");
+    assert!(page.text().contains("\\u{202e}"), "what is not seen is spelt out");
 }
 
 #[tokio::test]

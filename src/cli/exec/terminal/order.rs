@@ -7,8 +7,6 @@ use super::screen::{Each, Screen};
 /// What a sequence asks for.
 #[derive(Default)]
 pub struct Order {
-    /// The sequence has come to its end.
-    pub complete: bool,
     action: Option<Action>,
 }
 
@@ -23,7 +21,6 @@ enum Action {
 
 impl Perform for Order {
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _: bool, last: char) {
-        self.complete = true;
         let mut numbers = params.iter().map(|param| param.first().copied().unwrap_or(0));
         let (first, second) = (numbers.next().unwrap_or(0), numbers.next());
         self.action = match (intermediates, last) {
@@ -36,20 +33,7 @@ impl Perform for Order {
     }
 
     fn esc_dispatch(&mut self, intermediates: &[u8], _: bool, byte: u8) {
-        self.complete = true;
         self.action = intermediates.is_empty().then_some(Action::Escape(byte));
-    }
-
-    fn osc_dispatch(&mut self, _: &[&[u8]], _: bool) {
-        self.complete = true;
-    }
-
-    fn unhook(&mut self) {
-        self.complete = true;
-    }
-
-    fn print(&mut self, _: char) {
-        self.complete = true;
     }
 }
 
