@@ -28,6 +28,7 @@ mod password;
 mod refusal;
 mod role;
 mod status;
+mod step_spec;
 mod step_tree;
 mod tail;
 mod text;
@@ -56,7 +57,8 @@ pub use password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, WrongPasswordLength, 
 pub use refusal::{Ended, Refusal};
 pub use role::{Permission, Role};
 pub use status::{Outcome, Status};
-pub use step_tree::{Step, StepSpec, StepTree, Weight};
+pub use step_spec::{StepSpec, Weight};
+pub use step_tree::{Siblings, Step, StepTree, Steps};
 pub use tail::{LeftOut, Tail, Tails};
 pub use text::{Author, Feature, Invalid, MessageText, Reason, Tag, Title, shorten};
 pub use time::Timestamp;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::actor::Actor;
 use super::event::{Cause, Level, Stopped};
 use super::job::ProgressSource;
-use super::step_tree::StepSpec;
+use super::step_spec::StepSpec;
 use super::text::{MessageText, Reason};
 use super::time::Timestamp;
 

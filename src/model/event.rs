@@ -10,7 +10,7 @@ use super::health::span_words;
 use super::job::{Dropped, ProgressSource, Spec};
 use super::log_line::LineKind;
 use super::status::Status;
-use super::step_tree::StepSpec;
+use super::step_spec::StepSpec;
 use super::text::{MessageText, Reason};
 use super::time::Timestamp;
 

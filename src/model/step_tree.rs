@@ -9,105 +9,18 @@
 //! with the bar that moves back left out. Given up: setting a parent's number directly. Two sources for
 //! one number is how the original's progress stood still while its sub-steps finished.
 
+mod declare;
+mod steps;
+
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
+use self::steps::Names;
+pub use self::steps::{Siblings, Steps};
 use super::escapes::without_escapes;
 use super::refusal::Refusal;
-use super::text::{Invalid, Title};
+use super::step_spec::Weight;
 use super::time::Timestamp;
-
-/// How much a step counts among its siblings: finite, 0 to 1 000 000 000. Zero is honoured: such a step
-/// is shown and tracked, and moves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Weight(f64);
-
-impl Weight {
-    /// The greatest weight: high enough for any ratio, low enough that sums stay exact.
-    pub const MAX: f64 = 1e9;
-    /// What a step weighs where nothing is said.
-    pub const ONE: Self = Self(1.0);
-
-    /// Checks a weight.
-    pub fn new(weight: f64) -> Result<Self, Invalid> {
-        if weight.is_finite() && (0.0..=Self::MAX).contains(&weight) {
-            Ok(Self(weight))
-        } else {
-            Err(Invalid::new("weight", "must be a number between 0 and 1000000000"))
-        }
-    }
-}
-
-impl TryFrom<f64> for Weight {
-    type Error = Invalid;
-
-    fn try_from(weight: f64) -> Result<Self, Invalid> {
-        Self::new(weight)
-    }
-}
-
-impl From<Weight> for f64 {
-    fn from(weight: Weight) -> Self {
-        weight.0
-    }
-}
-
-/// A step as its reporter declares it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StepSpec {
-    /// Names the step among its siblings: 1 to 200 characters, without `/`. Terminal escapes are no part of it.
-    pub id: String,
-    /// What people read; the id where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// See [`Weight`]; 1 where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<f64>,
-    /// The steps it is made of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub steps: Vec<StepSpec>,
-}
-
-impl StepSpec {
-    /// A leaf of weight 1.
-    pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), title: None, weight: None, steps: Vec::new() }
-    }
-
-    /// The same step with another weight.
-    #[must_use]
-    pub fn weight(mut self, weight: f64) -> Self {
-        self.weight = Some(weight);
-        self
-    }
-
-    /// The same step with a title.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
-        self
-    }
-
-    /// The same step, made of others.
-    #[must_use]
-    pub fn steps(mut self, steps: impl IntoIterator<Item = Self>) -> Self {
-        self.steps.extend(steps);
-        self
-    }
-
-    /// Takes terminal escapes out of its names, and of those below it.
-    pub(crate) fn drop_escapes(&mut self) {
-        for name in [Some(&mut self.id), self.title.as_mut()].into_iter().flatten() {
-            if let Cow::Owned(plain) = without_escapes(name) {
-                *name = plain;
-            }
-        }
-        self.steps.iter_mut().for_each(Self::drop_escapes);
-    }
-}
 
 /// One step of a job's tree.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +36,7 @@ pub struct Step {
     /// The step it belongs to; `None` at the top.
     pub parent: Option<usize>,
     /// The steps it is made of, in the order they were declared.
-    pub children: Vec<usize>,
+    pub children: Siblings,
     /// When it, or a step within it, was first reported on.
     pub started_at: Option<Timestamp>,
     /// When it reached 1; empty again if it grew afterwards.
@@ -142,11 +55,13 @@ impl Step {
     }
 }
 
-/// All steps of a job. A step's index never changes, and a parent's is always lower than its children's.
+/// All steps of a job. A step's index never changes, and a parent's is always lower than its children's. Copies
+/// share what neither has changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepTree {
-    steps: Vec<Step>,
-    top: Vec<usize>,
+    steps: Steps,
+    top: Siblings,
+    names: Names,
 }
 
 /// What a report on a leaf did to the tree.
@@ -170,57 +85,38 @@ impl StepTree {
 
     /// Puts a tree together again from stored steps, in index order. Parents' numbers are worked out anew.
     pub fn restore(mut steps: Vec<Step>) -> Self {
-        let mut top = Vec::new();
+        let mut top = Siblings::default();
         for index in 0..steps.len() {
+            // A parent comes before its children, or is none.
+            steps[index].parent = steps[index].parent.filter(|&parent| parent < index);
             match steps[index].parent {
-                Some(parent) if parent < index => steps[parent].children.push(index),
-                _ => top.push(index),
+                Some(parent) => steps[parent].children.push(index),
+                None => top.push(index),
             }
         }
-        let mut tree = Self { steps, top };
-        tree.recompute();
+        let mut tree = Self { steps: steps.into_iter().collect(), top, names: Names::default() };
+        tree.names.add_from(0, &tree.steps);
+        for index in (0..tree.steps.len()).rev() {
+            if !tree.steps[index].children.is_empty() {
+                let mut children = std::mem::take(&mut tree.steps.to_mut(index).children);
+                (0..children.blocks()).for_each(|block| children.sum_up(block, &tree.steps));
+                let step = tree.steps.to_mut(index);
+                (step.progress, step.children) = (children.mean(), children);
+            }
+        }
+        (0..tree.top.blocks()).for_each(|block| tree.top.sum_up(block, &tree.steps));
         tree
-    }
-
-    /// Checks steps that come from elsewhere, in index order, as [`Self::check`] checks a declaration.
-    pub fn check_stored(steps: &[Step]) -> Result<(), Refusal> {
-        let invalid = |problem: String| Err(Refusal::Invalid(Invalid::new("steps", problem)));
-        if steps.len() > Self::MAX_STEPS {
-            return invalid(format!("may be {} in one job at most", Self::MAX_STEPS));
-        }
-        let mut depths: Vec<usize> = Vec::with_capacity(steps.len());
-        let mut names = std::collections::HashSet::with_capacity(steps.len());
-        for (index, step) in steps.iter().enumerate() {
-            check_id(&step.id)?;
-            if let Some(title) = &step.title {
-                Title::new(title.as_str())?;
-            }
-            if !(step.progress.is_finite() && (0.0..=1.0).contains(&step.progress)) {
-                return invalid("must have a progress between 0 and 1".to_owned());
-            }
-            let depth = match step.parent {
-                None => 1,
-                Some(parent) if parent < index => depths[parent] + 1,
-                Some(_) => return invalid("must come after the step they belong to".to_owned()),
-            };
-            if depth > Self::MAX_DEPTH {
-                return invalid(format!("may be nested {} deep at most", Self::MAX_DEPTH));
-            }
-            depths.push(depth);
-            if !names.insert((step.parent, step.id.as_str())) {
-                return Err(Refusal::DuplicateStep { step: step.id.clone() });
-            }
-        }
-        Ok(())
     }
 
     /// Moves every time there is. Returns the indexes of the steps that have one.
     pub fn move_times(&mut self, moved: impl Fn(Timestamp) -> Timestamp) -> Vec<usize> {
         let mut touched = Vec::new();
-        for (index, step) in self.steps.iter_mut().enumerate() {
-            if step.started_at.is_some() || step.ended_at.is_some() {
-                step.started_at = step.started_at.map(&moved);
-                step.ended_at = step.ended_at.map(&moved);
+        for index in 0..self.steps.len() {
+            let Step { started_at, ended_at, .. } = self.steps[index];
+            if started_at.is_some() || ended_at.is_some() {
+                let step = self.steps.to_mut(index);
+                step.started_at = started_at.map(&moved);
+                step.ended_at = ended_at.map(&moved);
                 touched.push(index);
             }
         }
@@ -228,7 +124,7 @@ impl StepTree {
     }
 
     /// All steps, in index order.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &Steps {
         &self.steps
     }
 
@@ -244,7 +140,7 @@ impl StepTree {
 
     /// The weighted mean of the top steps: 0..=1, and 0 for an empty tree.
     pub fn progress(&self) -> f64 {
-        self.mean(&self.top)
+        self.top.mean()
     }
 
     /// A step's path, such as `load/parse`.
@@ -284,9 +180,8 @@ impl StepTree {
         if let Some(index) = self.find_path(name) {
             return Ok(index);
         }
-        let mut same = self.steps.iter().enumerate().filter(|(_, step)| step.id == name);
-        match (same.next(), same.next()) {
-            (Some((index, _)), None) => Ok(index),
+        match self.names.find_anywhere(name, &self.steps) {
+            (Some(index), None) => Ok(index),
             (Some(_), Some(_)) => Err(Refusal::AmbiguousStep { step: name.to_owned() }),
             (None, _) => Err(Refusal::UnknownStep {
                 step: name.to_owned(),
@@ -296,14 +191,12 @@ impl StepTree {
     }
 
     fn find_path(&self, path: &str) -> Option<usize> {
-        let mut level = &self.top;
-        let mut found = None;
-        for name in path.split('/') {
-            let index = *level.iter().find(|&&index| self.steps[index].id == name)?;
-            found = Some(index);
-            level = &self.steps[index].children;
-        }
-        found
+        path.split('/').try_fold(None, |parent, id| self.child(parent, id).map(Some)).flatten()
+    }
+
+    /// The step of that name at the top, or below that step.
+    fn child(&self, parent: Option<usize>, id: &str) -> Option<usize> {
+        self.names.find(id, parent, &self.steps)
     }
 
     /// The step that is being worked on: the deepest one that was started last and has not ended.
@@ -314,134 +207,6 @@ impl StepTree {
             .filter(|(_, step)| step.children.is_empty() && step.started_at.is_some() && !step.is_done())
             .max_by_key(|(index, step)| (step.started_at, *index))
             .map(|(index, _)| index)
-    }
-
-    /// Checks a declaration against this tree, changing nothing.
-    pub fn check(&self, specs: &[StepSpec]) -> Result<(), Refusal> {
-        if specs.is_empty() {
-            return Err(Refusal::Invalid(Invalid::new("steps", "must name at least one step")));
-        }
-        let mut count = self.steps.len();
-        self.check_level(specs, Some(&self.top), 1, &mut count)
-    }
-
-    fn check_level(
-        &self,
-        specs: &[StepSpec],
-        level: Option<&[usize]>,
-        depth: usize,
-        count: &mut usize,
-    ) -> Result<(), Refusal> {
-        if depth > Self::MAX_DEPTH {
-            return Err(Refusal::Invalid(Invalid::new(
-                "steps",
-                format!("may be nested {} deep at most", Self::MAX_DEPTH),
-            )));
-        }
-        let mut seen = std::collections::HashSet::with_capacity(specs.len());
-        let known: std::collections::HashMap<&str, usize> =
-            level.unwrap_or_default().iter().map(|&index| (self.steps[index].id.as_str(), index)).collect();
-        for spec in specs {
-            check_id(&spec.id)?;
-            if !seen.insert(spec.id.as_str()) {
-                return Err(Refusal::DuplicateStep { step: spec.id.clone() });
-            }
-            if let Some(title) = &spec.title {
-                Title::new(title.as_str())?;
-            }
-            if let Some(weight) = spec.weight {
-                Weight::new(weight)?;
-            }
-            let existing = known.get(spec.id.as_str()).copied();
-            if existing.is_none() {
-                *count += 1;
-                if *count > Self::MAX_STEPS {
-                    return Err(Refusal::Invalid(Invalid::new(
-                        "steps",
-                        format!("may be {} in one job at most", Self::MAX_STEPS),
-                    )));
-                }
-            }
-            let below = existing.map(|index| self.steps[index].children.as_slice());
-            self.check_level(&spec.steps, below, depth + 1, count)?;
-        }
-        Ok(())
-    }
-
-    /// Adds what [`Self::check`] accepted. Returns the indexes of all steps it added or changed.
-    pub fn declare(&mut self, specs: &[StepSpec], at: Timestamp) -> Vec<usize> {
-        let mut touched = Vec::new();
-        self.declare_level(specs, None, &mut touched);
-        self.recompute();
-        // A finished step that got more to do is not finished; one whose weights now add up is.
-        for (index, step) in self.steps.iter_mut().enumerate() {
-            let was = step.ended_at;
-            step.ended_at = step.is_done().then(|| was.unwrap_or(at));
-            if step.ended_at != was {
-                touched.push(index);
-            }
-        }
-        touched.sort_unstable();
-        touched.dedup();
-        touched
-    }
-
-    fn declare_level(&mut self, specs: &[StepSpec], parent: Option<usize>, touched: &mut Vec<usize>) {
-        let known: std::collections::HashMap<String, usize> =
-            self.level(parent).iter().map(|&index| (self.steps[index].id.clone(), index)).collect();
-        for spec in specs {
-            let weight = spec.weight.and_then(|weight| Weight::new(weight).ok());
-            let title = spec.title.clone().filter(|title| *title != spec.id);
-            let index = match known.get(&spec.id) {
-                Some(&index) => {
-                    let step = &mut self.steps[index];
-                    let titled = spec.title.is_some() && step.title != title;
-                    let weighed = weight.is_some_and(|weight| step.weight != weight);
-                    if titled {
-                        step.title = title;
-                    }
-                    if let Some(weight) = weight {
-                        step.weight = weight;
-                    }
-                    if titled || weighed {
-                        touched.push(index);
-                    }
-                    index
-                }
-                None => {
-                    let index = self.steps.len();
-                    self.steps.push(Step {
-                        id: spec.id.clone(),
-                        title,
-                        weight: weight.unwrap_or(Weight::ONE),
-                        progress: 0.0,
-                        parent,
-                        children: Vec::new(),
-                        started_at: None,
-                        ended_at: None,
-                    });
-                    match parent {
-                        Some(parent) => self.steps[parent].children.push(index),
-                        None => self.top.push(index),
-                    }
-                    touched.push(index);
-                    index
-                }
-            };
-            let before = touched.len();
-            self.declare_level(&spec.steps, Some(index), touched);
-            if touched.len() > before {
-                // Its number is the mean of what is below it.
-                touched.push(index);
-            }
-        }
-    }
-
-    fn level(&self, parent: Option<usize>) -> &[usize] {
-        match parent {
-            Some(parent) => &self.steps[parent].children,
-            None => &self.top,
-        }
     }
 
     /// Checks a report on the step at `index`, changing nothing. On a step made of others only 1 is
@@ -464,7 +229,7 @@ impl StepTree {
         if self.steps[index].children.is_empty() {
             self.set_leaf(index, value, at, &mut touched);
         } else {
-            let mut todo = self.steps[index].children.clone();
+            let mut todo = self.steps[index].children.to_vec();
             while let Some(next) = todo.pop() {
                 if self.steps[next].children.is_empty() {
                     self.set_leaf(next, 1.0, at, &mut touched);
@@ -473,18 +238,8 @@ impl StepTree {
                 }
             }
         }
-        // Deepest first: a parent's index is lower than its children's, so one pass mends all means.
-        let mut parents: std::collections::BTreeSet<usize> =
-            touched.iter().filter_map(|&index| self.steps[index].parent).collect();
-        while let Some(parent) = parents.pop_last() {
-            let mean = self.mean(&self.steps[parent].children);
-            let step = &mut self.steps[parent];
-            step.progress = mean;
-            step.started_at.get_or_insert(at);
-            if step.is_done() {
-                step.ended_at.get_or_insert(at);
-            }
-            parents.extend(step.parent);
+        for parent in self.mend_means(&touched, at) {
+            self.steps.to_mut(parent).started_at.get_or_insert(at);
             touched.push(parent);
         }
         touched.sort_unstable();
@@ -493,10 +248,10 @@ impl StepTree {
     }
 
     fn set_leaf(&mut self, index: usize, value: f64, at: Timestamp, touched: &mut Vec<usize>) {
-        let step = &mut self.steps[index];
-        if value <= step.progress && step.started_at.is_some() {
+        if value <= self.steps[index].progress && self.steps[index].started_at.is_some() {
             return;
         }
+        let step = self.steps.to_mut(index);
         step.started_at.get_or_insert(at);
         step.progress = step.progress.max(value);
         if step.is_done() {
@@ -505,50 +260,42 @@ impl StepTree {
         touched.push(index);
     }
 
-    fn recompute(&mut self) {
-        for index in (0..self.steps.len()).rev() {
-            if !self.steps[index].children.is_empty() {
-                self.steps[index].progress = self.mean(&self.steps[index].children);
+    /// Works out again what the steps above these are, whose numbers, weights or places are new. Returns their
+    /// indexes.
+    fn mend_means(&mut self, changed: &[usize], at: Timestamp) -> Vec<usize> {
+        let mut mended = Vec::new();
+        // Deepest first: a parent's index is lower than its children's, so one pass mends all means.
+        let mut blocks: BTreeSet<(Option<usize>, usize)> =
+            changed.iter().map(|&index| self.block_of(index)).collect();
+        while let Some((parent, block)) = blocks.pop_last() {
+            let Some(parent) = parent else {
+                self.top.sum_up(block, &self.steps);
+                continue;
+            };
+            let mut children = std::mem::take(&mut self.steps.to_mut(parent).children);
+            children.sum_up(block, &self.steps);
+            let is_last = blocks.last().is_none_or(|(other, _)| *other != Some(parent));
+            let step = self.steps.to_mut(parent);
+            if is_last {
+                step.progress = children.mean();
+                // A finished step that got more to do is not finished; one whose weights now add up is.
+                step.ended_at = step.is_done().then(|| step.ended_at.unwrap_or(at));
+                mended.push(parent);
+            }
+            step.children = children;
+            if is_last {
+                blocks.insert(self.block_of(parent));
             }
         }
+        mended
     }
 
-    fn mean(&self, level: &[usize]) -> f64 {
-        if level.is_empty() {
-            return 0.0;
-        }
-        let (mut total, mut sum, mut done) = (0.0, 0.0, true);
-        let mut all_done = true;
-        for &index in level {
-            let step = &self.steps[index];
-            total += step.weight.0;
-            sum += step.weight.0 * step.progress;
-            all_done &= step.is_done();
-            done &= step.is_done() || step.weight.0 == 0.0;
-        }
-        if total == 0.0 {
-            // Nothing weighs anything: there is no mean, only done or not done.
-            return if all_done { 1.0 } else { 0.0 };
-        }
-        if done {
-            return 1.0;
-        }
-        // Rounding must not finish what is not finished.
-        (sum / total).min(1.0 - f64::EPSILON)
+    /// Whose child a step is, and the block of siblings it is in.
+    fn block_of(&self, index: usize) -> (Option<usize>, usize) {
+        let parent = self.steps[index].parent;
+        let siblings = parent.map_or(&self.top, |parent| &self.steps[parent].children);
+        (parent, siblings.block_of(index))
     }
-}
-
-fn check_id(id: &str) -> Result<(), Refusal> {
-    let problem = if id.trim().is_empty() {
-        "is required for each step and must not be blank"
-    } else if id.contains('/') {
-        "must not contain `/`, which separates the names of a path"
-    } else if id.chars().count() > StepTree::MAX_ID_CHARS {
-        "must have at most 200 characters"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::Invalid(Invalid::new("id", problem)))
 }
 
 #[cfg(test)]
@@ -556,6 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::StepSpec;
 
     const AT: Timestamp = Timestamp(1_000);
 
@@ -719,10 +467,12 @@ mod tests {
                     prop_assert!((0.0..=1.0).contains(&step.progress));
                     prop_assert!(step.progress >= before.steps()[index].progress);
                     if !step.children.is_empty() {
-                        prop_assert_eq!(step.progress, tree.mean(&step.children));
+                        prop_assert!((step.progress - mean(&tree, &step.children)).abs() < 1e-9);
+                        prop_assert_eq!(step.is_done(), mean(&tree, &step.children) == 1.0);
                     }
                 }
                 prop_assert!(tree.progress() >= before.progress());
+                prop_assert_eq!(&StepTree::restore(stored(&before)), &before, "what it was copied from is as it was");
                 prop_assert_eq!(&StepTree::restore(stored(&tree)), &tree);
             }
             for index in 0..tree.steps().len() {
@@ -752,8 +502,69 @@ mod tests {
         }
     }
 
+    /// What a report costs is what it touches: the blocks of the step, of those above it and of their sums.
+    #[test]
+    fn of_a_large_tree_a_report_copies_a_small_part() {
+        let specs: Vec<_> = (0..100)
+            .map(|n| StepSpec::new(format!("p{n}")).steps((0..99).map(|m| StepSpec::new(format!("s{m}")))))
+            .collect();
+        let before = tree(&specs);
+        let mut after = before.clone();
+        assert_eq!(before.steps().blocks_not_shared_with(after.steps()), 0);
+        assert_eq!(after.steps().len(), 9_900 + 100);
+        report(&mut after, "p50/s50", 0.5);
+        assert_eq!(before.steps().blocks_not_shared_with(after.steps()), 2, "its own, and its parent's");
+        assert_eq!((before.progress(), before.steps()[before.find("p50/s50").unwrap()].progress), (0.0, 0.0));
+        assert_eq!(after, StepTree::restore(stored(&after)));
+        // To declare what is there, and to say what is known, copies nothing.
+        let same = after.clone();
+        assert_eq!(after.declare(&specs, AT), [0_usize; 0]);
+        report(&mut after, "p50/s50", 0.4);
+        assert_eq!(same.steps().blocks_not_shared_with(after.steps()), 0);
+    }
+
+    /// A level of this size is summed up in several blocks.
+    #[test]
+    fn a_wide_level_has_the_mean_of_all_its_steps() {
+        let specs: Vec<_> =
+            (0..100_u8).map(|n| StepSpec::new(format!("s{n}")).weight(f64::from(n % 7))).collect();
+        let mut tree = tree(&specs);
+        for n in (0..100_u8).rev() {
+            report(&mut tree, &format!("s{n}"), f64::from(n) / 99.0);
+            assert!((tree.progress() - mean(&tree, tree.top())).abs() < 1e-12, "{n}");
+        }
+        tree.declare(&[StepSpec::new("s7").weight(900.0), StepSpec::new("late").weight(0.0)], AT);
+        assert!((tree.progress() - mean(&tree, tree.top())).abs() < 1e-12);
+        for n in 0..100 {
+            report(&mut tree, &format!("s{n}"), 1.0);
+        }
+        assert_eq!(tree.progress(), 1.0, "what weighs nothing is not waited for");
+        assert_eq!(tree, StepTree::restore(stored(&tree)));
+    }
+
+    #[test]
+    fn stored_steps_that_name_no_parent_before_them_are_at_the_top() {
+        let specs = [StepSpec::new("a"), StepSpec::new("b")];
+        let mut steps = stored(&tree(&specs));
+        (steps[0].parent, steps[1].parent) = (Some(0), Some(7));
+        let mut tree = StepTree::restore(steps);
+        assert_eq!((tree.top(), tree.path(1).as_str()), (&[0, 1][..], "b"));
+        report(&mut tree, "a", 1.0);
+        assert_eq!(tree.progress(), 0.5);
+    }
+
+    fn mean(tree: &StepTree, level: &[usize]) -> f64 {
+        let steps = || level.iter().map(|&index| &tree.steps()[index]);
+        let weight: f64 = steps().map(|step| f64::from(step.weight)).sum();
+        if steps().filter(|step| weight == 0.0 || f64::from(step.weight) > 0.0).all(Step::is_done) {
+            return 1.0;
+        }
+        let done: f64 = steps().map(|step| f64::from(step.weight) * step.progress).sum();
+        if weight == 0.0 { 0.0 } else { (done / weight).min(1.0 - f64::EPSILON) }
+    }
+
     /// The tree's steps as a store keeps them: without what is derived.
     fn stored(tree: &StepTree) -> Vec<Step> {
-        tree.steps().iter().map(|step| Step { children: Vec::new(), ..step.clone() }).collect()
+        tree.steps().iter().map(|step| Step { children: Siblings::default(), ..step.clone() }).collect()
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::job_fields::job_fields;
 use crate::model::job_fields::types::*;
 use crate::model::{
-    Event, EventKind, EventSource, Job, JobId, MessageText, Step, StepTree, Weight, check_imported_document,
+    Event, EventKind, EventSource, Job, JobId, MessageText, Siblings, Step, StepTree, Weight,
+    check_imported_document,
 };
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -122,7 +123,7 @@ impl JobRecord {
             weight: step.weight,
             progress: step.progress,
             parent: step.parent,
-            children: Vec::new(),
+            children: Siblings::default(),
             started_at: step.started_at,
             ended_at: step.ended_at,
         };

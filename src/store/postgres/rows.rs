@@ -10,7 +10,7 @@ use super::connect::{DbError, unavailable};
 use super::job_columns;
 use super::text::{ESCAPE, original, stored};
 use crate::model::{
-    Counts, Event, Job, LeftOut, LineKind, LogLine, Status, Step, StepTree, Tag, Timestamp, Weight,
+    Counts, Event, Job, LeftOut, LineKind, LogLine, Siblings, Status, Step, StepTree, Tag, Timestamp, Weight,
 };
 use crate::store::StoreError;
 use crate::store::ledger::by_tag;
@@ -57,7 +57,7 @@ pub(super) fn step(row: &Row) -> Result<(i64, Step), StoreError> {
         weight: Weight::new(get(row, 3)?).unwrap_or(Weight::ONE),
         progress: get(row, 4)?,
         parent: get::<Option<i32>>(row, 5)?.and_then(|parent| usize::try_from(parent).ok()),
-        children: Vec::new(),
+        children: Siblings::default(),
         started_at: at(row, 6)?,
         ended_at: at(row, 7)?,
     };

@@ -15,7 +15,7 @@ use super::numbers::{Numbers, is_whole};
 use super::unavailable;
 use crate::model::job_fields::job_fields;
 use crate::model::{
-    Job, JobId, LastMessage, Level, LineKind, Spec, Status, Step, StepTree, Timestamp, Title,
+    Job, JobId, LastMessage, Level, LineKind, Siblings, Spec, Status, Step, StepTree, Timestamp, Title,
     Weight, shorten,
 };
 use crate::store::StoreError;
@@ -194,7 +194,7 @@ pub(super) fn steps(db: &Connection, n: i64) -> rusqlite::Result<StepTree> {
             weight: Weight::new(row.get(2)?).unwrap_or(Weight::ONE),
             progress: row.get(3)?,
             parent: row.get::<_, Option<i64>>(4)?.and_then(|parent| usize::try_from(parent).ok()),
-            children: Vec::new(),
+            children: Siblings::default(),
             started_at: at(row.get(5)?),
             ended_at: at(row.get(6)?),
         })
