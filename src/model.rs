@@ -10,6 +10,7 @@
 //! an old log; it only decides new commands differently.
 
 mod actor;
+mod apply;
 mod attention;
 mod command;
 mod decide;
