@@ -316,8 +316,9 @@ pub struct NodeRecord {
     pub here: bool,
 }
 
-/// Hears how far a long operation of the store has come: done and total, in units of its own. Answers
-/// whether to go on; an operation that was told to stop ends as [`StoreError::Unavailable`].
+/// Hears how far a long operation of the store has come: done and total, in units of its own. Where the total is 0
+/// nobody knows how much there is to do, and what is done is counted in small steps. Answers whether to go on; an
+/// operation that was told to stop ends as [`StoreError::Unavailable`].
 pub type StoreProgress = Box<dyn FnMut(u64, u64) -> bool + Send>;
 
 /// What an operation ends with that was told to stop.

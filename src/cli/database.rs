@@ -14,6 +14,7 @@ use crate::store::{
     AccountStore, JobStore, PostgresAccounts, PostgresSettings, PostgresStore, SqliteAccounts, SqliteStore,
     StoreProgress,
 };
+use crate::view::thousands;
 
 /// Which database.
 #[derive(Clone, Debug, Args)]
@@ -118,12 +119,20 @@ pub fn progress_line(what: &'static str) -> StoreProgress {
     let watched = std::io::stderr().is_terminal();
     let mut said = u64::MAX;
     Box::new(move |done, total| {
-        let percent = done * 100 / total.max(1);
-        if watched && percent != said {
-            said = percent;
-            let end = if done >= total { "\n" } else { "" };
+        let known = total > 0;
+        let reached = if known { done * 100 / total } else { done / 100_000 };
+        if watched && reached != said {
+            said = reached;
             // Where the terminal was closed, the operation goes on unseen.
-            let _ = write!(std::io::stderr(), "\r{what}: {percent} %{end}");
+            let _ = match known {
+                true => {
+                    let end = if done >= total { "\n" } else { "" };
+                    write!(std::io::stderr(), "\r{what}: {reached} %                    {end}")
+                }
+                false => {
+                    write!(std::io::stderr(), "\r{what}: {} steps of SQLite's own check", thousands(done))
+                }
+            };
         }
         true
     })

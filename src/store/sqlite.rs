@@ -134,7 +134,7 @@ impl SqliteStore {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let read = self.look_through(query).await;
+        let read = self.look_through(|db| query(db)).await;
         self.shared.note_read(&read);
         read
     }
@@ -163,10 +163,10 @@ impl SqliteStore {
     /// write their copy. That says nothing of the store.
     async fn look_through<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        query: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let readers = Arc::clone(&self.readers);
-        blocking(move || readers.with(query)).await
+        blocking(move || readers.lend(query)).await
     }
 }
 

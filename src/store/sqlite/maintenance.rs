@@ -1,6 +1,7 @@
 //! Long operations over the whole file: is it sound, and a copy of it.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -14,9 +15,72 @@ use crate::watch::guarded;
 /// How many problems are spelt out.
 const MAX_PROBLEMS: usize = 100;
 
+/// SQLite's steps between two looks at who listens: a page of the file each, or a piece of a comparison.
+const STEPS_BETWEEN_LOOKS: u32 = 1_000;
+
+/// Whoever hears how far a check has come, also while SQLite is busy with a single statement.
+struct Listener(Mutex<Listening>);
+
+struct Listening {
+    progress: StoreProgress,
+    /// How far it has come: of how much, where that is known, and otherwise how many steps.
+    done: u64,
+    total: u64,
+    told_to_stop: bool,
+}
+
+impl Listening {
+    fn tell(&mut self) -> bool {
+        self.told_to_stop |= !(self.progress)(self.done, self.total);
+        !self.told_to_stop
+    }
+}
+
+impl Listener {
+    fn new(progress: StoreProgress) -> Self {
+        Self(Mutex::new(Listening { progress, done: 0, total: 0, told_to_stop: false }))
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// So much is done. Answers whether to go on.
+    fn reached(&self, done: u64, total: u64) -> bool {
+        let mut listening = self.listening();
+        (listening.done, listening.total) = (done, total);
+        listening.tell()
+    }
+
+    /// SQLite has gone on. Answers whether it may.
+    fn stepped(&self) -> bool {
+        let mut listening = self.listening();
+        if listening.total == 0 {
+            listening.done += u64::from(STEPS_BETWEEN_LOOKS);
+        }
+        listening.tell()
+    }
+
+    fn told_to_stop(&self) -> bool {
+        self.listening().told_to_stop
+    }
+}
+
 /// Looks whether pages, log, jobs and counters agree: SQLite's own check, each job against its log, the
-/// counters against the rows.
-pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
+/// counters against the rows. How much the first of them has to do nobody knows; it counts its steps.
+pub(super) fn check(db: &mut Connection, progress: StoreProgress) -> Result<IntegrityReport, StoreError> {
+    let listener = Arc::new(Listener::new(progress));
+    let heard = Arc::clone(&listener);
+    let stops = move || !heard.stepped();
+    db.progress_handler(STEPS_BETWEEN_LOOKS as i32, Some(stops)).map_err(unavailable)?;
+    let checked = check_all(db, &listener);
+    let nobody: Option<fn() -> bool> = None;
+    db.progress_handler(0, nobody).map_err(unavailable)?;
+    // A statement that is stopped fails in words of SQLite's own.
+    if checked.is_err() && listener.told_to_stop() { Err(told_to_stop()) } else { checked }
+}
+
+fn check_all(db: &Connection, listener: &Listener) -> Result<IntegrityReport, StoreError> {
     // One snapshot, or work going on would look like a contradiction.
     let db = db.unchecked_transaction().map_err(unavailable)?;
     let mut report = IntegrityReport::default();
@@ -29,7 +93,7 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
     report
         .problems
         .extend(pages.into_iter().filter(|line| line != "ok").map(|line| format!("SQLite: {line}")));
-    let mut go_on = progress(1, total);
+    let mut go_on = listener.reached(1, total);
 
     let differing: Vec<(String, i64, i64)> = db
         .prepare(
@@ -73,7 +137,7 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
     if astray > 0 {
         report.problems.push(format!("{astray} labels are not listed as the jobs that have ended have them"));
     }
-    go_on &= progress(2, total);
+    go_on &= listener.reached(2, total);
 
     let mut reader = rows::JobReader::new(&db);
     let mut last = 0_i64;
@@ -128,7 +192,7 @@ pub(super) fn check(db: &Connection, mut progress: StoreProgress) -> Result<Inte
         if report.problems.len() < MAX_PROBLEMS {
             report.problems.extend(problem);
         }
-        go_on = progress(report.jobs + 2, total);
+        go_on = listener.reached(report.jobs + 2, total);
     }
     let entries: i64 = db
         .query_row("select count(*) from event where job not in (select job from ownerless)", [], |row| {
@@ -222,7 +286,10 @@ mod tests {
 
     use super::*;
     use crate::library::Jobs;
-    use crate::model::{Actor, Author, Command, Context, Feature, NewJob, Spec, Tag, Timestamp};
+    use crate::model::{
+        Actor, Author, Command, Context, Feature, Level, MessageText, NewJob, Report, ReportItem, Spec, Tag,
+        Timestamp,
+    };
     use crate::store::{CreateRules, JobStore, SqliteStore};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,5 +344,42 @@ mod tests {
         db.execute_batch("delete from job_tag where status = 5").unwrap();
         assert_eq!(store.prune(0, None, 9).await.unwrap().jobs, 3);
         assert_eq!(problems().await, Vec::<String>::new());
+    }
+
+    /// SQLite's own look at the file is one statement, and takes minutes where the file is large.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_check_is_heard_of_and_can_be_stopped_while_sqlite_looks_at_its_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(&folder.path().join("jobs.db")).unwrap());
+        let jobs = Jobs::new(Arc::clone(&store) as Arc<dyn JobStore>);
+        let id = jobs.create_job("import", "anna").await.unwrap();
+        let said = |n: i32| ReportItem::Message {
+            level: Level::Info,
+            text: MessageText::new(format!("line {n}")).unwrap(),
+            step: None,
+            key: None,
+        };
+        let report = Report { epoch: None, items: (0..5_000).map(said).collect() };
+        let context = Context { actor: Actor::user("anna"), at: Timestamp(1) };
+        store.transact(id, Command::Report(report), context).await.unwrap();
+
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let listen = move |done, total| {
+            heard.lock().unwrap().push((done, total));
+            true
+        };
+        let report = store.check(Box::new(listen)).await.unwrap();
+        assert_eq!((report.jobs, report.problems), (1, Vec::<String>::new()));
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        let steps: Vec<_> = told.iter().take_while(|(_, total)| *total == 0).collect();
+        assert!(steps.len() > 2 && steps.is_sorted(), "{steps:?}");
+        assert_eq!(told.last(), Some(&(3, 3)));
+        assert!(told[steps.len()..].iter().all(|(_, total)| *total == 3));
+
+        let stopped = store.check(Box::new(|_, total| total > 0)).await;
+        assert_eq!(stopped, Err(told_to_stop()));
+        // Whoever reads through the same connection is not stopped.
+        assert_eq!(store.check(Box::new(|_, _| true)).await.map(|report| report.jobs), Ok(1));
     }
 }

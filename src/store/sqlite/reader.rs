@@ -69,7 +69,11 @@ impl Readers {
         }
     }
 
-    fn lend<T>(&self, query: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// The same for what needs the connection for itself.
+    pub(super) fn lend<T>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut db = match idle {
             Some(db) => db,

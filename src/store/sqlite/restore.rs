@@ -91,8 +91,8 @@ fn build(
     checking: StoreProgress,
 ) -> Result<IntegrityReport, RestoreError> {
     maintenance::backup(&open::read_only(from)?, partial, copying)?;
-    let db = open::prepare(partial)?;
-    let report = maintenance::check(&db, checking)?;
+    let mut db = open::prepare(partial)?;
+    let report = maintenance::check(&mut db, checking)?;
     if !report.problems.is_empty() {
         return Err(RestoreError::Damaged { path: from.display().to_string(), problems: report.problems });
     }
