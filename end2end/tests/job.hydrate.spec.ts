@@ -87,6 +87,27 @@ test('more lines at once than an answer holds lose none', async ({ job, api }) =
   await expect(job.log.getByRole('link', { name: 'Older lines' })).toBeAttached();
 });
 
+test('lines beyond what a page takes on are counted, and come when the reader is back', async ({ job, api, page }) => {
+  const running = await withLines(api, 150);
+  await job.visit(running.path);
+  await expect(job.badge).toHaveText('Live');
+  await job.scrollTo(100);
+  await running.sayAll(Array.from({ length: 6_000 }, (_, n) => ({ type: 'info', message: `Flood ${n + 1}` })));
+  const button = page.getByRole('button', { name: /6\s000 new lines/ });
+  await expect(button).toBeVisible();
+  const asked: string[] = [];
+  page.on('request', (request) => {
+    if (request.url().includes('/rpc/jobs/log')) asked.push(request.url());
+  });
+  await running.say('One more');
+  await expect(page.getByRole('button', { name: /6\s001 new lines/ })).toBeVisible();
+  expect(asked).toEqual([]);
+  await job.scrollTo(1_000_000);
+  await expect(job.line('One more')).toBeInViewport();
+  await expect(page.getByRole('button', { name: /new line/ })).toHaveCount(0);
+  await expect(job.lines).toHaveCount(300);
+});
+
 test('a lens keeps out what it does not show, live too', async ({ job, api }) => {
   const running = await withLines(api, 5);
   await running.error('The first error');

@@ -113,12 +113,13 @@ pub async fn poll_job(build: String, id: JobId, since: u64, unfolded: bool) -> R
     service.job_poll(&caller, id, since, unfolded).await.map_err(|error| refuse(&error))
 }
 
-/// What came to a job's log after one of its entries.
+/// What came to a job's log after one of its entries; of much the newest, for a page that only follows.
 #[server(prefix = "/rpc", endpoint = "jobs/log", input = GetUrl, output = Postcard)]
 pub async fn poll_log(
     build: String,
     id: JobId,
     after: u64,
+    #[server(default)] follows: bool,
     kind: Option<LineKind>,
     step: Option<String>,
     text: Option<String>,
@@ -126,5 +127,5 @@ pub async fn poll_log(
     use super::form::{page_of_build, refuse};
     let (service, caller) = page_of_build(&build)?;
     let filter = LogFilter::from(LogView { kind, step, text });
-    service.log_poll(&caller, id, after, filter).await.map_err(|error| refuse(&error))
+    service.log_poll(&caller, id, after, follows, filter).await.map_err(|error| refuse(&error))
 }

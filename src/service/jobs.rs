@@ -387,12 +387,14 @@ impl Service {
         Ok(JobAnswer { now: self.now(), boot, revision, view })
     }
 
-    /// What came to a job's log after the entry `after`.
+    /// What came to a job's log after the entry `after`. Who only follows it is given the newest lines where more
+    /// came than are kept on a page.
     pub async fn log_poll(
         &self,
         caller: &Caller,
         id: JobId,
         after: u64,
+        follows: bool,
         filter: LogFilter,
     ) -> Result<LogAnswer, ServiceError> {
         const MOST: usize = 500;
@@ -401,7 +403,14 @@ impl Service {
         let (boot, revision) = (self.board.boot().to_owned(), self.board.revision());
         let job = self.job(id).await?;
         let mut answer = LogAnswer { boot, revision, seq: job.seq, ..LogAnswer::default() };
-        if job.seq > after {
+        if follows && job.seq.saturating_sub(after) > LogAnswer::FOLLOWED as u64 {
+            let query = LogQuery { filter, from: LogFrom::End, limit: LogAnswer::FOLLOWED, count: true };
+            let page = self.store.log(id, query).await?;
+            let before = page.lines.len();
+            answer.lines = page.lines.into_iter().filter(|line| line.seq > after).collect();
+            answer.seq = answer.lines.last().map_or(0, |line| line.seq).max(job.seq);
+            answer.skipped_of = page.total.filter(|_| page.more && answer.lines.len() == before);
+        } else if job.seq > after {
             let query = LogQuery { filter, from: LogFrom::After(after), limit: MOST, count: false };
             let page = self.store.log(id, query).await?;
             // The store may be ahead of the board.

@@ -131,6 +131,13 @@ pub struct LogAnswer {
     pub seq: u64,
     /// More came than fit: ask again.
     pub more: bool,
+    /// Lines that came before these were left out, for who only follows: how many match the filter in all.
+    pub skipped_of: Option<u64>,
+}
+
+impl LogAnswer {
+    /// Who follows a log sees this many lines of it at most.
+    pub const FOLLOWED: usize = 300;
 }
 
 impl JobPageView {

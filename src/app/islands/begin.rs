@@ -267,6 +267,7 @@ mod tests {
                 lines: full.lines(),
                 seq: full.number(),
                 more: full.0,
+                skipped_of: full.may(full.number()),
             });
         }
     }

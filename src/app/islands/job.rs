@@ -45,9 +45,8 @@ pub struct JobProps {
     pub label: Option<String>,
 }
 
-/// While a reader follows, the log keeps this many lines on the page…
-const FOLLOWED_LINES: usize = 300;
-/// …and while a reader stays, this many before the oldest go.
+/// While a reader stays, lines are added to the log on the page until it has this many. What comes then is counted,
+/// and asked for when the reader is at the end again.
 const KEPT_LINES: usize = 2_000;
 
 /// What the page knows, for all its islands.
@@ -61,8 +60,10 @@ struct KnownJob {
     /// The log is known up to this entry of it; not every entry is a line that is shown.
     seq: StoredValue<u64>,
     total: RwSignal<u64>,
-    /// Lines that came while the reader was elsewhere in the log.
-    unseen: RwSignal<usize>,
+    /// So many of them there are up to the last line on the page.
+    loaded: RwSignal<u64>,
+    /// Lines that were added while the reader was elsewhere in the log.
+    unseen: RwSignal<u64>,
     /// There are older lines than those on the page.
     older: RwSignal<bool>,
     /// There are newer ones, so what comes is not added.
@@ -87,6 +88,7 @@ impl KnownJob {
             view: RwSignal::new(props.view),
             lines: RwSignal::new(props.lines),
             total: RwSignal::new(props.total),
+            loaded: RwSignal::new(props.total),
             unseen: RwSignal::new(0),
             older: RwSignal::new(props.older),
             newer: props.newer,
@@ -106,34 +108,82 @@ impl KnownJob {
     fn take(self, answer: &JobAnswer) -> Pace {
         if let Some(view) = &answer.view {
             self.view.set(view.clone());
+            if let Some(total) = self.counted() {
+                self.total.set(total);
+            }
         }
         self.clock.set(answer.now);
         if self.view.read_untracked().row.status.is_final() { Pace::Idle } else { Pace::Busy }
     }
 
+    /// How many lines match, where the job itself says so: it counts them by their kind.
+    fn counted(self) -> Option<u64> {
+        let LogView { kind, step, text } = self.log.get_value();
+        let counts = self.view.read_untracked().counts;
+        (step.is_none() && text.is_none()).then(|| kind.map_or(counts.total(), |kind| counts.of(kind)))
+    }
+
+    /// The reader is at the end of the log.
+    fn is_followed(self) -> bool {
+        self.place.get_untracked().is_none_or(|log| dom::is_at_end(&log))
+    }
+
+    /// Lines that came while the reader was elsewhere, on the page and beyond what it takes on.
+    fn new_lines(self) -> u64 {
+        let is_full = self.lines.read().len() >= KEPT_LINES;
+        let beyond = if is_full { self.total.get().saturating_sub(self.loaded.get()) } else { 0 };
+        self.unseen.get() + beyond
+    }
+
     /// Adds new lines. A reader at the end is taken along; one who is reading is left alone.
-    fn append(self, new: &[LogLine]) {
-        let following = self.place.get_untracked().is_none_or(|log| dom::is_at_end(&log));
-        let count = new.len();
-        self.total.update(|total| *total += count as u64);
+    fn append(self, answer: &LogAnswer) {
+        let following = self.is_followed();
+        let count = answer.lines.len() as u64;
+        match answer.skipped_of {
+            Some(total) => self.loaded.set(total),
+            None => self.loaded.update(|loaded| *loaded += count),
+        }
+        if self.counted().is_none() {
+            self.total.set(self.loaded.get_untracked());
+        }
         self.lines.update(|lines| {
-            lines.extend_from_slice(new);
-            let keep = if following { FOLLOWED_LINES } else { KEPT_LINES };
-            if lines.len() > keep {
-                lines.drain(..lines.len() - keep);
+            if answer.skipped_of.is_some() {
+                lines.clear();
                 self.older.set(true);
             }
+            lines.extend_from_slice(&answer.lines);
         });
         if following {
+            self.keep_newest();
             self.go_to_end();
         } else {
             self.unseen.update(|unseen| *unseen += count);
         }
     }
 
+    /// Drops what nobody who follows the log looks at.
+    fn keep_newest(self) {
+        let count = self.lines.read_untracked().len();
+        if count > LogAnswer::FOLLOWED {
+            self.lines.update(|lines| drop(lines.drain(..count - LogAnswer::FOLLOWED)));
+            self.older.set(true);
+        }
+    }
+
+    /// The reader is at the end: what the page did not take on is asked for.
+    fn reach_end(self) {
+        if self.unseen.get_untracked() > 0 {
+            self.unseen.set(0);
+        }
+        if self.lines.read_untracked().len() >= KEPT_LINES {
+            self.keep_newest();
+            self.pulse.ask_again();
+        }
+    }
+
     /// Goes to the end once the page has drawn what it was told.
     fn go_to_end(self) {
-        self.unseen.set(0);
+        self.reach_end();
         if let Some(log) = self.place.get_untracked() {
             dom::scroll_to_end(&log);
         }
@@ -155,14 +205,20 @@ impl KnownJob {
         self.question("/rpc/jobs/poll").with("since", &since).with("unfolded", unfolded).ask().await
     }
 
-    /// Asks for what is new in the log, in parts where it is much.
-    async fn ask_log(self) -> Result<LogAnswer, RpcError> {
+    /// Asks for what is new in the log, in parts where it is much and somebody reads it. Nothing is asked, and the
+    /// answer is `None`, while the page has no room for it.
+    async fn ask_log(self) -> Result<Option<LogAnswer>, RpcError> {
         let mut lines = Vec::new();
         loop {
+            let follows = self.is_followed();
+            if !follows && self.lines.read_untracked().len() + lines.len() >= KEPT_LINES && lines.is_empty() {
+                return Ok(None);
+            }
             let LogView { kind, step, text } = self.log.get_value();
             let question = self
                 .question("/rpc/jobs/log")
                 .with("after", &self.seq.get_value().to_string())
+                .with("follows", if follows { "true" } else { "false" })
                 .with_some("kind", kind.map(LineKind::name))
                 .with_some("step", step.as_deref())
                 .with_some("text", text.as_deref());
@@ -174,9 +230,13 @@ impl KnownJob {
                 Err(_) => LogAnswer { lines: Vec::new(), ..LogAnswer::default() },
             };
             self.seq.update_value(|seq| *seq = (*seq).max(part.seq));
+            if part.skipped_of.is_some() {
+                lines.clear();
+            }
             lines.append(&mut part.lines);
-            if !part.more {
-                return Ok(LogAnswer { lines, ..part });
+            let is_full = self.lines.read_untracked().len() + lines.len() >= KEPT_LINES;
+            if !part.more || is_full || part.skipped_of.is_some() {
+                return Ok(Some(LogAnswer { lines, ..part }));
             }
         }
     }
@@ -198,12 +258,15 @@ impl KnownJob {
         }
         let log = Asking::new(move || self.pulse.has_begun().then(|| self.ask_log()));
         Effect::new(move |_| match log.get() {
-            Some(Ok(answer)) => {
-                if !answer.lines.is_empty() {
-                    self.append(&answer.lines);
+            Some(Ok(answer)) => match &*answer {
+                Some(answer) => {
+                    if !answer.lines.is_empty() {
+                        self.append(answer);
+                    }
+                    self.pulse.answered(Pace::Idle, &answer.boot, answer.revision, !answer.lines.is_empty());
                 }
-                self.pulse.answered(Pace::Idle, &answer.boot, answer.revision, !answer.lines.is_empty());
-            }
+                None => self.pulse.not_asked(),
+            },
             Some(Err(error)) => self.pulse.failed(&error),
             None => {}
         });

@@ -221,6 +221,34 @@ async fn a_job_brings_what_changed_and_the_lines_since() {
     assert_eq!((answer.lines.len(), answer.more, answer.seq), (0, false, seq + 3));
 }
 
+/// Who only follows sees a few hundred lines. After a night in the background the others are not fetched first.
+#[tokio::test]
+async fn who_follows_a_log_is_given_the_newest_lines_of_many() {
+    let (_, _, viewer, reporter, ..) = TestApp::init().await;
+    let job = reporter.start("import").await;
+    let list = |from: u32, to: u32| -> Vec<_> {
+        let line = |n: u32| json!({"type": "info", "message": format!("line {n}")});
+        (from..to).map(line).collect()
+    };
+    reporter.post(&job.at("message"), json!(list(0, 300))).await;
+    // All that came fits: nothing is left out.
+    let answer = log_poll(&viewer, &job, 1, "&follows=true").await;
+    assert_eq!((answer.lines.len(), answer.skipped_of, answer.more, answer.seq), (300, None, false, 301));
+    reporter.post(&job.at("message"), json!(list(300, 2_000))).await;
+    let answer = log_poll(&viewer, &job, 301, "&follows=true").await;
+    let (first, last) = (&answer.lines[0], &answer.lines[299]);
+    assert_eq!(
+        (answer.lines.len(), first.text.as_str(), last.text.as_str()),
+        (300, "line 1700", "line 1999")
+    );
+    assert_eq!((answer.skipped_of, answer.more, answer.seq), (Some(2_001), false, 2_001));
+    // Of those that match few are new, and they follow what is shown.
+    let answer = log_poll(&viewer, &job, 301, "&follows=true&text=line%2019").await;
+    assert_eq!((answer.lines.len(), answer.skipped_of, answer.seq), (100, None, 2_001));
+    let answer = log_poll(&viewer, &job, 1, "&follows=true&kind=error").await;
+    assert_eq!((answer.lines.len(), answer.skipped_of, answer.seq), (0, None, 2_001));
+}
+
 #[tokio::test]
 async fn many_lines_come_in_parts() {
     let (_, _, viewer, reporter, ..) = TestApp::init().await;

@@ -142,14 +142,13 @@ pub fn LogLines() -> impl IntoView {
         log_address(id, &log, Some(first))
     };
     let on_scroll = move |_| {
-        let at_end = || known.place.get_untracked().is_some_and(|log| dom::is_at_end(&log));
-        if known.unseen.get_untracked() > 0 && at_end() {
-            known.unseen.set(0);
+        if known.place.get_untracked().is_some_and(|log| dom::is_at_end(&log)) {
+            known.reach_end();
         }
     };
-    let unseen = move || match known.unseen.get() {
+    let unseen = move || match known.new_lines() {
         1 => "1 new line ↓".to_owned(),
-        unseen => format!("{unseen} new lines ↓"),
+        unseen => format!("{} new lines ↓", thousands(unseen)),
     };
     view! {
         <div
@@ -181,7 +180,7 @@ pub fn LogLines() -> impl IntoView {
                 <a href=newest>"Go to the newest lines"</a>
             </p>
         </div>
-        <button class="unseen" hidden=flag(move || known.unseen.get() == 0) on:click=move |_| known.go_to_end()>
+        <button class="unseen" hidden=flag(move || known.new_lines() == 0) on:click=move |_| known.go_to_end()>
             {words(unseen)}
         </button>
     }

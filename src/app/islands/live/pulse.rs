@@ -73,6 +73,9 @@ struct Answers {
     awaited: Cell<u32>,
     result: RefCell<Option<Result<Answered, RpcError>>>,
     all: Wake,
+    /// Somebody on the page wants another beat, and what wakes whoever waits for the next.
+    wanted: Cell<bool>,
+    wake: RefCell<Option<Wake>>,
 }
 
 impl Pulse {
@@ -97,10 +100,24 @@ impl Pulse {
         Self::came(Err(error.clone()));
     }
 
-    fn came(result: Result<Answered, RpcError>) {
+    /// There was nothing to ask at this beat; another resource has.
+    pub fn not_asked(self) {
+        Self::came(None);
+    }
+
+    /// Something on the page wants to ask now.
+    pub fn ask_again(self) {
+        let answers = ANSWERS.with(Rc::clone);
+        answers.wanted.set(true);
+        if let Some(wake) = &*answers.wake.borrow() {
+            wake.ring();
+        }
+    }
+
+    fn came(result: impl Into<Option<Result<Answered, RpcError>>>) {
         let answers = ANSWERS.with(Rc::clone);
         answers.awaited.set(answers.awaited.get().saturating_sub(1));
-        {
+        if let Some(result) = result.into() {
             let mut so_far = answers.result.borrow_mut();
             *so_far = match (so_far.take(), result) {
                 (Some(Err(error)), _) | (_, Err(error)) => Some(Err(error)),
@@ -137,6 +154,7 @@ impl Pulse {
         self.clock.start();
         let wake = Wake::default();
         let shared = SharedStream::new(job.map(|job| job.to_string()), wake.clone(), self.clock);
+        ANSWERS.with(|answers| *answers.wake.borrow_mut() = Some(wake.clone()));
         let ring = wake.clone();
         on_visibility(move || ring.ring());
         let leaving = shared.clone();
@@ -221,7 +239,7 @@ impl Pulse {
             }
             shared.join();
             let now = monotonic_ms();
-            if shared.is_due() {
+            if shared.is_due() || ANSWERS.with(|answers| answers.wanted.take()) {
                 sleep((APART_MS - (now - asked_at)).max(0.0) as u32).await;
                 return;
             }
