@@ -1,10 +1,11 @@
 //! What every engine does the same way: turn a command into a changed job, and watch over the rules for
 //! new ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::CreateRules;
+use super::record::status_number;
 use crate::model::{
     Command, Context, Counts, Event, EventKind, Job, JobId, LeftOut, NewJob, Refusal, Spec, Status, Timestamp,
 };
@@ -148,37 +149,66 @@ pub struct Refused {
     pub counted: Option<Arc<Job>>,
 }
 
-/// Whether a job may be made.
-pub fn admit<'a>(
-    new: &NewJob,
-    rules: &CreateRules,
-    counts: &Counts,
-    open: impl Iterator<Item = &'a Arc<Job>> + Clone,
-) -> Result<(), Refusal> {
-    if rules.one_per_feature
-        && let Some(other) =
-            open.clone().find(|job| !job.status.is_final() && is_another(&job.spec, &new.spec))
-    {
-        return Err(Refusal::Duplicate { feature: new.spec.feature.as_str().to_owned(), id: other.id });
+/// What a transaction does to the counters.
+#[derive(Default)]
+pub struct Tally {
+    /// How many jobs there are with it.
+    pub counts: Counts,
+    /// By how many more, by feature, as the engine spells it, and status.
+    pub jobs: BTreeMap<(String, i64), i64>,
+    /// By how many more ended, by day and status.
+    pub ended: BTreeMap<(i64, i64), i64>,
+}
+
+impl Tally {
+    /// Of a transaction that finds so many jobs.
+    pub fn new(counts: Counts) -> Self {
+        Self { counts, ..Self::default() }
     }
-    let of_owner = || open.filter(|job| job.status.is_active() && job.spec.owner == new.spec.owner).count();
-    admit_count(new, rules, counts, of_owner)
+
+    /// Counts what a job of that feature has become. `before` is `None` where it was made.
+    pub fn count(&mut self, feature: &str, before: Option<&Job>, after: &Job) {
+        let was = before.map(|before| before.status);
+        if was != Some(after.status) {
+            self.shift(feature, was, Some(after.status));
+            for (day, status, by) in ended(before, after) {
+                *self.ended.entry((day, status_number(status))).or_default() += by;
+            }
+        }
+    }
+
+    /// Counts a job of that feature from one status to another; `None` where it is not.
+    pub fn shift(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
+        self.counts.shift(from, to);
+        for (status, by) in [(from, -1), (to, 1)] {
+            if let Some(status) = status {
+                *self.jobs.entry((feature.to_owned(), status_number(status))).or_default() += by;
+            }
+        }
+    }
+
+    /// What changes of [`jobs`](Self::jobs): what came and went adds nothing.
+    pub fn changed_jobs(&self) -> impl Iterator<Item = (&str, i64, i64)> {
+        let changed = self.jobs.iter().filter(|(_, by)| **by != 0);
+        changed.map(|((feature, status), by)| (feature.as_str(), *status, *by))
+    }
 }
 
-/// Whether one job is another of the same sort. One that somebody else runs is none of the server's own,
-/// though it has the same name: it would keep that from being started for as long as it likes.
-fn is_another(one: &Spec, other: &Spec) -> bool {
-    one.feature == other.feature && one.execution == other.execution
-}
-
-/// Whether there is room for a job, and for one of its owner, who has so many active. They are counted only
-/// where they may matter.
-pub fn admit_count(
+/// Whether a job may be made: whether it may be the second of its sort, and whether there is room for it, and for
+/// one of its owner. `another` finds one of its sort that has not ended, `of_owner` counts its owner's that are
+/// active; they are asked only where they may matter.
+pub fn admit(
     new: &NewJob,
     rules: &CreateRules,
     counts: &Counts,
+    another: impl FnOnce() -> Option<JobId>,
     of_owner: impl FnOnce() -> usize,
 ) -> Result<(), Refusal> {
+    if rules.one_per_feature
+        && let Some(id) = another()
+    {
+        return Err(Refusal::Duplicate { feature: new.spec.feature.as_str().to_owned(), id });
+    }
     let active = counts.active();
     let full = |limit: u32| !new.enqueue && active >= u64::from(limit);
     match (rules.max_active, rules.max_active_each) {
@@ -189,6 +219,28 @@ pub fn admit_count(
         }
         _ => Ok(()),
     }
+}
+
+/// [`admit`] for an engine that has all open jobs at hand.
+pub fn admit_among<'a>(
+    new: &NewJob,
+    rules: &CreateRules,
+    counts: &Counts,
+    open: &(impl Iterator<Item = &'a Arc<Job>> + Clone),
+) -> Result<(), Refusal> {
+    let another = || {
+        let mut others = open.clone().filter(|job| !job.status.is_final());
+        others.find(|job| is_another(&job.spec, &new.spec)).map(|job| job.id)
+    };
+    let of_owner =
+        || open.clone().filter(|job| job.status.is_active() && job.spec.owner == new.spec.owner).count();
+    admit(new, rules, counts, another, of_owner)
+}
+
+/// Whether one job is another of the same sort. One that somebody else runs is none of the server's own,
+/// though it has the same name: it would keep that from being started for as long as it likes.
+fn is_another(one: &Spec, other: &Spec) -> bool {
+    one.feature == other.feature && one.execution == other.execution
 }
 
 /// A job put together from its log an entry at a time, to be compared with the job as it is kept.

@@ -169,7 +169,7 @@ impl JobStore for MemoryStore {
                 return Ok(Created { job: Arc::clone(&entry.job), replayed: true });
             }
         }
-        ledger::admit(&new, &rules, &tables.counts, tables.jobs.values().map(|entry| &entry.job))?;
+        ledger::admit_among(&new, &rules, &tables.counts, &tables.jobs.values().map(|entry| &entry.job))?;
         let (job, event) = Job::create(new, &context)?;
         let job = Arc::new(job);
         if let Some(key) = rules.idempotency {

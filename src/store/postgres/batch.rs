@@ -5,7 +5,7 @@
 //! id), so that nodes wait for each other and do not deadlock.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,9 +20,10 @@ use super::reader;
 use super::rows::{self, EventColumns, LeftOutColumns, Statements, StepColumns, TagColumns, get};
 use super::text::{original, stored};
 use super::writer::{Doubtful, Failure, Op, Session, commit};
-use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Spec, Status, Timestamp};
-use crate::store::record::{execution_number, status_number};
-use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
+use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Spec, Timestamp};
+use crate::store::ledger::{self, Tally};
+use crate::store::record::execution_number;
+use crate::store::{CreateRules, Created, IdempotencyKey, StoreError};
 use crate::watch::guarded;
 
 /// Whoever holds it decides whether a job may be made: limits hold across nodes. "LHad".
@@ -68,11 +69,11 @@ pub(super) async fn in_order<T>(mut sent: Vec<Sent<'_, T>>) -> Result<Vec<T>, Db
     results.into_iter().flatten().collect()
 }
 
-/// What the first flight brings.
+/// What the first flight brings beside the jobs.
 struct Read {
-    jobs: Vec<(i64, Job)>,
-    /// What is wrong with those that cannot be read. Operations on the other jobs of the batch go on.
+    /// What is wrong with jobs that cannot be read. Operations on the other jobs of the batch go on.
     unreadable: HashMap<JobId, StoreError>,
+    /// For the rows of new jobs.
     numbers: Vec<i64>,
     counts: Counts,
     /// The jobs that have not ended, by feature and by who runs them, where a rule asks.
@@ -92,8 +93,8 @@ pub(super) async fn run(
 ) -> Result<Done, (Failure, Done)> {
     let nothing = || Done { answers: Vec::new(), changed: Vec::new(), counts: None };
     let read = answered_within(ANSWERS_WITHIN, read(session, ops)).await;
-    let read = read.map_err(|error| (error.into(), nothing()))?;
-    let mut batch = Batch::new(read);
+    let (jobs, read) = read.map_err(|error| (error.into(), nothing()))?;
+    let mut batch = Batch::new(jobs, read);
     let mut answers = Vec::with_capacity(ops.len());
     for op in ops {
         match op {
@@ -113,7 +114,7 @@ pub(super) async fn run(
     batch.write(session, node, slot, answers).await
 }
 
-async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
+async fn read(session: &Session, ops: &[Op]) -> Result<(Vec<(i64, Job)>, Read), DbError> {
     let Session { client, statements, .. } = session;
     let mut ids = BTreeSet::new();
     let mut features = BTreeSet::new();
@@ -190,8 +191,7 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
         open_of.entry(sort).or_default().push(JobId(get(row, 1)?));
     }
     let (jobs, unreadable) = reader::each_with_steps(&jobs, &steps)?;
-    Ok(Read {
-        jobs,
+    let read = Read {
         unreadable,
         numbers: numbers.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?,
         counts: rows::counts(&counts)?,
@@ -204,7 +204,8 @@ async fn read(session: &Session, ops: &[Op]) -> Result<Read, DbError> {
                 Ok((get::<String>(row, 0)?, (get::<String>(row, 1)?, job)))
             })
             .collect::<Result<_, StoreError>>()?,
-    })
+    };
+    Ok((jobs, read))
 }
 
 /// A job of a batch, with its row number.
@@ -212,18 +213,10 @@ type Pending = ledger::Pending<i64>;
 
 struct Batch {
     jobs: HashMap<JobId, Pending>,
-    unreadable: HashMap<JobId, StoreError>,
-    numbers: Vec<i64>,
-    counts: Counts,
-    of_feature: HashMap<(String, i64), Vec<JobId>>,
-    /// The active jobs of the owners that start one.
-    active_of: HashMap<String, Vec<JobId>>,
-    /// What was asked for with each key, and the job, while it is kept.
-    keys: HashMap<String, (String, Option<JobId>)>,
+    /// What was read, with what new jobs add to it.
+    read: Read,
     new_keys: Vec<(IdempotencyKey, JobId, Timestamp)>,
-    counters: BTreeMap<(String, i64), i64>,
-    /// How many ended on which day, by status.
-    ended: BTreeMap<(i64, i64), i64>,
+    tally: Tally,
 }
 
 /// What there may be only one of, where that is asked for: see `ledger::admit`.
@@ -232,27 +225,10 @@ fn sort_of(spec: &Spec) -> (String, i64) {
 }
 
 impl Batch {
-    fn new(read: Read) -> Self {
-        let jobs = read
-            .jobs
-            .into_iter()
-            .map(|(n, job)| {
-                let (id, pending) = (job.id, Pending::stored(n, Arc::new(job)));
-                (id, pending)
-            })
-            .collect();
-        Self {
-            jobs,
-            unreadable: read.unreadable,
-            numbers: read.numbers,
-            counts: read.counts,
-            of_feature: read.of_feature,
-            active_of: read.active_of,
-            keys: read.keys,
-            new_keys: Vec::new(),
-            counters: BTreeMap::new(),
-            ended: BTreeMap::new(),
-        }
+    fn new(jobs: Vec<(i64, Job)>, read: Read) -> Self {
+        let jobs = jobs.into_iter().map(|(n, job)| (job.id, Pending::stored(n, Arc::new(job)))).collect();
+        let tally = Tally::new(read.counts);
+        Self { jobs, read, new_keys: Vec::new(), tally }
     }
 
     fn create(
@@ -262,7 +238,7 @@ impl Batch {
         context: &Context,
     ) -> Result<Created, StoreError> {
         if let Some(key) = &rules.idempotency
-            && let Some((fingerprint, id)) = self.keys.get(&*stored(&key.key))
+            && let Some((fingerprint, id)) = self.read.keys.get(&*stored(&key.key))
         {
             if *fingerprint != *stored(&key.fingerprint) {
                 return Err(Refusal::KeyReused.into());
@@ -277,36 +253,32 @@ impl Batch {
             }
         }
         self.admit(new, rules)?;
-        let Some(n) = self.numbers.pop() else {
+        let Some(n) = self.read.numbers.pop() else {
             return Err(StoreError::Corrupt("the database gave too few numbers".to_owned()));
         };
         let (job, event) = Job::create(new.clone(), context)?;
         let job = Arc::new(job);
         if let Some(key) = &rules.idempotency {
             let known = (stored(&key.fingerprint).into_owned(), Some(job.id));
-            self.keys.insert(stored(&key.key).into_owned(), known);
+            self.read.keys.insert(stored(&key.key).into_owned(), known);
             self.new_keys.push((key.clone(), job.id, context.at));
         }
-        self.of_feature.entry(sort_of(&job.spec)).or_default().push(job.id);
-        self.active_of.entry(job.spec.owner.clone()).or_default().push(job.id);
-        self.count(job.spec.feature.as_str(), None, Some(job.status));
+        self.read.of_feature.entry(sort_of(&job.spec)).or_default().push(job.id);
+        self.read.active_of.entry(job.spec.owner.clone()).or_default().push(job.id);
+        self.tally.count(&stored(job.spec.feature.as_str()), None, &job);
         self.jobs.insert(job.id, Pending::made(n, Arc::clone(&job), event));
         Ok(Created { job, replayed: false })
     }
 
     fn admit(&self, new: &NewJob, rules: &CreateRules) -> Result<(), StoreError> {
-        if rules.one_per_feature
-            && let Some(others) = self.of_feature.get(&sort_of(&new.spec))
-            && let Some(other) = others.iter().find(|id| self.is_open(**id))
-        {
-            let feature = new.spec.feature.as_str().to_owned();
-            return Err(Refusal::Duplicate { feature, id: *other }.into());
-        }
+        let Read { of_feature, active_of, .. } = &self.read;
+        let another =
+            || of_feature.get(&sort_of(&new.spec))?.iter().copied().find(|other| self.is_open(*other));
         let of_owner = || {
             let active = |id: &&JobId| self.jobs.get(id).is_none_or(|pending| pending.job.status.is_active());
-            self.active_of.get(&new.spec.owner).map_or(0, |ids| ids.iter().filter(active).count())
+            active_of.get(&new.spec.owner).map_or(0, |ids| ids.iter().filter(active).count())
         };
-        Ok(ledger::admit_count(new, rules, &self.counts, of_owner)?)
+        Ok(ledger::admit(new, rules, &self.tally.counts, another, of_owner)?)
     }
 
     /// Whether a job that was open when the transaction began, or was made in it, still is.
@@ -318,29 +290,14 @@ impl Batch {
         let pending = match self.jobs.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) => {
-                let unreadable = self.unreadable.get(&id).cloned();
+                let unreadable = self.read.unreadable.get(&id).cloned();
                 return Err(unreadable.unwrap_or_else(|| Refusal::NotFound { id }.into()));
             }
         };
         let before = Arc::clone(&pending.job);
         let job = pending.transact(command, context)?;
-        if before.status != job.status {
-            self.count(before.spec.feature.as_str(), Some(before.status), Some(job.status));
-            for (day, status, by) in ledger::ended(Some(&before), &job) {
-                *self.ended.entry((day, status_number(status))).or_default() += by;
-            }
-        }
+        self.tally.count(&stored(job.spec.feature.as_str()), Some(&before), &job);
         Ok(job)
-    }
-
-    fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
-        self.counts.shift(from, to);
-        for (status, by) in [(from, -1), (to, 1)] {
-            if let Some(status) = status {
-                let key = (stored(feature).into_owned(), status_number(status));
-                *self.counters.entry(key).or_default() += by;
-            }
-        }
     }
 
     /// Fetches the jobs that earlier requests with the same keys had made.
@@ -382,7 +339,7 @@ impl Batch {
                 Err(error) => Err((error.into(), done)),
             };
         }
-        let mut writes = Writes { ended: std::mem::take(&mut self.ended), ..Writes::default() };
+        let mut writes = Writes::default();
         let mut broken = None;
         for pending in self.jobs.values() {
             broken = broken.or(writes.add(pending).err());
@@ -423,8 +380,7 @@ impl Batch {
         writes: &'a Writes,
     ) -> Vec<Sent<'a, Vec<Row>>> {
         let Session { client, statements, .. } = session;
-        let Writes { numbers, new, changed, left_out, events, steps, replaced, unlisted, listed, ended } =
-            writes;
+        let Writes { numbers, new, changed, left_out, events, steps, replaced, unlisted, listed } = writes;
         let mut flight: Vec<Sent<'a, Vec<Row>>> = Vec::with_capacity(self.jobs.len() + 8);
         if !new.is_empty() {
             flight.push(Box::pin(async move {
@@ -486,20 +442,9 @@ impl Batch {
                     .map_err(DbError::from)
             }));
         }
-        let counters = self.counters.iter().filter(|(_, by)| **by != 0);
-        flight.push(count(
-            client,
-            statements,
-            slot,
-            counters.map(|((feature, status), by)| (feature.as_str(), *status, *by)),
-        ));
-        if !ended.is_empty() {
-            let days: Vec<i64> = ended.keys().map(|(day, _)| *day).collect();
-            let kinds: Vec<i16> = ended.keys().map(|(_, status)| *status as i16).collect();
-            let by: Vec<i64> = ended.values().copied().collect();
-            flight.push(Box::pin(async move {
-                client.query(&statements.add_ended, &[&slot, &days, &kinds, &by]).await.map_err(DbError::from)
-            }));
+        flight.push(count(client, statements, slot, self.tally.changed_jobs()));
+        if !self.tally.ended.is_empty() {
+            flight.push(count_ended(client, statements, slot, &self.tally));
         }
         let none: Vec<Uuid> = Vec::new();
         flight.push(Box::pin(async move {
@@ -526,8 +471,6 @@ struct Writes {
     /// Places in the lists by label that are no more, and those that are new.
     unlisted: TagColumns,
     listed: TagColumns,
-    /// How many ended on which day, by status.
-    ended: BTreeMap<(i64, i64), i64>,
 }
 
 impl Writes {
@@ -584,6 +527,21 @@ pub(super) fn count<'a, 'b>(
             .query(&statements.add_counters, &[&slot, &features, &kinds, &numbers])
             .await
             .map_err(DbError::from)
+    })
+}
+
+/// Counts what ended.
+pub(super) fn count_ended<'a>(
+    client: &'a Client,
+    statements: &'a Statements,
+    slot: i16,
+    tally: &Tally,
+) -> Sent<'a, Vec<Row>> {
+    let days: Vec<i64> = tally.ended.keys().map(|(day, _)| *day).collect();
+    let kinds: Vec<i16> = tally.ended.keys().map(|(_, status)| *status as i16).collect();
+    let by: Vec<i64> = tally.ended.values().copied().collect();
+    Box::pin(async move {
+        client.query(&statements.add_ended, &[&slot, &days, &kinds, &by]).await.map_err(DbError::from)
     })
 }
 

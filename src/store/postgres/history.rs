@@ -13,14 +13,15 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::batch::{BEGIN, Sent, count, in_order};
+use super::batch::{BEGIN, Sent, count, count_ended, in_order};
 use super::connect::{ANSWERS_WITHIN, DatabaseAddress, DbError, answered_within, unavailable};
 use super::job_columns::NewJobs;
 use super::node_view::NodeView;
 use super::rows::{self, EventColumns, Statements, StepColumns, TagColumns, get};
+use super::text::stored;
 use super::writer::{Doubtful, Session, commit, fate, in_doubt};
 use crate::model::{Counts, Job, JobId, Refusal, Timestamp};
-use crate::store::record::status_number;
+use crate::store::ledger::Tally;
 use crate::store::{ImportedJob, Pruned, StoreError};
 
 /// The most jobs in one transaction.
@@ -155,7 +156,7 @@ async fn prune(
     let oldest = client.query(OLDEST, &[&(most as i64)]).await?;
     let (mut numbers, mut ids, mut entries) = (Vec::new(), Vec::new(), 0);
     let mut unlisted = TagColumns::default();
-    let mut counters: BTreeMap<(String, i64), i64> = BTreeMap::new();
+    let mut tally = Tally::new(counts);
     let mut full = oldest.len() >= most;
     for row in &oldest {
         let ended_at: i64 = get(row, 4)?;
@@ -175,7 +176,7 @@ async fn prune(
         }
         numbers.push(n);
         ids.push(id);
-        *counters.entry((get(row, 2)?, i64::from(get::<i16>(row, 3)?))).or_default() -= 1;
+        tally.shift(&get::<String>(row, 2)?, Some(rows::status(get(row, 3)?)?), None);
     }
     if ids.is_empty() {
         client.batch_execute("rollback").await?;
@@ -197,7 +198,7 @@ async fn prune(
     let none: Vec<i64> = Vec::new();
     let removed = ids.iter().copied().map(JobId).collect();
     let pruned = Pruned { jobs: ids.len() as u64, more: full };
-    let (counts, doubtful) = finish(session, node, (none, ids), &counters, &BTreeMap::new()).await?;
+    let (counts, doubtful) = finish(session, node, (none, ids), &tally).await?;
     Ok(Some((pruned, Outcome { jobs: Vec::new(), removed, counts }, doubtful)))
 }
 
@@ -212,8 +213,7 @@ async fn import(session: &Session, node: Uuid, jobs: &[ImportedJob]) -> Result<(
     }
     let drawn = client.query(&statements.numbers, &[&(jobs.len() as i64)]).await?;
     let numbers = drawn.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
-    let mut counters: BTreeMap<(String, i64), i64> = BTreeMap::new();
-    let mut ended: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+    let mut tally = Tally::default();
     let (mut new, mut listed) = (NewJobs::default(), TagColumns::default());
     for (ImportedJob { job, .. }, &n) in jobs.iter().zip(&numbers) {
         new.push(n, job)?;
@@ -238,15 +238,10 @@ async fn import(session: &Session, node: Uuid, jobs: &[ImportedJob]) -> Result<(
         if !steps.is_empty() {
             steps.write(client, statements).await?;
         }
-        let status = status_number(job.status);
-        let feature = super::text::stored(job.spec.feature.as_str()).into_owned();
-        *counters.entry((feature, status)).or_default() += 1;
-        if let Some(at) = job.ended_at {
-            *ended.entry((at.day(), status)).or_default() += 1;
-        }
+        tally.count(&stored(job.spec.feature.as_str()), None, job);
     }
     let none: Vec<Uuid> = Vec::new();
-    let (counts, doubtful) = finish(session, node, (numbers, none), &counters, &ended).await?;
+    let (counts, doubtful) = finish(session, node, (numbers, none), &tally).await?;
     let jobs = jobs.iter().map(|imported| Arc::clone(&imported.job)).collect();
     Ok((Outcome { jobs, removed: Vec::new(), counts }, doubtful))
 }
@@ -256,19 +251,14 @@ async fn finish(
     session: &Session,
     node: Uuid,
     (changed, removed): (Vec<i64>, Vec<Uuid>),
-    counters: &BTreeMap<(String, i64), i64>,
-    ended: &BTreeMap<(i64, i64), i64>,
+    tally: &Tally,
 ) -> Result<(Counts, Doubtful), DbError> {
     let Session { client, statements, .. } = session;
     let said = client.query(&statements.change, &[&node, &changed, &removed]).await?;
-    if !ended.is_empty() {
-        let days: Vec<i64> = ended.keys().map(|(day, _)| *day).collect();
-        let kinds: Vec<i16> = ended.keys().map(|(_, status)| *status as i16).collect();
-        let by: Vec<i64> = ended.values().copied().collect();
-        client.query(&statements.add_ended, &[&SLOT, &days, &kinds, &by]).await?;
+    if !tally.ended.is_empty() {
+        count_ended(client, statements, SLOT, tally).await?;
     }
-    let by = counters.iter().map(|((feature, status), by)| (feature.as_str(), *status, *by));
-    count(client, statements, SLOT, by).await?;
+    count(client, statements, SLOT, tally.changed_jobs()).await?;
     let counts = rows::counts(&client.query(&statements.counts, &[]).await?)?;
     Ok((counts, Doubtful::new(&said, changed, removed)?))
 }

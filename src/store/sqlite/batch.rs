@@ -3,8 +3,8 @@
 //! Commands are decided one after another on copies, and each job is written once at the end, however many
 //! of them it had. What removes or imports jobs writes as it goes.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
@@ -12,9 +12,9 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use super::interned::Interned;
 use super::writer::{Op, Open, Reply};
 use super::{entries, rows, unavailable};
-use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal, Status};
-use crate::store::record::status_number;
-use crate::store::{CreateRules, Created, IdempotencyKey, StoreError, ledger};
+use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Refusal};
+use crate::store::ledger::{self, Tally};
+use crate::store::{CreateRules, Created, IdempotencyKey, StoreError};
 use crate::watch::guarded;
 
 /// What to tell a caller once the batch is through.
@@ -31,11 +31,7 @@ pub(super) struct Batch<'a> {
     /// Jobs that came whole, with their rows' numbers.
     pub(super) imported: Vec<(i64, Arc<Job>)>,
     pub(super) removed: Vec<JobId>,
-    pub(super) counts: Counts,
-    /// Changes to the counters by feature.
-    counters: BTreeMap<(String, i64), i64>,
-    /// Changes to the counters by day.
-    ended: BTreeMap<(i64, i64), i64>,
+    pub(super) tally: Tally,
 }
 
 impl<'a> Batch<'a> {
@@ -52,9 +48,7 @@ impl<'a> Batch<'a> {
             jobs: HashMap::new(),
             imported: Vec::new(),
             removed: Vec::new(),
-            counts,
-            counters: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            tally: Tally::new(counts),
         }
     }
 
@@ -144,7 +138,7 @@ impl<'a> Batch<'a> {
         let jobs = &self.jobs;
         let untouched = open.values().map(|(_, job)| job).filter(|job| !jobs.contains_key(&job.id));
         let all = jobs.values().map(|pending| &pending.job).chain(untouched);
-        ledger::admit(&new, &rules, &self.counts, all)?;
+        ledger::admit_among(&new, &rules, &self.tally.counts, &all)?;
         self.must_be_new(new.id)?;
         let (job, event) = Job::create(new, context)?;
         let job = Arc::new(job);
@@ -156,7 +150,7 @@ impl<'a> Batch<'a> {
                 )
                 .map_err(unavailable)?;
         }
-        self.count(job.spec.feature.as_str(), None, Some(job.status));
+        self.tally.count(job.spec.feature.as_str(), None, &job);
         self.jobs.insert(job.id, Pending::made(None, Arc::clone(&job), event));
         Ok(Created { job, replayed: false })
     }
@@ -206,27 +200,8 @@ impl<'a> Batch<'a> {
         let pending = self.load(id)?.ok_or(Refusal::NotFound { id })?;
         let before = Arc::clone(&pending.job);
         let job = pending.transact(command, context)?;
-        if before.status != job.status {
-            self.count(before.spec.feature.as_str(), Some(before.status), Some(job.status));
-            for (day, status, by) in ledger::ended(Some(&before), &job) {
-                self.count_ended(day, status, by);
-            }
-        }
+        self.tally.count(job.spec.feature.as_str(), Some(&before), &job);
         Ok(job)
-    }
-
-    pub(super) fn count(&mut self, feature: &str, from: Option<Status>, to: Option<Status>) {
-        self.counts.shift(from, to);
-        for (status, by) in [(from, -1), (to, 1)] {
-            if let Some(status) = status {
-                *self.counters.entry((feature.to_owned(), status_number(status))).or_default() += by;
-            }
-        }
-    }
-
-    /// Counts jobs that ended on that day.
-    pub(super) fn count_ended(&mut self, day: i64, status: Status, by: i64) {
-        *self.ended.entry((day, status_number(status))).or_default() += by;
     }
 
     /// Writes what the batch changed, each job once.
@@ -259,11 +234,10 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        // What came and went within the batch adds nothing.
-        for ((feature, status), by) in self.counters.iter().filter(|(_, by)| **by != 0) {
+        for (feature, status, by) in self.tally.changed_jobs() {
             self.add(["counter", "feature"], params![feature, status, by])?;
         }
-        for ((day, status), by) in &self.ended {
+        for ((day, status), by) in &self.tally.ended {
             self.add(["ended", "day"], params![day, status, by])?;
         }
         Ok(())

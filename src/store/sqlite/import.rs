@@ -29,10 +29,7 @@ impl Batch<'_> {
             for (index, step) in job.steps.steps().iter().enumerate() {
                 rows::put_step(&mut put_step, n, index, step).map_err(unavailable)?;
             }
-            self.count(job.spec.feature.as_str(), None, Some(job.status));
-            if let Some(ended) = job.ended_at {
-                self.count_ended(ended.day(), job.status, 1);
-            }
+            self.tally.count(job.spec.feature.as_str(), None, &job);
             self.imported.push((n, Arc::clone(&job)));
         }
         Ok(count)

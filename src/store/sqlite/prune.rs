@@ -60,7 +60,7 @@ impl Batch<'_> {
             .prepare_cached("select count(*) from job where pinned = 1")
             .and_then(|mut count| count.query_row([], |row| row.get(0)))
             .map_err(unavailable)?;
-        let over = self.counts.past().saturating_sub(keep).saturating_sub(pinned as u64);
+        let over = self.tally.counts.past().saturating_sub(keep).saturating_sub(pinned as u64);
         let batch = batch.min(MAX_JOBS);
         let oldest: Vec<(i64, [u8; 16], String, i64, i64, u32)> = self
             .db
@@ -99,7 +99,7 @@ impl Batch<'_> {
             if left.is_nothing() {
                 self.change("insert into ownerless (job) values (?1)", n)?;
             }
-            self.count(&feature, Some(rows::status(status).map_err(unavailable)?), None);
+            self.tally.shift(&feature, Some(rows::status(status).map_err(unavailable)?), None);
             self.removed.push(id);
             pruned.jobs += 1;
         }

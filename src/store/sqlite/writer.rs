@@ -42,6 +42,7 @@ use super::interned::Interned;
 use super::open::{Lock, OpenError, reconnect};
 use super::{rows, stopping, unavailable};
 use crate::model::{Command, Context, Counts, Job, JobId, NewJob, Timestamp};
+use crate::store::ledger::Tally;
 use crate::store::{ChangeSink, Changes, ClockMark, CreateRules, Created, ImportedJob, Pruned, StoreError};
 use crate::watch::{guarded, panic_words};
 
@@ -385,7 +386,7 @@ impl Thread {
             return Err(error);
         }
         batch.write()?;
-        let Batch { jobs, imported, removed, counts, .. } = batch;
+        let Batch { jobs, imported, removed, tally: Tally { counts, .. }, .. } = batch;
         self.db.execute_batch("commit").map_err(unavailable)?;
         self.counts = counts;
         let mut changed = Vec::with_capacity(jobs.len() + imported.len());
