@@ -308,3 +308,40 @@ impl Replay {
         !self.broken && whole && dropped && said(replayed) == said(job) && asked(replayed) == asked(job)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::model::{Actor, Author, Feature, Report, ReportItem, StepSpec, StepTree, Timestamp};
+
+    /// Prints what a report on one of ten thousand steps costs a writer, beside a copy of them all:
+    /// `cargo test --release --features ssr --lib what_a_report_costs -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "measures, and decides nothing"]
+    fn what_a_report_costs() {
+        let spec = Spec::new(Feature::new("import").unwrap(), Author::new("anna").unwrap(), "user:anna");
+        let new = NewJob { id: JobId(uuid::Uuid::from_u128(1)), spec, enqueue: false, run_at: None };
+        let context = |ms: usize| Context { actor: Actor::runner(), at: Timestamp(ms as i64) };
+        let report = |item| Command::Report(Report { epoch: None, items: vec![item] });
+        for steps in [10, 1_000, StepTree::MAX_STEPS] {
+            let (mut job, _) = Job::create(new.clone(), &context(0)).unwrap();
+            let declared = (0..steps).map(|n| StepSpec::new(format!("step number {n}"))).collect();
+            job = (*turn(&job, report(ReportItem::Steps(declared)), &context(1)).ok().unwrap().job).clone();
+            let begun = Instant::now();
+            const REPORTS: usize = 1_000;
+            for n in 0..REPORTS {
+                let step = Some(format!("step number {}", (n * 7_919) % steps));
+                let moved = report(ReportItem::Progress { step, value: (n + 1) as f64 / REPORTS as f64 });
+                job = (*turn(&job, moved, &context(n + 2)).ok().unwrap().job).clone();
+            }
+            let each = begun.elapsed() / REPORTS as u32;
+            let begun = Instant::now();
+            let copies: usize =
+                (0..20).map(|_| job.steps.steps().iter().cloned().collect::<Vec<_>>().len()).sum();
+            let copy = begun.elapsed() / 20;
+            println!("{steps} steps: a report {each:?}; a copy of all {copy:?} ({copies})");
+        }
+    }
+}

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::connect::{ANSWERS_WITHIN, DbError, answered_within, unavailable};
 use super::job_columns::{ChangedJobs, NewJobs};
+use super::node_view::NodeView;
 use super::reader;
 use super::rows::{self, EventColumns, LeftOutColumns, Statements, StepColumns, TagColumns, get};
 use super::text::{original, stored};
@@ -87,12 +88,13 @@ struct Read {
 /// Has the operations decided and committed.
 pub(super) async fn run(
     session: &Session,
+    known: &NodeView,
     node: Uuid,
     slot: i16,
     ops: &[Op],
 ) -> Result<Done, (Failure, Done)> {
     let nothing = || Done { answers: Vec::new(), changed: Vec::new(), counts: None };
-    let read = answered_within(ANSWERS_WITHIN, read(session, ops)).await;
+    let read = answered_within(ANSWERS_WITHIN, read(session, known, ops)).await;
     let (jobs, read) = read.map_err(|error| (error.into(), nothing()))?;
     let mut batch = Batch::new(jobs, read);
     let mut answers = Vec::with_capacity(ops.len());
@@ -114,7 +116,12 @@ pub(super) async fn run(
     batch.write(session, node, slot, answers).await
 }
 
-async fn read(session: &Session, ops: &[Op]) -> Result<(Vec<(i64, Job)>, Read), DbError> {
+/// No revision of a job.
+const UNKNOWN: i64 = -1;
+
+/// The jobs of these operations, locked, and what their rules ask for. The steps of a job that nobody else has
+/// changed are those the node knows: there may be ten thousand, and a report touches few.
+async fn read(session: &Session, known: &NodeView, ops: &[Op]) -> Result<(Vec<(i64, Job)>, Read), DbError> {
     let Session { client, statements, .. } = session;
     let mut ids = BTreeSet::new();
     let mut features = BTreeSet::new();
@@ -143,6 +150,10 @@ async fn read(session: &Session, ops: &[Op]) -> Result<(Vec<(i64, Job)>, Read), 
         }
     }
     let ids: Vec<Uuid> = ids.into_iter().collect();
+    let known: HashMap<JobId, Arc<Job>> =
+        ids.iter().filter_map(|id| known.open_job(JobId(*id))).map(|job| (job.id, job)).collect();
+    let revisions: Vec<i64> =
+        ids.iter().map(|id| known.get(&JobId(*id)).map_or(UNKNOWN, |job| job.revision as i64)).collect();
     let features: Vec<String> = features.into_iter().collect();
     let keys: Vec<String> = keys.into_iter().collect();
     let owners: Vec<String> = owners.into_iter().collect();
@@ -162,7 +173,11 @@ async fn read(session: &Session, ops: &[Op]) -> Result<(Vec<(i64, Job)>, Read), 
         Box::pin(async { client.batch_execute(BEGIN).await.map(|()| Vec::new()).map_err(DbError::from) }),
         ask!(guarded, &statements.admit, [&lock as &(dyn tokio_postgres::types::ToSql + Sync)]),
         ask!(!ids.is_empty(), &statements.lock, [&ids as &(dyn tokio_postgres::types::ToSql + Sync)]),
-        ask!(!ids.is_empty(), &statements.steps, [&ids as &(dyn tokio_postgres::types::ToSql + Sync)]),
+        ask!(
+            !ids.is_empty(),
+            &statements.steps,
+            [&ids as &(dyn tokio_postgres::types::ToSql + Sync), &revisions]
+        ),
         ask!(creates > 0, &statements.numbers, [&creates as &(dyn tokio_postgres::types::ToSql + Sync)]),
         ask!(guarded, &statements.counts, []),
         ask!(
@@ -190,7 +205,12 @@ async fn read(session: &Session, ops: &[Op]) -> Result<(Vec<(i64, Job)>, Read), 
         let sort = (get(row, 0)?, i64::from(get::<i16>(row, 2)?));
         open_of.entry(sort).or_default().push(JobId(get(row, 1)?));
     }
-    let (jobs, unreadable) = reader::each_with_steps(&jobs, &steps)?;
+    let (mut jobs, unreadable) = reader::each_with_steps(&jobs, &steps)?;
+    for (_, job) in &mut jobs {
+        if let Some(known) = known.get(&job.id).filter(|known| known.revision == job.revision) {
+            job.steps = Arc::clone(&known.steps);
+        }
+    }
     let read = Read {
         unreadable,
         numbers: numbers.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?,
@@ -310,7 +330,7 @@ impl Batch {
             let ids = vec![id.0];
             let (jobs, steps) = (
                 session.client.query(&session.statements.lock, &[&ids]).await?,
-                session.client.query(&session.statements.steps, &[&ids]).await?,
+                session.client.query(&session.statements.steps, &[&ids, &vec![UNKNOWN]]).await?,
             );
             if let Some((_, job)) = rows::with_steps(&jobs, &steps)?.pop() {
                 *answer = Answer::Created(Ok(Created { job: Arc::new(job), replayed: true }));

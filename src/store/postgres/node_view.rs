@@ -128,6 +128,11 @@ impl NodeView {
         state.open.keys().copied().chain(told).collect()
     }
 
+    /// A job that has not ended, as this node knows it.
+    pub(super) fn open_job(&self, id: JobId) -> Option<Arc<Job>> {
+        self.state().open.get(&id).cloned()
+    }
+
     pub(super) fn counts(&self) -> Counts {
         self.state().counts
     }

@@ -137,8 +137,11 @@ macro_rules! statements {
 statements! {
     admit = "select pg_advisory_xact_lock($1)";
     lock = format!("select {} from job where id = any($1) order by id for update", job_columns::names());
+    /// The steps of jobs that are not at the revision they are known at.
     steps = format!(
-        "select {STEP} from step where job = any(array(select n from job where id = any($1))) order by job, i"
+        "select {STEP} from step where job = any(array(select n from job \
+         join unnest($1::uuid[], $2::bigint[]) as known (id, revision) on job.id = known.id \
+         where job.revision <> known.revision)) order by job, i"
     );
     numbers = "select nextval('job_n') from generate_series(1::bigint, $1)";
     counts = COUNTS;

@@ -455,3 +455,29 @@ async fn a_search_is_given_up_in_time_and_with_its_client_and_keeps_nobody_else_
     assert!((Duration::from_secs(10)..Duration::from_secs(13)).contains(&took), "{took:?}");
     within(Duration::from_secs(3), "the database has given them up", || going_on() == 0).await;
 }
+
+/// There may be ten thousand steps, and a report touches few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_that_nobody_else_has_changed_are_not_read_again() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let (here, there) = (open(cluster, &database, "here").await, open(cluster, &database, "there").await);
+    let id = start(&here, 1).await;
+    let report = |item| Command::Report(Report { epoch: None, items: vec![item] });
+    let moved = |step: &str, value| report(ReportItem::Progress { step: Some(step.to_owned()), value });
+    let steps = vec![StepSpec::new("a"), StepSpec::new("b"), StepSpec::new("c")];
+    here.transact(id, report(ReportItem::Steps(steps)), context()).await.unwrap();
+    // What is read would show it.
+    let place = DatabaseAddress::new(&cluster.address(&database)).unwrap();
+    let (client, _driver) = place.client().await.unwrap();
+    client.execute("update step set title = 'read' where id = 'c'", &[]).await.unwrap();
+    let job = here.transact(id, moved("a", 0.5), context()).await.unwrap();
+    assert_eq!((job.steps.steps()[2].label(), job.progress), ("c", 0.5 / 3.0));
+    // Another node has not seen it before, and this one not what the other did.
+    let job = there.transact(id, moved("b", 0.5), context()).await.unwrap();
+    assert_eq!((job.steps.steps()[2].label(), job.steps.steps()[0].progress), ("read", 0.5));
+    let job = here.transact(id, moved("a", 0.6), context()).await.unwrap();
+    assert_eq!((job.steps.steps()[2].label(), job.steps.steps()[1].progress), ("read", 0.5));
+    let stored = here.get(id).await.unwrap().unwrap();
+    assert_eq!(stored.steps, job.steps);
+}

@@ -330,10 +330,10 @@ impl Task {
         let mut tries = 0;
         loop {
             tries += 1;
-            let (node, slot) = (self.node, self.slot);
+            let (node, slot, known) = (self.node, self.slot, Arc::clone(&self.shared));
             let failure = match self.session().await {
                 Ok(session) => {
-                    let decided = batch::run(session, node, slot, ops).await;
+                    let decided = batch::run(session, &known, node, slot, ops).await;
                     match decided {
                         Ok(done) => {
                             self.succeed(done.changed, done.counts);
