@@ -1,12 +1,13 @@
 //! `longhaul health`: the requirement's `getSystemHealth`, for a terminal and for a monitor.
 
 use clap::Args;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::client::{CallError, ClientArgs, PATIENCE};
 use super::exit::Exit;
 use super::output::{Screen, print, print_json};
-use crate::model::{Status, visible};
+use crate::model::{HealthStatus, Status, visible};
 
 /// What `health` is told.
 #[derive(Clone, Debug, Args)]
@@ -26,32 +27,31 @@ pub struct HealthArgs {
 pub async fn run(args: HealthArgs) -> Result<Exit, CallError> {
     let client = args.client.client(PATIENCE)?;
     let health: Value = client.get("/api/admin/jobs/health", &[]).await?;
-    let exit = match health["status"].as_str() {
-        Some("healthy") => Exit::Done,
-        Some("degraded") => Exit::Degraded,
-        Some("critical") => Exit::Critical,
-        _ => {
-            let why = "it names no status of health".to_owned();
-            return Err(CallError::Strange { server: client.server().to_owned(), why });
-        }
+    let Ok(status) = HealthStatus::deserialize(&health["status"]) else {
+        let why = "it names no status of health".to_owned();
+        return Err(CallError::Strange { server: client.server().to_owned(), why });
     };
     if args.json {
         print_json(&health);
     } else {
-        print(&render(&health, exit, Screen::of_stdout()));
+        print(&render(&health, status, Screen::of_stdout()));
     }
-    Ok(exit)
+    Ok(match status {
+        HealthStatus::Healthy => Exit::Done,
+        HealthStatus::Degraded => Exit::Degraded,
+        HealthStatus::Critical => Exit::Critical,
+    })
 }
 
-fn render(health: &Value, exit: Exit, screen: Screen) -> String {
-    let (word, colour) = match exit {
-        Exit::Done => ("healthy", Status::Completed),
-        Exit::Degraded => ("degraded", Status::Aborting),
-        _ => ("critical", Status::Failed),
+fn render(health: &Value, status: HealthStatus, screen: Screen) -> String {
+    let colour = match status {
+        HealthStatus::Healthy => Status::Completed,
+        HealthStatus::Degraded => Status::Aborting,
+        HealthStatus::Critical => Status::Failed,
     };
     let number =
         |name: &str| health[name].as_u64().map_or_else(|| "?".to_owned(), |number| number.to_string());
-    let mut text = format!("{}\n", screen.paint(colour, word));
+    let mut text = format!("{}\n", screen.paint(colour, status.name()));
     text.push_str(&format!("  active  {} of {}\n", number("activeJobs"), number("maxActiveJobs")));
     for (label, name) in [("queued", "queuedJobs"), ("past", "pastJobs"), ("stale", "staleJobs")] {
         text.push_str(&format!("  {label:<6}  {}\n", number(name)));
@@ -74,7 +74,7 @@ mod tests {
             "pastJobs": 7, "staleJobs": 1, "warnings": ["Job x is silent"]});
         let screen = Screen { terminal: false, width: None, colour: false };
         assert_eq!(
-            render(&health, Exit::Degraded, screen),
+            render(&health, HealthStatus::Degraded, screen),
             "degraded\n  active  2 of 50\n  queued  0\n  past    7\n  stale   1\n  ! Job x is silent\n"
         );
     }

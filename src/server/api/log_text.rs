@@ -8,35 +8,16 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
-use super::messages::kinds;
+use super::messages::LineParams;
 use crate::http::{ApiError, AppState, JobPath, Params, SignedIn};
-use crate::model::{JobId, LogFilter};
+use crate::model::{JobId, LineKind, LogFilter};
 use crate::service::{Caller, ServiceError};
 use crate::store::{LogFrom, LogPage, LogQuery};
 use crate::view::{iso, text_line};
 
 /// So many lines are read at once.
 const PAGE: usize = 1_000;
-
-/// Which lines.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct TextParams {
-    /// `info`, `warning`, `error`, `system`, `operator`, or several with commas; all of them where absent.
-    #[param(
-        pattern = "^((info|warning|error|system|operator)(,(info|warning|error|system|operator))*|all)?$"
-    )]
-    level: Option<String>,
-    /// Of this step or one within it, by path.
-    #[param(max_length = 3216)]
-    step: Option<String>,
-    /// That contain this text; ASCII letters match either case. 200 characters at most.
-    #[param(max_length = 200)]
-    q: Option<String>,
-}
 
 /// Take a job's log away as text
 ///
@@ -47,20 +28,16 @@ pub struct TextParams {
     path = "/api/admin/jobs/{id}/log.txt",
     operation_id = "readLog",
     tag = "jobs",
-    params(("id" = uuid::Uuid, Path, description = "The job"), TextParams),
+    params(("id" = uuid::Uuid, Path, description = "The job"), LineParams),
     responses((status = 200, body = String, content_type = "text/plain", description = "The log"))
 )]
 pub async fn get(
     State(app): State<AppState>,
     SignedIn(caller): SignedIn,
     JobPath(id): JobPath,
-    Params(params): Params<TextParams>,
+    Params(lines): Params<LineParams>,
 ) -> Result<Response, ApiError> {
-    let filter = LogFilter {
-        kinds: kinds(Some(params.level.as_deref().filter(|level| !level.is_empty()).unwrap_or("all")))?,
-        step: params.step.filter(|step| !step.is_empty()),
-        text: params.q.filter(|text| !text.is_empty()),
-    };
+    let filter = lines.filter(&LineKind::SHOWN)?;
     let reading = Reading { app, caller, id, filter };
     // Before anything is answered, so that a refusal still can be.
     let first = reading.page(0).await?;

@@ -183,14 +183,12 @@ pub async fn post(
     }))
 }
 
-/// Which messages.
+/// Which lines of a log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct MessageParams {
-    /// After this place in the log: 0 to 2^63 - 1.
-    after: Option<u64>,
-    /// `info`, `warning`, `error`, or several with commas. With `system`, `operator` or `all`, the log's
-    /// other lines too.
+pub struct LineParams {
+    /// `info`, `warning`, `error`, `system`, `operator`, or several with commas; `all` for all of them. Where absent,
+    /// the messages of a page, and all lines of a text.
     #[param(
         pattern = "^((info|warning|error|system|operator)(,(info|warning|error|system|operator))*|all)?$"
     )]
@@ -201,6 +199,32 @@ pub struct MessageParams {
     /// That contain this text; ASCII letters match either case. 200 characters at most.
     #[param(max_length = 200)]
     q: Option<String>,
+}
+
+impl LineParams {
+    /// The filter they say. `unsaid`: the lines of which kinds, where nothing is said.
+    pub fn filter(self, unsaid: &[LineKind]) -> Result<LogFilter, Invalid> {
+        let kinds = match self.level.as_deref() {
+            None | Some("") => unsaid.to_vec(),
+            Some("all") => LineKind::SHOWN.to_vec(),
+            Some(list) => {
+                let unknown =
+                    || Invalid::new("level", "must be info, warning, error, system, operator or all");
+                let kind = |name: &str| LineKind::from_name(name.trim()).ok_or_else(unknown);
+                list.split(',').map(kind).collect::<Result<_, _>>()?
+            }
+        };
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        Ok(LogFilter { kinds, step: given(self.step), text: given(self.q) })
+    }
+}
+
+/// Which page of them.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PageParams {
+    /// After this place in the log: 0 to 2^63 - 1.
+    after: Option<u64>,
     /// The most messages, 1 to 1000; 100 where absent.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
@@ -238,47 +262,28 @@ pub struct MessagePage {
     next_after: Option<u64>,
 }
 
-/// The kinds a `level` names.
-pub fn kinds(level: Option<&str>) -> Result<Vec<LineKind>, Invalid> {
-    match level {
-        None | Some("") => Ok(vec![LineKind::Info, LineKind::Warning, LineKind::Error]),
-        Some("all") => Ok(LineKind::SHOWN.to_vec()),
-        Some(list) => list
-            .split(',')
-            .map(|name| {
-                LineKind::from_name(name.trim()).ok_or_else(|| {
-                    Invalid::new("level", "must be info, warning, error, system, operator or all")
-                })
-            })
-            .collect(),
-    }
-}
-
 /// Read a job's messages
 #[utoipa::path(
     get,
     path = "/api/admin/jobs/{id}/messages",
     operation_id = "listMessages",
     tag = "jobs",
-    params(("id" = uuid::Uuid, Path, description = "The job"), MessageParams),
+    params(("id" = uuid::Uuid, Path, description = "The job"), LineParams, PageParams),
     responses((status = 200, body = MessagePage, description = "A page of messages"))
 )]
 pub async fn get(
     State(app): State<AppState>,
     SignedIn(caller): SignedIn,
     JobPath(id): JobPath,
-    Params(params): Params<MessageParams>,
+    Params(lines): Params<LineParams>,
+    Params(page): Params<PageParams>,
 ) -> Result<Json<MessagePage>, ApiError> {
-    let limit = params.limit.unwrap_or(100);
+    let limit = page.limit.unwrap_or(100);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Invalid::new("limit", "must be a whole number between 1 and 1000").into());
     }
-    let filter = LogFilter {
-        kinds: kinds(params.level.as_deref())?,
-        step: params.step.filter(|step| !step.is_empty()),
-        text: params.q.filter(|text| !text.is_empty()),
-    };
-    let after = params.after.unwrap_or(0);
+    let filter = lines.filter(&[LineKind::Info, LineKind::Warning, LineKind::Error])?;
+    let after = page.after.unwrap_or(0);
     if after > MAX_NUMBER {
         return Err(Invalid::new("after", format!("must be a number from 0 to {MAX_NUMBER}")).into());
     }
