@@ -365,3 +365,48 @@ pub(super) async fn a_search_takes_every_character_for_itself<S: Engine>(f: Fixt
         assert_eq!(log(&*f.store, id, filter.clone()).await, expected, "{filter:?}");
     }
 }
+
+pub(super) async fn pages_meet_without_gap_or_repeat<S: Engine>(f: Fixture<S>) {
+    for number in 1..=9 {
+        start(&*f.store, number, "import", number as i64).await;
+    }
+    // Three end at the same millisecond, and not in the order they began.
+    for (number, ms) in [(8, 20), (2, 20), (5, 20), (1, 30)] {
+        f.store.transact(JobId(Uuid::from_u128(number << 64)), COMPLETE, at(ms)).await.unwrap();
+    }
+    assert_eq!(ids(&*f.store, JobFilter::default()).await, [9, 7, 6, 4, 3, 1, 8, 5, 2]);
+    assert_eq!(ids(&*f.store, JobFilter { only_open: true, ..JobFilter::default() }).await, [9, 7, 6, 4, 3]);
+    assert_eq!(ids(&*f.store, JobFilter { only_past: true, ..JobFilter::default() }).await, [1, 8, 5, 2]);
+}
+
+pub(super) async fn filters_find_what_they_name<S: Engine>(f: Fixture<S>) {
+    let mut tagged = job(1, "argument-condensation");
+    tagged.spec.tags = vec![Tag::new("llm").unwrap(), Tag::new("50%_off").unwrap()];
+    tagged.spec.title = Some(Title::new("Condense: Municipal 100%").unwrap());
+    f.store.create(tagged, CreateRules::default(), at(1)).await.unwrap();
+    let mut marias = job(2, "import");
+    marias.spec.author = Author::new("maria@example.org").unwrap();
+    f.store.create(marias, CreateRules::default(), at(2)).await.unwrap();
+    start(&*f.store, 3, "import", 3).await;
+    f.store.transact(JobId(Uuid::from_u128(3 << 64)), fail("no disk_space left"), at(4)).await.unwrap();
+    let some = |text: &str| Some(text.to_owned());
+    let all = JobFilter::default();
+    for (filter, expected) in [
+        (JobFilter { feature: some("import"), ..all.clone() }, vec![2, 3]),
+        (JobFilter { feature: some("impor"), ..all.clone() }, vec![]),
+        (JobFilter { status: Some(Status::Failed), ..all.clone() }, vec![3]),
+        (JobFilter { status: Some(Status::Running), ..all.clone() }, vec![2, 1]),
+        (JobFilter { author: some("maria@example.org"), ..all.clone() }, vec![2]),
+        (JobFilter { tag: some("llm"), ..all.clone() }, vec![1]),
+        (JobFilter { tag: some("l%m"), ..all.clone() }, vec![]),
+        (JobFilter { text: some("MUNICIPAL"), ..all.clone() }, vec![1]),
+        (JobFilter { text: some("100%"), ..all.clone() }, vec![1]),
+        (JobFilter { text: some("%"), ..all.clone() }, vec![1]),
+        (JobFilter { text: some("disk_space"), ..all.clone() }, vec![3]),
+        (JobFilter { text: some("disk-space"), ..all.clone() }, vec![]),
+        (JobFilter { text: some("00000000-0000-0002"), ..all.clone() }, vec![2]),
+        (JobFilter { text: some("maria"), feature: some("import"), ..all.clone() }, vec![2]),
+    ] {
+        assert_eq!(ids(&*f.store, filter.clone()).await, expected, "{filter:?}");
+    }
+}
