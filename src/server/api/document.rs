@@ -31,7 +31,7 @@ struct CommonRefusal {
 /// Why a report is refused with 409.
 pub const NOT_RECORDED: &str = "`job_finished`: the job has ended. `stale_epoch`: the run was fenced off; stop the work. Nothing was recorded.";
 
-const SHARED: [CommonRefusal; 10] = [
+const SHARED: [CommonRefusal; 11] = [
     CommonRefusal {
         status: "400",
         name: "NotAcceptable",
@@ -81,6 +81,12 @@ const SHARED: [CommonRefusal; 10] = [
         header: Some(("Retry-After", "Seconds after which to try again")),
     },
     CommonRefusal {
+        status: "431",
+        name: "HeadTooLong",
+        description: "The address and the headers together are longer than 32 KiB. The answer has no body.",
+        header: None,
+    },
+    CommonRefusal {
         status: "500",
         name: "InternalError",
         description: "`internal_error`: a fault of the server. Its log says what happened.",
@@ -114,7 +120,10 @@ impl CommonRefusal {
 
     fn response(&self) -> Response {
         let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
-        let response = ResponseBuilder::new().description(self.description).content("application/json", body);
+        let response = ResponseBuilder::new().description(self.description);
+        // This one is given before anything of ours has seen the request.
+        let response =
+            if self.status == "431" { response } else { response.content("application/json", body) };
         match self.header {
             None => response.build(),
             Some((name, description)) => {

@@ -100,7 +100,7 @@ pub async fn list(
 
 /// A label on a job.
 #[derive(ToSchema)]
-#[schema(min_length = 1, max_length = 50, pattern = "\\S")]
+#[schema(min_length = 1, max_length = 50, pattern = "[^\\s\\u0085]")]
 pub struct Label(#[expect(dead_code, reason = "it stands for a text, in the description only")] String);
 
 /// What a start asks for.
@@ -108,14 +108,14 @@ pub struct Label(#[expect(dead_code, reason = "it stands for a text, in the desc
 #[serde(rename_all = "camelCase")]
 pub struct StartBody {
     /// The job's type: 1 to 100 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 100, pattern = "\\S", example = "argument-condensation")]
+    #[schema(value_type = String, min_length = 1, max_length = 100, pattern = "[^\\s\\u0085]", example = "argument-condensation")]
     feature: Option<String>,
     /// Whom it is for: up to 200 characters. The credential's own name where absent; another needs a token made
     /// with `--act-as`.
-    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
+    #[schema(min_length = 1, max_length = 200, pattern = "[^\\s\\u0085]")]
     author: Option<String>,
     /// What people call it: up to 200 characters.
-    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
+    #[schema(min_length = 1, max_length = 200, pattern = "[^\\s\\u0085]")]
     title: Option<String>,
     /// What it works on: any JSON, nested 64 deep at most, its numbers of 64 bits or 17 digits. Names come back
     /// sorted; of one given twice the last counts.
@@ -143,7 +143,7 @@ pub struct StartBody {
     #[schema(maximum = 86400)]
     grace: Option<u32>,
     /// When it began by its runner's clock, where that is told later.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 20)]
     at: Option<Moment>,
 }
 

@@ -46,7 +46,7 @@ pub struct MessageBody {
     #[schema(minimum = 1)]
     key: Option<u64>,
     /// When it was said, by the runner's clock. Believed where it lies between the job's beginning and now.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 20)]
     #[serde(skip_serializing)]
     at: Option<Moment>,
 }

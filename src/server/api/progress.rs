@@ -71,7 +71,7 @@ pub struct StepBody {
     #[schema(min_length = 1, max_length = 200, pattern = "^[^/]+$")]
     id: String,
     /// What people read: up to 200 characters; the id where absent.
-    #[schema(min_length = 1, max_length = 200, pattern = "\\S")]
+    #[schema(min_length = 1, max_length = 200, pattern = "[^\\s\\u0085]")]
     title: Option<String>,
     /// How much it counts among its siblings: 0 to 1 000 000 000; 1 where absent. 0 is honoured.
     #[schema(minimum = 0, maximum = 1000000000)]
@@ -123,7 +123,7 @@ pub struct NumberBody {
     /// `guessed` where the number was read out of what the work printed; `reported` where nothing is said.
     progress_source: Option<ProgressSource>,
     /// When it was so, by the runner's clock.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 20)]
     at: Option<Moment>,
 }
 
@@ -145,7 +145,7 @@ pub struct StepsBody {
     /// As beside a number.
     progress_source: Option<ProgressSource>,
     /// When it was so, by the runner's clock.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 20)]
     at: Option<Moment>,
 }
 
@@ -269,7 +269,7 @@ pub struct AbortedBody {
     /// nobody takes a clean-up that was cut short for one that was done. Absent where it ended by itself.
     killed_after: Option<u32>,
     /// When it stopped, by the runner's clock.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 20)]
     at: Option<Moment>,
 }
 
@@ -320,7 +320,7 @@ pub struct CompleteBody {
     /// The epoch that `start` answered.
     epoch: Option<u32>,
     /// When it ended, by the runner's clock.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 20)]
     at: Option<Moment>,
 }
 
@@ -358,7 +358,7 @@ pub struct FailBody {
     /// The epoch that `start` answered.
     epoch: Option<u32>,
     /// When it ended, by the runner's clock.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, min_length = 20)]
     at: Option<Moment>,
 }
 

@@ -16,7 +16,7 @@ use crate::service::{CleanupOutcome, CleanupReport};
 pub struct ReasonBody {
     /// 1 to 1000 characters. It is kept in the job's log.
     #[schema(
-        value_type = String, min_length = 1, max_length = 1000, pattern = "\\S", example = "stuck in Reduce for an hour"
+        value_type = String, min_length = 1, max_length = 1000, pattern = "[^\\s\\u0085]", example = "stuck in Reduce for an hour"
     )]
     reason: Option<String>,
 }
@@ -161,7 +161,7 @@ pub async fn unpin(
 #[serde(rename_all = "camelCase")]
 pub struct EmergencyBody {
     /// Why: 1 to 1000 characters. It is kept in every job's log.
-    #[schema(value_type = String, min_length = 1, max_length = 1000, pattern = "\\S", example = "the database moves tonight")]
+    #[schema(value_type = String, min_length = 1, max_length = 1000, pattern = "[^\\s\\u0085]", example = "the database moves tonight")]
     reason: Option<String>,
     /// Only say what would be done.
     #[serde(default)]
